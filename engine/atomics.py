@@ -1,0 +1,164 @@
+"""Shared memory words, unaligned loads and bit counts: the machine operations numba has no name for.
+
+Every access to a word that another thread or process may write goes through `load_acquire` and
+`store_release` here: a plain array element read in a compiled loop is hoisted out of it and never
+seen to change. On x86-64 they cost a plain move; on ARM they order memory as the C11 model says.
+Each intrinsic has a Python twin, used when the JIT is off.
+Runs on: any thread. Called by: the kernels.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from engine.jit import JIT_OFF
+
+Words = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
+
+_MASK_64 = (1 << 64) - 1
+
+if JIT_OFF:
+
+    def load_acquire(words: Words, index: int) -> int:
+        """Read words[index]; later reads cannot move before it."""
+        return int(words[index])
+
+    def store_release(words: Words, index: int, value: int) -> None:
+        """Write words[index]; earlier writes cannot move after it."""
+        words[index] = value
+
+    def fence_acquire() -> None:
+        """Earlier reads stay before everything that follows."""
+
+    def fence_release() -> None:
+        """Later writes stay after everything that came before."""
+
+    def load_u64(frame: Bytes, index: int) -> int:
+        """Eight frame bytes from `index` as a little-endian number; the caller proves the range."""
+        assert index >= 0 and index + 8 <= len(frame), "read outside the frame"
+        return np.uint64(int.from_bytes(frame[index : index + 8].tobytes(), "little"))  # type: ignore[return-value]
+
+    def trailing_zeros(value: int) -> int:
+        """Zero bits below the lowest one bit; 64 for zero."""
+        value = int(value) & _MASK_64
+        return 64 if value == 0 else (value & -value).bit_length() - 1
+
+    def leading_zeros(value: int) -> int:
+        """Zero bits above the highest one bit; 64 for zero."""
+        return 64 - (int(value) & _MASK_64).bit_length()
+
+    def multiply_wrapping(left: int, right: int) -> int:
+        """The low 64 bits of the product, as uint64."""
+        return np.uint64((int(left) * int(right)) & _MASK_64)  # type: ignore[return-value]
+
+    def view_words(address: int, count: int) -> Words:
+        """The int64 words at an address, without copying."""
+        return np.ctypeslib.as_array((ctypes.c_int64 * count).from_address(address))
+
+    def view_bytes(address: int, count: int) -> Bytes:
+        """The bytes at an address, without copying."""
+        return np.ctypeslib.as_array((ctypes.c_uint8 * count).from_address(address))
+
+else:
+
+    def _element_pointer(
+        context: Any, builder: Any, array_type: Any, array: Any, index: Any
+    ) -> Any:
+        struct = context.make_array(array_type)(context, builder, array)
+        return cgutils.gep_inbounds(builder, struct.data, index)
+
+    @intrinsic
+    def load_acquire(typingctx: Any, words: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pointer = _element_pointer(context, builder, signature.args[0], args[0], args[1])
+            return builder.load_atomic(pointer, ordering="acquire", align=8)
+
+        return types.int64(words, types.int64), codegen
+
+    @intrinsic
+    def store_release(typingctx: Any, words: Any, index: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pointer = _element_pointer(context, builder, signature.args[0], args[0], args[1])
+            builder.store_atomic(args[2], pointer, ordering="release", align=8)
+            return context.get_dummy_value()
+
+        return types.void(words, types.int64, types.int64), codegen
+
+    @intrinsic
+    def fence_acquire(typingctx: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            builder.fence("acquire")
+            return context.get_dummy_value()
+
+        return types.void(), codegen
+
+    @intrinsic
+    def fence_release(typingctx: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            builder.fence("release")
+            return context.get_dummy_value()
+
+        return types.void(), codegen
+
+    @intrinsic
+    def load_u64(typingctx: Any, frame: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pointer = _element_pointer(context, builder, signature.args[0], args[0], args[1])
+            word_type = context.get_value_type(types.uint64)
+            return builder.load(builder.bitcast(pointer, word_type.as_pointer()), align=1)
+
+        return types.uint64(frame, types.int64), codegen
+
+    @intrinsic
+    def trailing_zeros(typingctx: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.cttz(args[0], cgutils.false_bit)
+
+        return types.int64(types.uint64), codegen
+
+    @intrinsic
+    def leading_zeros(typingctx: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.ctlz(args[0], cgutils.false_bit)
+
+        return types.int64(types.uint64), codegen
+
+    @intrinsic
+    def multiply_wrapping(typingctx: Any, left: Any, right: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.mul(args[0], args[1])
+
+        return types.uint64(types.uint64, types.uint64), codegen
+
+    def _view(dtype: Any) -> Any:
+        def typer(typingctx: Any, address: Any, count: Any) -> Any:
+            array_type = types.Array(dtype, 1, "C")
+
+            def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                struct = context.make_array(array_type)(context, builder)
+                pointer = builder.inttoptr(args[0], struct.data.type)
+                item_size = context.get_constant(types.intp, dtype.bitwidth // 8)
+                context.populate_array(
+                    struct,
+                    data=pointer,
+                    shape=cgutils.pack_array(builder, [args[1]]),
+                    strides=cgutils.pack_array(builder, [item_size]),
+                    itemsize=item_size,
+                    meminfo=None,
+                )
+                return struct._getvalue()
+
+            return array_type(types.int64, types.int64), codegen
+
+        return typer
+
+    view_words = intrinsic(_view(types.int64))
+    view_bytes = intrinsic(_view(types.uint8))

@@ -1,0 +1,291 @@
+"""The engine's owner: allocates the arena once, and wraps every kernel for Python.
+
+One engine holds all instruments of a process. Feeds are numbered in the order of the
+specification. All methods but `stage` belong to the engine thread.
+Runs on: the engine thread. Called by: net (live and replay), bench, tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from engine import feed as kernels
+from engine import layout as L
+from engine import status as S
+from engine.atomics import Words
+from engine.handoff import BoardInfo, HandoffReader, HandoffWriter
+from engine.scale import (
+    PRICE_LIMIT,
+    QUANTITY_LIMIT,
+    common_unit,
+    decimal_unit,
+    scale_table,
+    units_per,
+)
+
+WINDOW_SLOTS = 1 << 16
+"""Ticks in a ladder's window: 655 USD of BTC at a tick of 0.01, half a megabyte a side."""
+
+FAR_LEVELS_MAX = 1 << 14
+"""Levels a side outside the window; real whole books have some 6,500 in all."""
+
+_LOT_UNIT = (1, L.LOT_DECIMALS)
+
+
+@dataclass(frozen=True)
+class FeedSpec:
+    """One venue's book of one instrument: who speaks what under which symbol, and its tick."""
+
+    venue: str
+    protocol: int
+    connection: int
+    symbol: str
+    tick_size: str
+
+
+@dataclass(frozen=True)
+class InstrumentSpec:
+    """A merged book: its symbol, depth and feeds in the configuration's order."""
+
+    symbol: str
+    feeds: tuple[FeedSpec, ...]
+    depth: int = 10
+
+    @property
+    def unit(self) -> tuple[int, int]:
+        """The common price unit: the greatest common divisor of the venues' ticks."""
+        return common_unit([decimal_unit(feed.tick_size) for feed in self.feeds])
+
+
+@dataclass(frozen=True)
+class FeedCounters:
+    """What a feed has seen since the start."""
+
+    frames: int
+    bytes: int
+    levels: int
+    old: int
+    unknown_deletes: int
+
+
+@dataclass
+class Stage:
+    """Room for one decoded snapshot, owned by the thread that decodes it."""
+
+    levels_max: int = L.SNAPSHOT_LEVELS_MAX
+    words: Words = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.words = np.zeros(L.stage_words(self.levels_max), np.int64)
+        self.words[L.STAGE_LEVELS_MAX] = self.levels_max
+
+    @property
+    def last_id(self) -> int:
+        """The staged update id (Binance) or microtimestamp (Bitstamp)."""
+        return int(self.words[L.STAGE_LAST_ID])
+
+    @property
+    def levels(self) -> tuple[int, int]:
+        """How many bids and asks are staged."""
+        return int(self.words[L.STAGE_BIDS]), int(self.words[L.STAGE_ASKS])
+
+
+def _check(instruments: tuple[InstrumentSpec, ...], window_slots: int, far_levels_max: int) -> None:
+    assert instruments, "an engine needs an instrument"
+    assert window_slots & (window_slots - 1) == 0, "the window is a power of two"
+    assert L.WINDOW_SLOTS_MIN <= window_slots <= L.WINDOW_SLOTS_MAX
+    assert 4 <= far_levels_max <= L.FAR_MAX
+    for instrument in instruments:
+        assert 1 <= instrument.depth <= L.DEPTH_MAX
+        assert 1 <= len(instrument.feeds) <= L.VENUES_MAX
+
+
+class Engine:
+    """Arena, stage and handoff of one process, and the kernels over them."""
+
+    def __init__(
+        self,
+        instruments: tuple[InstrumentSpec, ...],
+        *,
+        handoff_name: str = "",
+        start_ns: int = 0,
+        reads_clock: bool = False,
+        window_slots: int = WINDOW_SLOTS,
+        far_levels_max: int = FAR_LEVELS_MAX,
+    ) -> None:
+        _check(instruments, window_slots, far_levels_max)
+        self.instruments = instruments
+        self.feeds = tuple(feed for each in instruments for feed in each.feeds)
+        units = [each.unit for each in instruments]
+        boards = tuple(
+            BoardInfo(each.symbol, tuple(f.venue for f in each.feeds), each.depth, *unit)
+            for each, unit in zip(instruments, units, strict=True)
+        )
+        self.handoff = HandoffWriter(handoff_name, boards, start_ns)
+        self._stage = Stage(L.FRAME_LEVELS_MAX)
+        self.arena = self._new_arena(window_slots, far_levels_max, reads_clock)
+        self._address = int(self.arena.ctypes.data)
+        self._describe(units)
+        for index in range(len(self.feeds)):
+            kernels.clear_books(self._address, index)
+
+    def _new_arena(self, window_slots: int, far_levels_max: int, reads_clock: bool) -> Words:
+        feed_words = L.feed_words(window_slots, far_levels_max)
+        feeds_offset = L.ENGINE_WORDS + len(self.instruments) * L.INSTRUMENT_WORDS
+        arena: Words = np.zeros(feeds_offset + len(self.feeds) * feed_words, np.int64)
+        arena[L.ENGINE_INSTRUMENTS] = len(self.instruments)
+        arena[L.ENGINE_FEEDS] = len(self.feeds)
+        arena[L.ENGINE_WINDOW_SLOTS] = window_slots
+        arena[L.ENGINE_FAR_MAX] = far_levels_max
+        arena[L.ENGINE_INSTRUMENTS_OFFSET] = L.ENGINE_WORDS
+        arena[L.ENGINE_FEEDS_OFFSET] = feeds_offset
+        arena[L.ENGINE_FEED_WORDS] = feed_words
+        arena[L.ENGINE_SIDE_WORDS] = L.side_words(window_slots, far_levels_max)
+        arena[L.ENGINE_HANDOFF_ADDRESS] = self.handoff.words.ctypes.data
+        arena[L.ENGINE_HANDOFF_WORDS] = len(self.handoff.words)
+        arena[L.ENGINE_STAGE_ADDRESS] = self._stage.words.ctypes.data
+        arena[L.ENGINE_STAGE_WORDS] = len(self._stage.words)
+        arena[L.ENGINE_ARENA_WORDS] = len(arena)
+        arena[L.ENGINE_LAST_FEED] = kernels.ANY_FEED
+        arena[L.ENGINE_READS_CLOCK] = reads_clock
+        return arena
+
+    def _describe(self, units: list[tuple[int, int]]) -> None:
+        index = 0
+        for number, (instrument, unit) in enumerate(zip(self.instruments, units, strict=True)):
+            at = self._instrument_at(number)
+            self.arena[at + L.INSTRUMENT_DEPTH] = instrument.depth
+            self.arena[at + L.INSTRUMENT_VENUES] = len(instrument.feeds)
+            self.arena[at + L.INSTRUMENT_TRIGGER] = kernels.NOT_TOUCHED
+            self.arena[at + L.INSTRUMENT_BOARD] = self.handoff.board_at(number)
+            for venue, feed_spec in enumerate(instrument.feeds):
+                feed = self._feed_at(index)
+                self.arena[at + L.INSTRUMENT_FEEDS_AT + venue] = feed
+                self._describe_feed(feed, feed_spec, unit)
+                self.arena[feed + L.FEED_INSTRUMENT] = at
+                self.arena[feed + L.FEED_VENUE] = venue
+                index += 1
+
+    def _describe_feed(self, feed: int, spec: FeedSpec, unit: tuple[int, int]) -> None:
+        arena = self.arena
+        raw = spec.symbol.encode()
+        assert len(raw) <= L.SYMBOL_BYTES_MAX
+        multiplier = units_per(decimal_unit(spec.tick_size), unit)
+        arena[feed + L.FEED_PROTOCOL] = spec.protocol
+        arena[feed + L.FEED_CONNECTION] = spec.connection
+        arena[feed + L.FEED_TICK_MULTIPLIER] = multiplier
+        arena[feed + L.FEED_SYMBOL_BYTES] = len(raw)
+        symbol_at = feed + L.FEED_SYMBOL_AT
+        padded = np.frombuffer(raw.ljust(L.SYMBOL_BYTES_MAX, b"\0"), np.int64)
+        arena[symbol_at : symbol_at + L.SYMBOL_WORDS] = padded
+        prices = scale_table(decimal_unit(spec.tick_size), PRICE_LIMIT // multiplier)
+        lots = scale_table(_LOT_UNIT, QUANTITY_LIMIT)
+        arena[feed + L.FEED_PRICE_SCALE_AT : feed + L.FEED_PRICE_SCALE_AT + len(prices)] = prices
+        arena[feed + L.FEED_LOT_SCALE_AT : feed + L.FEED_LOT_SCALE_AT + len(lots)] = lots
+
+    def _instrument_at(self, index: int) -> int:
+        return L.ENGINE_WORDS + index * L.INSTRUMENT_WORDS
+
+    def _feed_at(self, index: int) -> int:
+        return int(self.arena[L.ENGINE_FEEDS_OFFSET] + index * self.arena[L.ENGINE_FEED_WORDS])
+
+    # --- frames ----------------------------------------------------------------------------------
+
+    def frame_handler(self, connection: int, protocol: int) -> Callable[[int, int, int, int], int]:
+        """The hot path of one connection: f(address, size_bytes, receive_ns, is_last) -> status."""
+        address, on_frame = self._address, kernels.on_frame
+
+        def handle(frame_address: int, frame_bytes: int, receive_ns: int, is_last: int) -> int:
+            return on_frame(
+                address, connection, protocol, frame_address, frame_bytes, receive_ns, is_last
+            )
+
+        return handle
+
+    @property
+    def last_feed(self) -> int:
+        """The feed the last frame belonged to, or -1 where the frame did not tell."""
+        return int(self.arena[L.ENGINE_LAST_FEED])
+
+    def publish_touched(self) -> None:
+        """Publish what frames have touched, after a buffer whose last frame was no book frame."""
+        kernels.publish_touched(self._address)
+
+    # --- a feed's life ---------------------------------------------------------------------------
+
+    def state(self, feed: int) -> int:
+        return int(self.arena[self._feed_at(feed) + L.FEED_STATE])
+
+    def set_state(self, feed: int, state: int, now_ns: int) -> None:
+        """Change a feed's state and publish its instrument at once."""
+        kernels.set_state(self._address, feed, state, now_ns)
+
+    def restart_stream(self, feed: int) -> None:
+        """Let the next frame start the feed's stream anew, whatever its id."""
+        kernels.restart_stream(self._address, feed)
+
+    def set_buffered(self, feed: int, is_buffered: bool) -> None:
+        """Make a live feed's frames come back with APPLIED_AND_BUFFER, or stop that."""
+        kernels.set_buffered(self._address, feed, int(is_buffered))
+
+    def stage(self, feed: int, body: bytes, stage: Stage) -> int:
+        """Decode a REST body into `stage`; APPLIED or a refusal. Safe on any thread, no GIL."""
+        source = np.frombuffer(body, np.uint8)
+        words = stage.words
+        return kernels.stage_snapshot(
+            self._address, feed, source.ctypes.data, len(source), words.ctypes.data, len(words)
+        )
+
+    def load(self, feed: int, stage: Stage, levels_limit: int) -> None:
+        """Load a staged snapshot into the feed's spare book."""
+        words = stage.words
+        kernels.load_snapshot(self._address, feed, words.ctypes.data, len(words), levels_limit)
+
+    def replay(self, feed: int, frame: bytes) -> int:
+        """Run a buffered frame through the spare book: APPLIED, OLD, GAP or a refusal."""
+        source = np.frombuffer(frame, np.uint8)
+        return kernels.replay_frame(self._address, feed, source.ctypes.data, len(source))
+
+    def differing_levels(self, feed: int) -> int:
+        """How many of the best levels differ between the active and the spare book."""
+        return kernels.differing_levels(self._address, feed)
+
+    def activate(self, feed: int, now_ns: int) -> None:
+        """Swap the spare book in, LIVE, and publish."""
+        kernels.activate(self._address, feed, now_ns)
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    def book_id(self, feed: int) -> int:
+        """The update id the active book stands at."""
+        at = self._feed_at(feed)
+        return int(self.arena[at + L.FEED_BOOK_ID_0 + int(self.arena[at + L.FEED_ACTIVE_BOOK])])
+
+    def last_frame_id(self, feed: int) -> int:
+        """The last id of the feed's stream, 0 before its first frame."""
+        return int(self.arena[self._feed_at(feed) + L.FEED_LAST_FRAME_ID])
+
+    def is_incomplete(self, feed: int) -> bool:
+        """Whether the published depth reaches where the feed's book is known only in part."""
+        return bool(self.arena[self._feed_at(feed) + L.FEED_IS_INCOMPLETE])
+
+    def counters(self, feed: int) -> FeedCounters:
+        at = self._feed_at(feed)
+        words = (L.FEED_FRAMES, L.FEED_BYTES, L.FEED_LEVELS, L.FEED_OLD, L.FEED_UNKNOWN_DELETES)
+        return FeedCounters(*(int(self.arena[at + word]) for word in words))
+
+    def reader(self) -> HandoffReader:
+        """A reader of this engine's own handoff, in this process."""
+        return HandoffReader(self.handoff.words)
+
+    def close(self) -> None:
+        """Mark the handoff stopped and remove its name."""
+        self.handoff.close()
+
+
+def describe_refusal(status: int) -> str:
+    """A status in words."""
+    return S.TEXTS.get(status, f"status {status}")

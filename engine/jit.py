@@ -1,0 +1,134 @@
+"""How every kernel is compiled, cached and warmed up: the one place that knows numba's settings.
+
+A *kernel* is a module-level function with one declared signature; Python calls it. An *inner*
+function is called by kernels only and is compiled into them. Kernels are compiled by
+`compile_kernels` at start, after which a call with any other argument types raises instead of
+silently compiling again (a 30 ms stall in production).
+
+The cache can never be stale: its directory's name is a hash of every source file a kernel can
+depend on and of the settings that change the generated code.
+Runs on: the thread that starts the process. Called by: every module that defines kernels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+from numba import config as numba_config
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+JIT_OFF = bool(numba_config.DISABLE_JIT)
+"""True under NUMBA_DISABLE_JIT=1: kernels are then plain Python, for coverage and debuggers."""
+
+BOUNDS_CHECKED = bool(numba_config.BOUNDSCHECK)
+"""True under NUMBA_BOUNDSCHECK=1: every array index is then verified."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A registered kernel: its dispatcher and the only signature it may have."""
+
+    name: str
+    dispatcher: Any
+    signature: str
+
+    @property
+    def is_compiled(self) -> bool:
+        return bool(self.dispatcher.signatures)
+
+
+_registry: list[Kernel] = []
+
+
+def _source_files() -> list[Path]:
+    """Every file whose text can change a kernel: all of engine/, and the rooms that define some."""
+    root = Path(__file__).resolve().parent.parent
+    rooms = sorted((root / "engine").glob("**/*.py"))
+    others = sorted(
+        path
+        for floor in ("net", "tuning", "bench")
+        for path in (root / floor).glob("**/*.py")
+        if "from engine.jit import" in path.read_text(encoding="utf-8")
+    )
+    return rooms + others
+
+
+def cache_directory() -> Path:
+    """Where compiled kernels are kept: POLLUX_CACHE_DIR, else the user's cache, else a temporary."""
+    digest = hashlib.sha256()
+    for path in _source_files():
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    settings = (numba.__version__, sys.version, numba_config.BOUNDSCHECK, numba_config.OPT)
+    digest.update(repr(settings).encode())
+    chosen = os.environ.get("POLLUX_CACHE_DIR")
+    if chosen:
+        base = Path(chosen)
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pollux"
+    directory = base / f"kernels-{digest.hexdigest()[:16]}"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if os.access(directory, os.W_OK):
+            return directory
+    except OSError:
+        pass
+    return Path(tempfile.mkdtemp(prefix="pollux-kernels-"))
+
+
+def kernel(signature: str) -> Callable[[F], F]:
+    """Declare a kernel with its one signature, for example `kernel("int64(int64[::1], int64)")`."""
+
+    def declare(function: F) -> F:
+        if JIT_OFF:
+            return function
+        dispatcher = numba.njit(nogil=True, cache=True)(function)
+        name = f"{function.__module__}.{function.__name__}"
+        _registry.append(Kernel(name, dispatcher, signature))
+        return cast(F, dispatcher)
+
+    return declare
+
+
+def inner(function: F) -> F:
+    """Declare a function that only kernels call; it is compiled into them."""
+    return function if JIT_OFF else cast(F, numba.njit(nogil=True)(function))
+
+
+def inlined(function: F) -> F:
+    """Declare an inner function that is pasted into its callers before optimisation."""
+    return function if JIT_OFF else cast(F, numba.njit(nogil=True, inline="always")(function))
+
+
+def kernels() -> tuple[Kernel, ...]:
+    """All kernels declared by the modules imported so far."""
+    return tuple(_registry)
+
+
+def compile_kernels(report: Callable[[int, int, str], None] | None = None) -> None:
+    """Compile, or load from the cache, every declared kernel; then forbid further compilation.
+
+    `report(done_count, total_count, name)` is called before each one and once at the end.
+    """
+    pending = [each for each in _registry if not each.is_compiled]
+    for index, each in enumerate(pending):
+        if report is not None:
+            report(index, len(pending), each.name)
+        each.dispatcher.compile(each.signature)
+    for each in pending:
+        each.dispatcher.disable_compile()
+    if report is not None:
+        report(len(pending), len(pending), "")
+
+
+if not JIT_OFF:
+    numba_config.CACHE_DIR = str(cache_directory())

@@ -1,0 +1,266 @@
+"""Where every word lives: the descriptor of the engine's arena, of a stage and of the handoff.
+
+Everything is int64 words. Offsets are computed from the field lists, never typed. The arena has one
+owner, the engine thread; the handoff segment has one writer, the same thread, and many readers in
+any process.
+
+    arena      | ENGINE header | INSTRUMENT 0..I-1 | FEED 0..F-1 |
+    instrument | INSTRUMENT header | feed indices | merged bids | merged asks |
+    feed       | FEED header | symbol | price scale | quantity scale | book 0 | book 1 |
+    book       | side 0 (bids) | side 1 (asks) |
+    side       | SIDE header | top keys | top lots | bitmap 2 | bitmap 1 | bitmap 0 | lots per slot
+               | far keys | far lots |
+    stage      | STAGE header | bids: mantissas, lots, decimals | asks: the same |
+    handoff    | HANDOFF header | BOARD 0..I-1 |
+    board      | BOARD header (symbol, scales, venue names) | SLOT 0..N-1 (a ring) |
+    slot       | SLOT header | venue states | bids: price, lots, venue | asks: the same |
+
+A *key* is a price in ticks times the side's sign, so that on both sides a larger key is better.
+Runs on: any thread (constants only). Called by: every kernel, the gateway, the tests.
+"""
+
+from __future__ import annotations
+
+DEPTH_MAX = 50
+"""Levels a side that a merged book may have (design: top 10 by default, up to 50)."""
+
+VENUES_MAX = 8
+"""Venues of one instrument; eight keeps a slot below one page."""
+
+SYMBOL_WORDS = 8
+"""Symbols and channel remainders are kept in 64 bytes, zero padded; venues' names stay below 32."""
+SYMBOL_BYTES_MAX = SYMBOL_WORDS * 8
+VENUE_NAME_WORDS = 4
+VENUE_NAME_BYTES_MAX = VENUE_NAME_WORDS * 8
+
+DECIMALS_MAX = 18
+"""Fraction digits a decimal may have: one more row than this in a scale table."""
+SCALE_WORDS = 5
+"""A scale row: multiplier, largest mantissa, inverse of the odd divisor, shift, largest quotient."""
+
+CACHE_LINE_WORDS = 8
+
+NO_KEY = -(2**63)
+"""No level: smaller than every key."""
+
+# --- the arena -----------------------------------------------------------------------------------
+
+(
+    ENGINE_INSTRUMENTS,
+    ENGINE_FEEDS,
+    ENGINE_WINDOW_SLOTS,
+    ENGINE_FAR_MAX,
+    ENGINE_INSTRUMENTS_OFFSET,
+    ENGINE_FEEDS_OFFSET,
+    ENGINE_FEED_WORDS,
+    ENGINE_BOOK_WORDS,
+    ENGINE_SIDE_WORDS,
+    ENGINE_HANDOFF_ADDRESS,
+    ENGINE_HANDOFF_WORDS,
+    ENGINE_STAGE_ADDRESS,
+    ENGINE_STAGE_WORDS,
+    ENGINE_ARENA_WORDS,
+    ENGINE_LAST_FEED,
+    ENGINE_UNKNOWN_SYMBOLS,
+    ENGINE_READS_CLOCK,
+    ENGINE_CLOCK_SECONDS,
+    ENGINE_CLOCK_NANOSECONDS,
+    ENGINE_WORDS,
+) = range(20)
+
+(
+    INSTRUMENT_DEPTH,
+    INSTRUMENT_VENUES,
+    INSTRUMENT_TRIGGER,
+    INSTRUMENT_SEQUENCE,
+    INSTRUMENT_BOARD,
+    INSTRUMENT_UNCHANGED,
+    INSTRUMENT_CROSSED,
+    INSTRUMENT_FEEDS_AT,
+) = range(8)
+INSTRUMENT_CURSORS_AT = INSTRUMENT_FEEDS_AT + VENUES_MAX
+"""FEEDS_AT holds the offsets of the venues' feeds, CURSORS_AT how far the merge has read each."""
+INSTRUMENT_MERGED_AT = INSTRUMENT_CURSORS_AT + VENUES_MAX
+LEVEL_WORDS = 3
+"""A merged level: price in the instrument's ticks, lots, venue index."""
+(LEVEL_PRICE, LEVEL_LOTS, LEVEL_VENUE) = range(LEVEL_WORDS)
+MERGED_SIDE_WORDS = 1 + DEPTH_MAX * LEVEL_WORDS
+"""A merged side: how many levels, then the levels."""
+INSTRUMENT_WORDS = INSTRUMENT_MERGED_AT + 2 * MERGED_SIDE_WORDS
+
+(
+    FEED_PROTOCOL,
+    FEED_CONNECTION,
+    FEED_INSTRUMENT,
+    FEED_VENUE,
+    FEED_STATE,
+    FEED_ACTIVE_BOOK,
+    FEED_TICK_MULTIPLIER,
+    FEED_SYMBOL_BYTES,
+    FEED_BOOK_ID_0,
+    FEED_BOOK_ID_1,
+    FEED_LAST_FRAME_ID,
+    FEED_IS_BUFFERED,
+    FEED_CROSSED_FRAMES,
+    FEED_VENUE_NS,
+    FEED_RECEIVE_NS,
+    FEED_IS_INCOMPLETE,
+    FEED_FRAMES,
+    FEED_BYTES,
+    FEED_LEVELS,
+    FEED_OLD,
+    FEED_UNKNOWN_DELETES,
+    FEED_SYMBOL_AT,
+) = range(22)
+FEED_PRICE_SCALE_AT = FEED_SYMBOL_AT + SYMBOL_WORDS
+FEED_LOT_SCALE_AT = FEED_PRICE_SCALE_AT + (DECIMALS_MAX + 1) * SCALE_WORDS
+FEED_BOOKS_AT = FEED_LOT_SCALE_AT + (DECIMALS_MAX + 1) * SCALE_WORDS
+
+(
+    SIDE_WINDOW_LOW,
+    SIDE_BEST,
+    SIDE_WINDOW_LEVELS,
+    SIDE_FAR_LEVELS,
+    SIDE_HORIZON,
+    SIDE_FAR_DROPPED,
+    SIDE_SLIDES,
+    SIDE_TOP_LEVELS,
+    SIDE_TOP_IS_STALE,
+    SIDE_TOP_KEYS_AT,
+) = range(10)
+SIDE_TOP_LOTS_AT = SIDE_TOP_KEYS_AT + DEPTH_MAX
+SIDE_BITMAP_2_AT = SIDE_TOP_LOTS_AT + DEPTH_MAX
+SIDE_BITMAP_1_AT = SIDE_BITMAP_2_AT + 1
+SIDE_BITMAP_0_AT = SIDE_BITMAP_1_AT + 64
+
+WINDOW_SLOTS_MIN = 64
+WINDOW_SLOTS_MAX = 64 * 64 * 64
+"""Three 64-ary bitmap levels address 64^3 slots; one word is the least there is."""
+FAR_MAX = 1 << 20
+"""The most far levels that may be asked for: two million words a side is already 16 MiB."""
+
+# --- a stage: one decoded frame or snapshot ------------------------------------------------------
+
+(
+    STAGE_LEVELS_MAX,
+    STAGE_KIND,
+    STAGE_PRESENT,
+    STAGE_MISTYPED,
+    STAGE_FIRST_ID,
+    STAGE_LAST_ID,
+    STAGE_TIME,
+    STAGE_EVENT_START,
+    STAGE_EVENT_END,
+    STAGE_TOPIC_START,
+    STAGE_TOPIC_END,
+    STAGE_SYMBOL_START,
+    STAGE_SYMBOL_END,
+    STAGE_BIDS,
+    STAGE_ASKS,
+    STAGE_ROWS_AT,
+) = range(16)
+ROW_WORDS = 3
+"""A staged level: price, lots, and price decimals * 64 + quantity decimals until they are scaled."""
+(ROW_PRICE, ROW_LOTS, ROW_DECIMALS) = range(ROW_WORDS)
+
+FRAME_LEVELS_MAX = 16_384
+"""Levels a side of one frame; the largest recorded has 1,076 in all."""
+SNAPSHOT_LEVELS_MAX = 131_072
+"""Levels a side of one snapshot; real whole books have some 6,500, Coinbase's 23,000."""
+
+
+def stage_words(levels_max: int) -> int:
+    """Words of a stage that holds `levels_max` levels a side."""
+    return STAGE_ROWS_AT + 2 * levels_max * ROW_WORDS
+
+
+def side_words(window_slots: int, far_max: int) -> int:
+    """Words of one side of one book."""
+    words = SIDE_BITMAP_0_AT + window_slots // 64 + window_slots + 2 * far_max
+    return -(-words // CACHE_LINE_WORDS) * CACHE_LINE_WORDS
+
+
+def feed_words(window_slots: int, far_max: int) -> int:
+    """Words of one feed: its header and two books (the second one for make-before-break)."""
+    words = FEED_BOOKS_AT + 4 * side_words(window_slots, far_max)
+    return -(-words // CACHE_LINE_WORDS) * CACHE_LINE_WORDS
+
+
+# --- the handoff segment -------------------------------------------------------------------------
+
+HANDOFF_MAGIC = 0x58554C4C4F50
+"""The letters POLLUX, little-endian."""
+HANDOFF_VERSION = 1
+
+(
+    HANDOFF_MAGIC_AT,
+    HANDOFF_VERSION_AT,
+    HANDOFF_WRITER_PID,
+    HANDOFF_START_NS,
+    HANDOFF_BOARDS,
+    HANDOFF_BOARD_WORDS,
+    HANDOFF_RING_SLOTS,
+    HANDOFF_ENGINE_STATE,
+) = range(8)
+HANDOFF_HEARTBEAT_NS = CACHE_LINE_WORDS
+HANDOFF_PUBLISHED = 2 * CACHE_LINE_WORDS
+"""Books published for all instruments together: the word a waiting reader polls, alone in its line."""
+HANDOFF_WORDS = 3 * CACHE_LINE_WORDS
+
+(ENGINE_IS_STARTING, ENGINE_IS_RUNNING, ENGINE_IS_STOPPED) = range(3)
+
+(
+    BOARD_SEQUENCE,
+    BOARD_DEPTH,
+    BOARD_VENUES,
+    BOARD_TICK_MANTISSA,
+    BOARD_TICK_DECIMALS,
+    BOARD_LOT_DECIMALS,
+    BOARD_SYMBOL_BYTES,
+    BOARD_SYMBOL_AT,
+) = range(8)
+BOARD_VENUE_NAMES_AT = BOARD_SYMBOL_AT + SYMBOL_WORDS
+BOARD_SLOTS_AT = BOARD_VENUE_NAMES_AT + VENUES_MAX * VENUE_NAME_WORDS
+
+RING_SLOTS = 64
+"""Books kept per instrument for readers that want each one: 6 s of a busy pair at 10 a second."""
+
+(
+    SLOT_VERSION,
+    SLOT_SEQUENCE,
+    SLOT_PUBLISH_NS,
+    SLOT_RECEIVE_NS,
+    SLOT_VENUE_NS,
+    SLOT_TRIGGER_VENUE,
+    SLOT_FLAGS,
+    SLOT_BIDS,
+    SLOT_ASKS,
+    SLOT_VENUES_AT,
+) = range(10)
+(VENUE_STATE, VENUE_VENUE_NS, VENUE_RECEIVE_NS, VENUE_UPDATE_ID, VENUE_FLAGS, VENUE_WORDS) = range(
+    6
+)
+SLOT_BIDS_AT = SLOT_VENUES_AT + VENUES_MAX * VENUE_WORDS
+SLOT_ASKS_AT = SLOT_BIDS_AT + DEPTH_MAX * LEVEL_WORDS
+_SLOT_USED = SLOT_ASKS_AT + DEPTH_MAX * LEVEL_WORDS
+SLOT_WORDS = -(-_SLOT_USED // CACHE_LINE_WORDS) * CACHE_LINE_WORDS
+BOARD_WORDS = -(-(BOARD_SLOTS_AT + RING_SLOTS * SLOT_WORDS) // CACHE_LINE_WORDS) * CACHE_LINE_WORDS
+
+FLAG_CROSSED = 1
+"""Slot flag: the best merged bid is at or above the best merged ask."""
+FLAG_INCOMPLETE = 1
+"""Venue flag: a published level lies where the venue's book is known only in part."""
+
+# A venue's state as subscribers see it; net.session has the transitions.
+(DISCONNECTED, CONNECTING, BUFFERING, SYNCING, LIVE, STALE) = range(6)
+STATE_NAMES = ("DISCONNECTED", "CONNECTING", "BUFFERING", "SYNCING", "LIVE", "STALE")
+
+PROTOCOL_BINANCE = 1
+PROTOCOL_BITSTAMP = 2
+
+LOT_DECIMALS = 8
+"""A lot is 1e-8 of the base currency on every venue."""
+
+assert SLOT_WORDS * 8 <= 4096, "a slot stays within one page"
+assert SYMBOL_BYTES_MAX % 8 == 0 and VENUE_NAME_BYTES_MAX % 8 == 0
+assert len(STATE_NAMES) == STALE + 1

@@ -1,0 +1,119 @@
+"""Exact conversion between decimal text and integer units: the only place where it happens.
+
+A decimal with k fraction digits is a mantissa m: value = m * 10^-k. In units of u = a * 10^-d it
+is q = m * 10^(d-k) / a, which must come out whole. A table has one row per k, so that the kernel
+needs one multiplication to scale, and one to divide exactly: for an odd divisor D, q = x * D^-1
+modulo 2^64, and x was a multiple of D exactly when q is not above (2^64-1)/D; the power of two in
+the divisor becomes a rotation. (Granlund and Montgomery, "Division by invariant integers using
+multiplication", PLDI 1994, section 9.)
+Runs on: any thread. Called by: engine.decode (kernel), net (tables, exact text).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from math import gcd
+
+import numpy as np
+
+from engine import layout as L
+from engine.atomics import Words, multiply_wrapping
+from engine.jit import inner
+
+INT64_MAX = 2**63 - 1
+QUANTITY_LIMIT = INT64_MAX
+"""Binance's cap, 92233720368.54775807, is exactly this many lots."""
+PRICE_LIMIT = 2**62
+"""Ticks times the venue's multiplier stay below this, so that key arithmetic cannot overflow."""
+
+
+class ScaleError(ValueError):
+    """A tick size that cannot be one."""
+
+
+def decimal_unit(text: str) -> tuple[int, int]:
+    """A positive decimal as (mantissa, decimals) in lowest terms: "0.05" is (5, 2), "10" (10, 0)."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise ScaleError(f"{text!r} is not a decimal number") from None
+    if not value.is_finite() or value <= 0:
+        raise ScaleError(f"{text!r} must be greater than zero")
+    _, digits, exponent = value.normalize().as_tuple()
+    mantissa = int("".join(map(str, digits)))
+    assert isinstance(exponent, int)
+    if exponent > 0:
+        mantissa, exponent = mantissa * 10**exponent, 0
+    if -exponent > L.DECIMALS_MAX or mantissa > PRICE_LIMIT:
+        raise ScaleError(f"{text!r} has more than {L.DECIMALS_MAX} decimals or is too large")
+    return mantissa, -exponent
+
+
+def common_unit(units: list[tuple[int, int]]) -> tuple[int, int]:
+    """The greatest common divisor of several units, each (mantissa, decimals)."""
+    decimals = max(d for _, d in units)
+    mantissa = gcd(*(m * 10 ** (decimals - d) for m, d in units))
+    while decimals and mantissa % 10 == 0:
+        mantissa, decimals = mantissa // 10, decimals - 1
+    return mantissa, decimals
+
+
+def units_per(unit: tuple[int, int], common: tuple[int, int]) -> int:
+    """How many common units one unit is; ScaleError if that is not whole."""
+    (mantissa, decimals), (common_mantissa, common_decimals) = unit, common
+    shared = max(decimals, common_decimals)
+    size = mantissa * 10 ** (shared - decimals)
+    common_size = common_mantissa * 10 ** (shared - common_decimals)
+    if size % common_size:
+        raise ScaleError(f"unit {unit} is no multiple of {common}")
+    return size // common_size
+
+
+def scale_table(unit: tuple[int, int], quotient_limit: int) -> Words:
+    """The rows for one unit, shape (DECIMALS_MAX + 1) * SCALE_WORDS, flat.
+
+    A row: multiplier, largest mantissa that may be multiplied, inverse, shift, largest quotient.
+    """
+    mantissa, decimals = unit
+    rows = []
+    for k in range(L.DECIMALS_MAX + 1):
+        multiplier = 10 ** max(decimals - k, 0)
+        divisor = mantissa * 10 ** max(k - decimals, 0)
+        common = gcd(multiplier, divisor)
+        multiplier, divisor = multiplier // common, divisor // common
+        if divisor > INT64_MAX:
+            # No mantissa but zero is a multiple: an inverse of one and a limit of zero say so.
+            rows += [multiplier, INT64_MAX // multiplier, 1, 0, 0]
+            continue
+        shift = (divisor & -divisor).bit_length() - 1
+        inverse = pow(divisor >> shift, -1, 2**64)
+        signed = inverse - 2**64 if inverse > INT64_MAX else inverse
+        largest = min(INT64_MAX // divisor, quotient_limit)
+        rows += [multiplier, INT64_MAX // multiplier, signed, shift, largest]
+    return np.array(rows, np.int64)
+
+
+@inner
+def scaled(arena: Words, table: int, mantissa: int, decimals: int) -> int:
+    """mantissa * 10^-decimals in the table's unit, or -1 if that is not whole or out of range."""
+    row = table + decimals * L.SCALE_WORDS
+    if mantissa > arena[row + 1]:
+        return -1
+    shift = np.uint64(arena[row + 3])
+    product = multiply_wrapping(np.uint64(mantissa), np.uint64(arena[row]))
+    product = multiply_wrapping(product, np.uint64(arena[row + 2]))
+    rotated = (product >> shift) | (product << ((np.uint64(64) - shift) & np.uint64(63)))
+    if rotated > np.uint64(arena[row + 4]):
+        return -1
+    return np.int64(rotated)
+
+
+def exact_text(count: int, mantissa: int, decimals: int, digits: int | None = None) -> str:
+    """count * mantissa * 10^-decimals, written exactly, with `digits` (default: all) decimals."""
+    value = count * mantissa
+    sign, value = ("-", -value) if value < 0 else ("", value)
+    whole, fraction = divmod(value, 10**decimals)
+    text = str(fraction).rjust(decimals, "0") if decimals else ""
+    if digits is not None:
+        text = text.ljust(digits, "0")
+    return f"{sign}{whole}.{text}" if text else f"{sign}{whole}"

@@ -1,0 +1,1 @@
+"""The host: CPUs, interrupts, pinning and jitter. Imports nothing of ours."""
