@@ -1,1 +1,1 @@
-"""Numbers only: frame bytes in, merged books out. No sockets, no logging, nothing of ours imported."""
+"""Numbers only: frame bytes in, merged books out. No sockets, no logging, no other floor."""

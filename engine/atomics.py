@@ -1,4 +1,4 @@
-"""Shared memory words, unaligned loads and bit counts: the machine operations numba has no name for.
+"""Shared words, unaligned loads and bit counts: the machine operations numba has no name for.
 
 Every access to a word that another thread or process may write goes through `load_acquire` and
 `store_release` here: a plain array element read in a compiled loop is hoisted out of it and never
@@ -10,7 +10,8 @@ Runs on: any thread. Called by: the kernels.
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 from numba import types
@@ -19,6 +20,10 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from engine.jit import JIT_OFF
+
+int64 = cast("Callable[[Any], int]", np.int64)
+uint64 = cast("Callable[[Any], int]", np.uint64)
+"""The compiler's integer types under names that the type checker takes for conversions to int."""
 
 Words = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
@@ -44,7 +49,7 @@ if JIT_OFF:
     def load_u64(frame: Bytes, index: int) -> int:
         """Eight frame bytes from `index` as a little-endian number; the caller proves the range."""
         assert index >= 0 and index + 8 <= len(frame), "read outside the frame"
-        return np.uint64(int.from_bytes(frame[index : index + 8].tobytes(), "little"))  # type: ignore[return-value]
+        return uint64(int.from_bytes(frame[index : index + 8].tobytes(), "little"))
 
     def trailing_zeros(value: int) -> int:
         """Zero bits below the lowest one bit; 64 for zero."""
@@ -57,7 +62,7 @@ if JIT_OFF:
 
     def multiply_wrapping(left: int, right: int) -> int:
         """The low 64 bits of the product, as uint64."""
-        return np.uint64((int(left) * int(right)) & _MASK_64)  # type: ignore[return-value]
+        return uint64((int(left) * int(right)) & _MASK_64)
 
     def view_words(address: int, count: int) -> Words:
         """The int64 words at an address, without copying."""

@@ -15,11 +15,9 @@ Runs on: the engine thread (frames) and the housekeeping thread (snapshots). Cal
 
 from __future__ import annotations
 
-import numpy as np
-
 from engine import layout as L
 from engine import status as S
-from engine.atomics import Bytes, Words, load_u64
+from engine.atomics import Bytes, Words, int64, load_u64
 from engine.jit import inner
 from engine.scale import scaled
 from engine.scan import (
@@ -106,9 +104,9 @@ T_DIFF_ORDER_BOOK = _long(BITSTAMP_CHANNEL)
 def _packed(frame: Bytes, start: int, stop: int) -> int:
     """Up to eight bytes of a span as one number, zero padded."""
     length = min(stop - start, 8)
-    word = np.int64(0)
+    word = int64(0)
     for index in range(length):
-        word |= np.int64(frame[start + index]) << (8 * index)
+        word |= int64(frame[start + index]) << (8 * index)
     return word
 
 
@@ -482,7 +480,7 @@ def is_symbol(frame: Bytes, stage: Words, arena: Words, feed: int) -> bool:
     at = 0
     while at < length:
         if start + at + 8 <= len(frame):
-            word = np.int64(load_u64(frame, start + at))
+            word = int64(load_u64(frame, start + at))
         else:
             word = _packed(frame, start + at, start + length)
         rest = length - at

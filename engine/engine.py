@@ -17,6 +17,7 @@ from engine import layout as L
 from engine import status as S
 from engine.atomics import Words
 from engine.handoff import BoardInfo, HandoffReader, HandoffWriter
+from engine.merge import NOT_TOUCHED
 from engine.scale import (
     PRICE_LIMIT,
     QUANTITY_LIMIT,
@@ -159,7 +160,7 @@ class Engine:
             at = self._instrument_at(number)
             self.arena[at + L.INSTRUMENT_DEPTH] = instrument.depth
             self.arena[at + L.INSTRUMENT_VENUES] = len(instrument.feeds)
-            self.arena[at + L.INSTRUMENT_TRIGGER] = kernels.NOT_TOUCHED
+            self.arena[at + L.INSTRUMENT_TRIGGER] = NOT_TOUCHED
             self.arena[at + L.INSTRUMENT_BOARD] = self.handoff.board_at(number)
             for venue, feed_spec in enumerate(instrument.feeds):
                 feed = self._feed_at(index)

@@ -225,7 +225,7 @@ def on_frame(
 
 @kernel("void(int64)")
 def publish_touched(arena_address: int) -> None:
-    """Publish what frames have touched since: where the last frame of a buffer was no book frame."""
+    """Publish what frames have touched, where the last frame of a buffer was no book frame."""
     _publish_touched(view_arena(arena_address))
 
 

@@ -101,7 +101,7 @@ _READONLY = "Array(int64, 1, 'C', readonly=True)"
 
 @kernel(f"int64({_READONLY}, int64, int64[::1])")
 def read_latest(handoff: Words, board: int, out: Words) -> int:
-    """Copy the latest book of a board into `out`; its sequence, or READ_NOTHING_YET or READ_BUSY."""
+    """Copy a board's latest book into `out`; its sequence, or READ_NOTHING_YET or READ_BUSY."""
     for _ in range(READ_TRIES_MAX):
         sequence = load_acquire(handoff, board + L.BOARD_SEQUENCE)
         if sequence == 0:

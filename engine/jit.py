@@ -63,7 +63,7 @@ def _source_files() -> list[Path]:
 
 
 def cache_directory() -> Path:
-    """Where compiled kernels are kept: POLLUX_CACHE_DIR, else the user's cache, else a temporary."""
+    """Where compiled kernels are kept: POLLUX_CACHE_DIR, the user's cache, or a temporary place."""
     digest = hashlib.sha256()
     for path in _source_files():
         digest.update(path.name.encode())

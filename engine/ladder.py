@@ -19,15 +19,13 @@ Runs on: the engine thread. Called by: engine.feed and engine.merge.
 
 from __future__ import annotations
 
-import numpy as np
-
 from engine import layout as L
-from engine.atomics import Words, leading_zeros, trailing_zeros
+from engine.atomics import Words, int64, leading_zeros, trailing_zeros, uint64
 from engine.jit import inner
 
-_ONE = np.uint64(1)
-_TWO = np.uint64(2)
-_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
+_ONE = uint64(1)
+_TWO = uint64(2)
+_ALL = uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @inner
@@ -50,9 +48,9 @@ def _far_keys_at(side: int, slots: int) -> int:
 def _mark(arena: Words, side: int, slot: int) -> None:
     word = slot >> 6
     group = word >> 6
-    arena[side + L.SIDE_BITMAP_0_AT + word] |= np.int64(_ONE << np.uint64(slot & 63))
-    arena[side + L.SIDE_BITMAP_1_AT + group] |= np.int64(_ONE << np.uint64(word & 63))
-    arena[side + L.SIDE_BITMAP_2_AT] |= np.int64(_ONE << np.uint64(group))
+    arena[side + L.SIDE_BITMAP_0_AT + word] |= int64(_ONE << uint64(slot & 63))
+    arena[side + L.SIDE_BITMAP_1_AT + group] |= int64(_ONE << uint64(word & 63))
+    arena[side + L.SIDE_BITMAP_2_AT] |= int64(_ONE << uint64(group))
 
 
 @inner
@@ -60,26 +58,26 @@ def _unmark(arena: Words, side: int, slot: int) -> None:
     word = slot >> 6
     group = word >> 6
     at = side + L.SIDE_BITMAP_0_AT + word
-    arena[at] &= ~np.int64(_ONE << np.uint64(slot & 63))
+    arena[at] &= ~int64(_ONE << uint64(slot & 63))
     if arena[at] != 0:
         return
     at = side + L.SIDE_BITMAP_1_AT + group
-    arena[at] &= ~np.int64(_ONE << np.uint64(word & 63))
+    arena[at] &= ~int64(_ONE << uint64(word & 63))
     if arena[at] == 0:
-        arena[side + L.SIDE_BITMAP_2_AT] &= ~np.int64(_ONE << np.uint64(group))
+        arena[side + L.SIDE_BITMAP_2_AT] &= ~int64(_ONE << uint64(group))
 
 
 @inner
 def _highest_to(word: int, bit: int) -> int:
     """The highest set bit of a word at or below `bit`, or -1."""
-    masked = np.uint64(word) & ((_TWO << np.uint64(bit)) - _ONE)
+    masked = uint64(word) & ((_TWO << uint64(bit)) - _ONE)
     return 63 - leading_zeros(masked)
 
 
 @inner
 def _lowest_from(word: int, bit: int) -> int:
     """The lowest set bit of a word at or above `bit`; 64 if none."""
-    return trailing_zeros(np.uint64(word) & (_ALL << np.uint64(bit)))
+    return trailing_zeros(uint64(word) & (_ALL << uint64(bit)))
 
 
 @inner
@@ -298,7 +296,7 @@ def _after_best_left(arena: Words, side: int, slots: int, key: int) -> None:
 
 @inner
 def set_level(arena: Words, side: int, slots: int, key: int, lots: int) -> bool:
-    """Set the lots at a key, zero deletes; whether the book changed (an unknown delete does not)."""
+    """Set the lots at a key, zero deletes; whether the book changed: an unknown delete does not."""
     low = arena[side + L.SIDE_WINDOW_LOW]
     offset = key - low
     if 0 <= offset < slots:

@@ -36,7 +36,7 @@ VENUE_NAME_BYTES_MAX = VENUE_NAME_WORDS * 8
 DECIMALS_MAX = 18
 """Fraction digits a decimal may have: one more row than this in a scale table."""
 SCALE_WORDS = 5
-"""A scale row: multiplier, largest mantissa, inverse of the odd divisor, shift, largest quotient."""
+"""A scale row: multiplier, largest mantissa, inverse of the odd divisor, shift, largest result."""
 
 CACHE_LINE_WORDS = 8
 
@@ -160,7 +160,7 @@ FAR_MAX = 1 << 20
     STAGE_ROWS_AT,
 ) = range(16)
 ROW_WORDS = 3
-"""A staged level: price, lots, and price decimals * 64 + quantity decimals until they are scaled."""
+"""A staged level: price, lots, and until they are scaled price decimals * 64 + lot decimals."""
 (ROW_PRICE, ROW_LOTS, ROW_DECIMALS) = range(ROW_WORDS)
 
 FRAME_LEVELS_MAX = 16_384
@@ -204,7 +204,7 @@ HANDOFF_VERSION = 1
 ) = range(8)
 HANDOFF_HEARTBEAT_NS = CACHE_LINE_WORDS
 HANDOFF_PUBLISHED = 2 * CACHE_LINE_WORDS
-"""Books published for all instruments together: the word a waiting reader polls, alone in its line."""
+"""Books published, of all instruments: the word a waiting reader polls, alone in its line."""
 HANDOFF_WORDS = 3 * CACHE_LINE_WORDS
 
 (ENGINE_IS_STARTING, ENGINE_IS_RUNNING, ENGINE_IS_STOPPED) = range(3)

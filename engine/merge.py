@@ -1,4 +1,4 @@
-"""The merged book of one instrument: its live venues' best levels in one order, and its publication.
+"""The merged book of one instrument: its live venues' best levels in one order, published.
 
 Order: better price, then larger amount, then venue order in the configuration; two venues at one
 price are two levels. A venue that is not LIVE contributes nothing. A crossed result is reported as
@@ -29,7 +29,7 @@ if JIT_OFF:
         import time
 
         seconds, nanoseconds = divmod(time.time_ns(), NS_PER_SECOND)
-        (ctypes.c_int64 * 2).from_address(address)[:] = (seconds, nanoseconds)
+        (ctypes.c_int64 * 2).from_address(address)[:] = [seconds, nanoseconds]
         return 0
 
 else:

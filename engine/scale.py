@@ -17,7 +17,7 @@ from math import gcd
 import numpy as np
 
 from engine import layout as L
-from engine.atomics import Words, multiply_wrapping
+from engine.atomics import Words, int64, multiply_wrapping, uint64
 from engine.jit import inner
 
 INT64_MAX = 2**63 - 1
@@ -32,7 +32,7 @@ class ScaleError(ValueError):
 
 
 def decimal_unit(text: str) -> tuple[int, int]:
-    """A positive decimal as (mantissa, decimals) in lowest terms: "0.05" is (5, 2), "10" (10, 0)."""
+    """A positive decimal as (mantissa, decimals), reduced: "0.05" is (5, 2), "10" is (10, 0)."""
     try:
         value = Decimal(text)
     except InvalidOperation:
@@ -99,13 +99,13 @@ def scaled(arena: Words, table: int, mantissa: int, decimals: int) -> int:
     row = table + decimals * L.SCALE_WORDS
     if mantissa > arena[row + 1]:
         return -1
-    shift = np.uint64(arena[row + 3])
-    product = multiply_wrapping(np.uint64(mantissa), np.uint64(arena[row]))
-    product = multiply_wrapping(product, np.uint64(arena[row + 2]))
-    rotated = (product >> shift) | (product << ((np.uint64(64) - shift) & np.uint64(63)))
-    if rotated > np.uint64(arena[row + 4]):
+    shift = uint64(arena[row + 3])
+    product = multiply_wrapping(uint64(mantissa), uint64(arena[row]))
+    product = multiply_wrapping(product, uint64(arena[row + 2]))
+    rotated = (product >> shift) | (product << ((uint64(64) - shift) & uint64(63)))
+    if rotated > uint64(arena[row + 4]):
         return -1
-    return np.int64(rotated)
+    return int64(rotated)
 
 
 def exact_text(count: int, mantissa: int, decimals: int, digits: int | None = None) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine import status as S
-from engine.atomics import Bytes, load_u64, multiply_wrapping, trailing_zeros
+from engine.atomics import Bytes, int64, load_u64, multiply_wrapping, trailing_zeros, uint64
 from engine.jit import inner
 
 DEPTH_MAX = 32
@@ -26,14 +26,14 @@ ZERO, NINE, MINUS, PLUS = 0x30, 0x39, 0x2D, 0x2B
 LOWER_E, UPPER_E, LOWER_U = 0x65, 0x45, 0x75
 SPACE = 0x20
 
-_ZEROS = np.uint64(0x3030303030303030)
-_NINES_CARRY = np.uint64(0x7676767676767676)
-_HIGH_BITS = np.uint64(0x8080808080808080)
-_PAIRS = np.uint64(1 + (10 << 8))
-_PAIRS_MASK = np.uint64(0x00FF00FF00FF00FF)
-_FOURS = np.uint64(1 + (100 << 16))
-_FOURS_MASK = np.uint64(0x0000FFFF0000FFFF)
-_EIGHTS = np.uint64(1 + (10000 << 32))
+_ZEROS = uint64(0x3030303030303030)
+_NINES_CARRY = uint64(0x7676767676767676)
+_HIGH_BITS = uint64(0x8080808080808080)
+_PAIRS = uint64(1 + (10 << 8))
+_PAIRS_MASK = uint64(0x00FF00FF00FF00FF)
+_FOURS = uint64(1 + (100 << 16))
+_FOURS_MASK = uint64(0x0000FFFF0000FFFF)
+_EIGHTS = uint64(1 + (10000 << 32))
 
 POWERS_OF_TEN = np.array([10**k for k in range(DIGITS_MAX)], np.int64)
 
@@ -56,12 +56,12 @@ def _is_continuation(frame: Bytes, at: int, end: int) -> bool:
 @inner
 def _utf8_end(frame: Bytes, at: int, end: int) -> int:
     """Past one multi-byte character (RFC 3629, section 4: no overlong forms, no surrogates)."""
-    lead = np.int64(frame[at])
+    lead = int64(frame[at])
     if 0xC2 <= lead <= 0xDF:
         return at + 2 if _is_continuation(frame, at + 1, end) else S.BAD_UTF8
     if at + 1 >= end:
         return S.BAD_UTF8
-    second = np.int64(frame[at + 1])
+    second = int64(frame[at + 1])
     if 0xE0 <= lead <= 0xEF:
         low = 0xA0 if lead == 0xE0 else 0x80
         high = 0x9F if lead == 0xED else 0xBF
@@ -87,7 +87,7 @@ def _hex4(frame: Bytes, at: int, end: int) -> int:
         return -1
     value = 0
     for index in range(at, at + 4):
-        digit = np.int64(frame[index])
+        digit = int64(frame[index])
         if ZERO <= digit <= NINE:
             value = value * 16 + digit - ZERO
         elif 0x41 <= (digit & 0xDF) <= 0x46:
@@ -102,7 +102,7 @@ def _escape_end(frame: Bytes, at: int, end: int) -> int:
     """Past one escape whose backslash is at `at`; a lone surrogate is refused."""
     if at + 1 >= end:
         return S.BAD_JSON
-    letter = np.int64(frame[at + 1])
+    letter = int64(frame[at + 1])
     if letter != LOWER_U:
         simple = (
             letter == QUOTE
@@ -130,7 +130,7 @@ def _escape_end(frame: Bytes, at: int, end: int) -> int:
 def string_end(frame: Bytes, at: int, end: int) -> int:
     """The closing quote of the string whose opening quote is just before `at`."""
     while at < end:
-        byte = np.int64(frame[at])
+        byte = int64(frame[at])
         if byte == QUOTE:
             return at
         if byte == BACKSLASH:
@@ -193,7 +193,7 @@ def _literal_end(frame: Bytes, at: int, end: int) -> int:
         return S.BAD_JSON
     word = 0
     for index in range(4):
-        word |= np.int64(frame[at + index]) << (8 * index)
+        word |= int64(frame[at + index]) << (8 * index)
     if word == 0x65757274 or word == 0x6C6C756E:
         return at + 4
     if word == 0x736C6166 and at + 5 <= end and frame[at + 4] == LOWER_E:
@@ -203,7 +203,7 @@ def _literal_end(frame: Bytes, at: int, end: int) -> int:
 
 @inner
 def _scalar_end(frame: Bytes, at: int, end: int) -> int:
-    byte = np.int64(frame[at])
+    byte = int64(frame[at])
     if byte == QUOTE:
         at = string_end(frame, at + 1, end)
         return at + 1 if at >= 0 else at
@@ -277,13 +277,13 @@ def value_end(frame: Bytes, at: int, end: int) -> int:
 
 @inner
 def unsigned(frame: Bytes, at: int, end: int) -> tuple[int, int]:
-    """A JSON integer without sign: (position after it, value); BAD_SCHEMA if it is anything else."""
+    """An unsigned JSON integer: (position after it, value); BAD_SCHEMA if it is anything else."""
     start = at
     value = 0
     while at < end and ZERO <= frame[at] <= NINE:
         if at - start >= DIGITS_MAX - 1:
             return S.BAD_SCHEMA, 0
-        value = value * 10 + np.int64(frame[at]) - ZERO
+        value = value * 10 + int64(frame[at]) - ZERO
         at += 1
     if at == start or (frame[start] == ZERO and at > start + 1):
         return S.BAD_SCHEMA, 0
@@ -304,10 +304,10 @@ def _leading_digits(word: int) -> int:
 @inner
 def _digits_value(word: int, count: int) -> int:
     """The number its first `count` (1..8) characters spell, three multiplications for all."""
-    values = (word ^ _ZEROS) << np.uint64(8 * (8 - count))
-    values = (multiply_wrapping(values, _PAIRS) >> np.uint64(8)) & _PAIRS_MASK
-    values = (multiply_wrapping(values, _FOURS) >> np.uint64(16)) & _FOURS_MASK
-    return np.int64(multiply_wrapping(values, _EIGHTS) >> np.uint64(32))
+    values = (word ^ _ZEROS) << uint64(8 * (8 - count))
+    values = (multiply_wrapping(values, _PAIRS) >> uint64(8)) & _PAIRS_MASK
+    values = (multiply_wrapping(values, _FOURS) >> uint64(16)) & _FOURS_MASK
+    return int64(multiply_wrapping(values, _EIGHTS) >> uint64(32))
 
 
 @inner
@@ -318,7 +318,7 @@ def _decimal_by_digit(frame: Bytes, at: int, end: int) -> tuple[int, int, int]:
     decimals = -1
     start = at
     while at < end:
-        byte = np.int64(frame[at])
+        byte = int64(frame[at])
         if ZERO <= byte <= NINE:
             if digits == DIGITS_MAX or (digits == DIGITS_MAX - 1 and mantissa > 922337203685477580):
                 return S.BAD_DECIMAL, 0, 0
