@@ -30,6 +30,18 @@ Bytes = NDArray[np.uint8]
 
 _MASK_64 = (1 << 64) - 1
 
+_BYTES_HEADER = bytes.__basicsize__ - 1
+"""CPython keeps a bytes object's characters right behind its header; checked below."""
+
+
+def address_of(raw: bytes) -> int:
+    """Where a bytes object's characters are, for a kernel: valid as long as the object is kept."""
+    return id(raw) + _BYTES_HEADER
+
+
+if ctypes.string_at(address_of(b"pollux"), 6) != b"pollux":
+    raise ImportError("this Python keeps bytes elsewhere: Pollux needs CPython 3.11 or newer")
+
 if JIT_OFF:
 
     def load_acquire(words: Words, index: int) -> int:
@@ -66,11 +78,11 @@ if JIT_OFF:
 
     def view_words(address: int, count: int) -> Words:
         """The int64 words at an address, without copying."""
-        return np.ctypeslib.as_array((ctypes.c_int64 * count).from_address(address))
+        return np.ctypeslib.as_array((ctypes.c_int64 * int(count)).from_address(int(address)))
 
     def view_bytes(address: int, count: int) -> Bytes:
         """The bytes at an address, without copying."""
-        return np.ctypeslib.as_array((ctypes.c_uint8 * count).from_address(address))
+        return np.ctypeslib.as_array((ctypes.c_uint8 * int(count)).from_address(int(address)))
 
 else:
 

@@ -15,7 +15,7 @@ import numpy as np
 from engine import feed as kernels
 from engine import layout as L
 from engine import status as S
-from engine.atomics import Words
+from engine.atomics import Words, address_of
 from engine.handoff import BoardInfo, HandoffReader, HandoffWriter
 from engine.merge import NOT_TOUCHED
 from engine.scale import (
@@ -234,10 +234,10 @@ class Engine:
 
     def stage(self, feed: int, body: bytes, stage: Stage) -> int:
         """Decode a REST body into `stage`; APPLIED or a refusal. Safe on any thread, no GIL."""
-        source = np.frombuffer(body, np.uint8)
         words = stage.words
+        address = address_of(body)
         return kernels.stage_snapshot(
-            self._address, feed, source.ctypes.data, len(source), words.ctypes.data, len(words)
+            self._address, feed, address, len(body), words.ctypes.data, len(words)
         )
 
     def load(self, feed: int, stage: Stage, levels_limit: int) -> None:
@@ -247,8 +247,7 @@ class Engine:
 
     def replay(self, feed: int, frame: bytes) -> int:
         """Run a buffered frame through the spare book: APPLIED, OLD, GAP or a refusal."""
-        source = np.frombuffer(frame, np.uint8)
-        return kernels.replay_frame(self._address, feed, source.ctypes.data, len(source))
+        return kernels.replay_frame(self._address, feed, address_of(frame), len(frame))
 
     def differing_levels(self, feed: int) -> int:
         """How many of the best levels differ between the active and the spare book."""
@@ -268,6 +267,15 @@ class Engine:
     def last_frame_id(self, feed: int) -> int:
         """The last id of the feed's stream, 0 before its first frame."""
         return int(self.arena[self._feed_at(feed) + L.FEED_LAST_FRAME_ID])
+
+    @property
+    def staged_first_id(self) -> int:
+        """The first id of the frame that was handled last."""
+        return int(self._stage.words[L.STAGE_FIRST_ID])
+
+    def receive_ns(self, feed: int) -> int:
+        """When the feed's last frame was received, 0 before the first."""
+        return int(self.arena[self._feed_at(feed) + L.FEED_RECEIVE_NS])
 
     def is_incomplete(self, feed: int) -> bool:
         """Whether the published depth reaches where the feed's book is known only in part."""

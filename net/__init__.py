@@ -1,0 +1,1 @@
+"""Sockets, venues, sessions, the simulator and the gateway. Imports engine, proto and tuning."""

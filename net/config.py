@@ -1,0 +1,287 @@
+"""The configuration file (TOML): its schema, its defaults and its errors.
+
+Unknown keys, wrong types and impossible values are errors that name the key, the value and what is
+allowed; nothing starts then. Secrets come from the environment, never from here.
+Runs on: the main thread, once. Called by: pollux.py, net.daemon, net.replay.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from engine import layout as L
+from engine.handoff import NAME_PATTERN
+from engine.scale import ScaleError, decimal_unit
+from net.venues import PROTOCOLS
+
+
+class ConfigError(Exception):
+    """One line that says what is wrong and where."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _listen_address(value: str) -> str:
+    if value and not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}", value):
+        raise ValueError('must be "host:port", for example "127.0.0.1:5002"')
+    if value and int(value.rpartition(":")[2]) > 65535:
+        raise ValueError("the port must be at most 65535")
+    return value
+
+
+def _url(value: str, schemes: tuple[str, ...]) -> str:
+    if not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+        raise ValueError(f"must start with {' or '.join(f'{s}://' for s in schemes)}")
+    if re.search(r"\s", value) or len(value.split("://", 1)[1]) == 0:
+        raise ValueError("is not an address")
+    return value.rstrip("/")
+
+
+class InstrumentVenue(_Section):
+    """One venue's part of an instrument."""
+
+    name: str
+    symbol: Annotated[str, Field(min_length=1)]
+    tick_size: str | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in PROTOCOLS:
+            raise ValueError(f"unknown venue; known: {', '.join(sorted(PROTOCOLS))}")
+        return value
+
+    @field_validator("symbol")
+    @classmethod
+    def _fits(cls, value: str) -> str:
+        if len(value.encode()) > L.SYMBOL_BYTES_MAX:
+            raise ValueError(f"longer than {L.SYMBOL_BYTES_MAX} bytes")
+        return value
+
+    @field_validator("tick_size")
+    @classmethod
+    def _is_tick(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                decimal_unit(value)
+            except ScaleError as error:
+                raise ValueError(str(error)) from None
+        return value
+
+
+class Instrument(_Section):
+    """A merged book: the first one is the default."""
+
+    symbol: Annotated[str, Field(min_length=1, max_length=L.SYMBOL_BYTES_MAX)]
+    depth: Annotated[int, Field(ge=1, le=L.DEPTH_MAX)] = 10
+    venue: Annotated[tuple[InstrumentVenue, ...], Field(min_length=1, max_length=L.VENUES_MAX)]
+
+    @field_validator("venue", mode="before")
+    @classmethod
+    def _tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _venues_once(self) -> Instrument:
+        names = [each.name for each in self.venue]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"venue {name!r} is named twice")
+        return self
+
+
+class VenueSettings(_Section):
+    """How to reach a venue."""
+
+    ws_url: str = ""
+    rest_url: str = ""
+    stream_interval_ms: Literal[100, 1000] = 100
+    ca_file: str = ""
+    snapshot_depth: Annotated[int, Field(ge=5, le=5000)] = 1000
+
+    @field_validator("ws_url")
+    @classmethod
+    def _ws(cls, value: str) -> str:
+        return _url(value, ("wss", "ws")) if value else value
+
+    @field_validator("rest_url")
+    @classmethod
+    def _rest(cls, value: str) -> str:
+        return _url(value, ("https", "http")) if value else value
+
+
+class EngineSettings(_Section):
+    """The engine thread."""
+
+    name: str = "pollux"
+    cpu: Annotated[int, Field(ge=0)] | None = None
+    idle: Literal["spin", "backoff", "block"] = "spin"
+    resync_scope: Literal["venue", "all"] = "venue"
+    stale_after_ms: Annotated[int, Field(ge=100, le=3_600_000)] = 5000
+
+    @field_validator("name")
+    @classmethod
+    def _is_name(cls, value: str) -> str:
+        if not NAME_PATTERN.fullmatch(value):
+            raise ValueError("letters, digits, dot, dash and underscore only, at most 64")
+        return value
+
+
+class GatewaySettings(_Section):
+    """The gRPC listener."""
+
+    listen: str = "127.0.0.1:5002"
+    placement: Literal["process", "thread"] = "process"
+    cpu: Annotated[int, Field(ge=0)] | None = None
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_client_ca: str = ""
+
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        if not value:
+            raise ValueError('must be "host:port"')
+        return _listen_address(value)
+
+    @model_validator(mode="after")
+    def _pair(self) -> GatewaySettings:
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ValueError("tls_cert and tls_key go together")
+        if self.tls_client_ca and not self.tls_cert:
+            raise ValueError("tls_client_ca needs tls_cert and tls_key")
+        return self
+
+
+class MetricsSettings(_Section):
+    """The metrics page; an empty address turns it off."""
+
+    listen: str = "127.0.0.1:9102"
+
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        return _listen_address(value)
+
+
+class LogSettings(_Section):
+    """What is logged, and how it looks."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"
+
+
+class Config(_Section):
+    """The whole file."""
+
+    instrument: Annotated[tuple[Instrument, ...], Field(min_length=1, max_length=64)]
+    venue: dict[str, VenueSettings] = {}
+    engine: EngineSettings = EngineSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
+
+    @field_validator("instrument", mode="before")
+    @classmethod
+    def _tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("venue")
+    @classmethod
+    def _known(cls, value: dict[str, VenueSettings]) -> dict[str, VenueSettings]:
+        for name in value:
+            if name not in PROTOCOLS:
+                known = ", ".join(sorted(PROTOCOLS))
+                raise ValueError(f"unknown venue {name!r}; known: {known}")
+        return value
+
+    @model_validator(mode="after")
+    def _symbols_once(self) -> Config:
+        symbols = [each.symbol for each in self.instrument]
+        for symbol in symbols:
+            if symbols.count(symbol) > 1:
+                raise ValueError(f"instrument {symbol!r} is configured twice")
+        streams = [(v.name, v.symbol) for each in self.instrument for v in each.venue]
+        for name, symbol in streams:
+            if streams.count((name, symbol)) > 1:
+                raise ValueError(f"{name}'s {symbol!r} belongs to two instruments")
+        return self
+
+    def venue_names(self) -> tuple[str, ...]:
+        """The venues in use, in the order in which they first appear."""
+        names = (venue.name for each in self.instrument for venue in each.venue)
+        return tuple(dict.fromkeys(names))
+
+    def settings(self, name: str) -> VenueSettings:
+        """A venue's settings with its public addresses filled in."""
+        given = self.venue.get(name, VenueSettings())
+        protocol = PROTOCOLS[name]
+        return given.model_copy(
+            update={
+                "ws_url": given.ws_url or protocol.ws_url,
+                "rest_url": given.rest_url or protocol.rest_url,
+            }
+        )
+
+
+def _allowed_keys(location: tuple[Any, ...]) -> str:
+    """The keys a section has, for the error about one it has not."""
+    model: Any = Config
+    for part in location[:-1]:
+        if isinstance(part, int) or not hasattr(model, "model_fields"):
+            continue
+        field = model.model_fields.get(part)
+        if field is None:
+            continue
+        text = str(field.annotation)
+        names = (Instrument, InstrumentVenue, VenueSettings, EngineSettings, GatewaySettings)
+        sections = (*names, MetricsSettings, LogSettings)
+        model = next((s for s in sections if f".{s.__name__}" in text), model)
+    return ", ".join(model.model_fields)
+
+
+def _explain(error: ValidationError) -> str:
+    errors = error.errors()
+    first = errors[0]
+    where = ".".join(str(part) for part in first["loc"]) or "configuration"
+    where = re.sub(r"\.(\d+)", lambda m: f"[{int(m.group(1)) + 1}]", where)
+    kind, message = first["type"], first["msg"].removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        text = f"unknown key; allowed here: {_allowed_keys(first['loc'])}"
+    elif kind == "missing":
+        text = "is missing"
+    elif kind == "literal_error":
+        text = f"{first['input']!r} is not allowed; allowed: {first['ctx']['expected']}"
+    elif isinstance(first["input"], dict | BaseModel | tuple | list):
+        text = message
+    else:
+        text = f"{first['input']!r}: {message[0].lower()}{message[1:]}"
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{where}: {text}{more}"
+
+
+def parse_config(text: str, source: str) -> Config:
+    """A configuration from TOML text; ConfigError with one line that starts with `source`."""
+    try:
+        return Config.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: not TOML: {error}") from None
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_explain(error)}") from None
+
+
+def load_config(path: Path) -> Config:
+    """The configuration in a file; ConfigError with one line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigError(f"{path}: {reason}") from None
+    return parse_config(text, str(path))

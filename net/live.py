@@ -1,0 +1,242 @@
+"""The engine thread: its event loop, the venues' streams and sessions, and the timer.
+
+Everything here runs on that one thread. The rest of the daemon talks to it through
+`call_soon_threadsafe`, and is talked to through the callables it was given.
+Runs on: the engine thread. Called by: net.daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+from engine import layout as L
+from engine.engine import Engine, Stage
+from net.backoff import Backoff
+from net.config import Config
+from net.session import Session
+from net.stream import Stream
+from net.tape import TapeLine, TapeWriter
+from net.venue import Venue
+from net.venues import PROTOCOLS
+
+TIMER_S = 0.05
+"""Between two looks at silence, quiet pairs and audits; also the heartbeat's period."""
+SILENCE_RECONNECT = 3
+"""A venue all of whose feeds are silent for so many times `stale_after_ms` is connected anew."""
+
+
+class LiveHost(Protocol):
+    """The housekeeping side, called from the engine thread; nothing here may block."""
+
+    def request_snapshot(self, feed: int, symbol: str, venue: str) -> None:
+        """Fetch and decode a snapshot, then call `Live.snapshot` or `snapshot_failed`."""
+
+    def log(self, level: str, event: str, **facts: object) -> None:
+        """One line for the operator."""
+
+
+WARNINGS = frozenset(
+    {"broken", "silent", "lost", "snapshot refused", "disconnected", "venue says error"}
+)
+
+
+def tls_context(ca_file: str) -> ssl.SSLContext:
+    """A context that verifies the peer; with `ca_file` a private authority instead of the system's.
+
+    Raises OSError or ssl.SSLError where the file is not usable.
+    """
+    return ssl.create_default_context(cafile=ca_file or None)
+
+
+def feed_specs_by_venue(config: Config) -> dict[str, list[int]]:
+    """The numbers of each venue's feeds, in the engine's order."""
+    numbers: dict[str, list[int]] = {name: [] for name in config.venue_names()}
+    index = 0
+    for instrument in config.instrument:
+        for venue in instrument.venue:
+            numbers[venue.name].append(index)
+            index += 1
+    return numbers
+
+
+@dataclass
+class Live:
+    """The venues of one engine, connected. Create anywhere, `run` on the engine thread."""
+
+    config: Config
+    engine: Engine
+    host: LiveHost
+    tape: TapeWriter | None = None
+    seed: int | None = None
+    venues: list[Venue] = field(init=False, default_factory=list)
+    streams: dict[str, Stream] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        rng = random.Random(self.seed)
+        for connection, (name, feeds) in enumerate(feed_specs_by_venue(self.config).items()):
+            settings = self.config.settings(name)
+            sessions = tuple(
+                Session(
+                    self.engine,
+                    feed,
+                    PROTOCOLS[name],
+                    self,
+                    snapshot_depth=settings.snapshot_depth,
+                    stale_after_ms=self.config.engine.stale_after_ms,
+                    backoff=Backoff(random.Random(rng.random())),
+                )
+                for feed in feeds
+            )
+            self.venues.append(Venue(self.engine, connection, PROTOCOLS[name], sessions, self))
+        self._sessions = {s.feed: s for venue in self.venues for s in venue.sessions}
+        self._rng = rng
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._is_ready = threading.Event()
+
+    # --- the thread ------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """The engine thread's body: until `stop`."""
+        pin_thread(self.config.engine.cpu)
+        with asyncio.Runner() as runner:
+            runner.run(self._main())
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._make_streams()
+        self._is_ready.set()
+        self.engine.handoff.set_engine_state(L.ENGINE_IS_RUNNING)
+        tasks = [asyncio.create_task(stream.run()) for stream in self.streams.values()]
+        timer = asyncio.create_task(self._tick())
+        stopped = asyncio.create_task(self._stop.wait())
+        done, _ = await asyncio.wait((*tasks, timer, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if stopped in done:
+            await asyncio.gather(*(stream.stop() for stream in self.streams.values()))
+        for task in (*tasks, timer, stopped):
+            task.cancel()
+        results = await asyncio.gather(*tasks, timer, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    def _make_streams(self) -> None:
+        idle_ping_s = max(self.config.engine.stale_after_ms / 1000, 1.0)
+        for venue in self.venues:
+            settings = self.config.settings(venue.name)
+            self.streams[venue.name] = Stream(
+                venue,
+                self,
+                ws_url=settings.ws_url,
+                interval_ms=settings.stream_interval_ms,
+                ssl_context=partial(tls_context, settings.ca_file),
+                idle_ping_s=idle_ping_s,
+                backoff=Backoff(random.Random(self._rng.random())),
+                is_recording=self.tape is not None,
+            )
+
+    async def _tick(self) -> None:
+        silence_ns = SILENCE_RECONNECT * self.config.engine.stale_after_ms * 1_000_000
+        while True:
+            now_ns = time.time_ns()
+            self.engine.handoff.beat(now_ns)
+            for venue in self.venues:
+                venue.on_timer(now_ns)
+                states = {session.state for session in venue.sessions}
+                latest_ns = max(self.engine.receive_ns(s.feed) for s in venue.sessions)
+                if states == {L.STALE} and now_ns - latest_ns > silence_ns:
+                    self.streams[venue.name].drop("no data")
+            await asyncio.sleep(TIMER_S)
+
+    # --- from other threads ----------------------------------------------------------------------
+
+    def _call(self, function: Callable[..., None], *args: object) -> None:
+        self._is_ready.wait()
+        assert self._loop is not None
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function, *args)
+
+    def snapshot(self, feed: int, stage: Stage) -> None:
+        """A decoded snapshot, from the housekeeping thread."""
+        self._call(lambda: self._sessions[feed].on_snapshot(stage, time.time_ns()))
+
+    def snapshot_failed(self, feed: int, reason: str, retry_after_s: float) -> None:
+        """The snapshot could not be had."""
+        retry_after_ns = int(retry_after_s * 1e9)
+        self._call(
+            lambda: self._sessions[feed].on_snapshot_failed(reason, time.time_ns(), retry_after_ns)
+        )
+
+    def stop(self) -> None:
+        """Close the feeds with the closing handshake and end `run`."""
+
+        def set_stop() -> None:
+            assert self._stop is not None
+            self._stop.set()
+
+        self._call(set_stop)
+
+    # --- what sessions, venues and streams ask for -----------------------------------------------
+
+    def fetch_snapshot(self, session: Session) -> None:
+        self.host.request_snapshot(session.feed, session.spec.symbol, session.spec.venue)
+
+    def note(self, session: Session, what: str, **facts: object) -> None:
+        level = "warning" if what in WARNINGS else "info"
+        self.host.log(level, what, venue=session.spec.venue, symbol=session.spec.symbol, **facts)
+
+    def note_venue(self, venue: Venue, what: str, **facts: object) -> None:
+        self.host.log("warning", what, venue=venue.name, **facts)
+
+    def note_stream(self, venue: Venue, what: str, **facts: object) -> None:
+        self.host.log("warning" if what in WARNINGS else "info", what, venue=venue.name, **facts)
+
+    def acknowledged(self, venue: Venue) -> None:
+        self.streams[venue.name].on_acknowledged()
+
+    def reconnect(self, venue: Venue, reason: str) -> None:
+        self.streams[venue.name].renew(reason)
+
+    def withdrawn(self, venue: Venue, reason: str) -> None:
+        if self.config.engine.resync_scope == "all":
+            for other in self.venues:
+                if other is not venue:
+                    other.break_off(f"{venue.name}: {reason}", time.time_ns())
+
+    def lost(self, venue: Venue, reason: str) -> None:
+        self.withdrawn(venue, reason)
+
+    def record(self, venue: Venue, kind: str, raw: bytes, t_ns: int) -> None:
+        if self.tape is not None:
+            self.tape.put(TapeLine(t_ns, venue.name, kind, raw))
+
+
+def pin_thread(cpu: int | None) -> None:
+    """Keep the calling thread on one CPU; without effect where the system has no such call."""
+    if cpu is not None and hasattr(psutil.Process, "cpu_affinity"):
+        # psutil pins a thread when given its id as a process id (Linux).
+        psutil.Process(threading.get_native_id()).cpu_affinity([cpu])
+
+
+def check_ca_files(config: Config) -> None:
+    """Load every configured authority once; ConfigError-worthy problems surface at start."""
+    for name in config.venue_names():
+        ca_file = config.settings(name).ca_file
+        if ca_file and not Path(ca_file).is_file():
+            raise FileNotFoundError(f"venue.{name}.ca_file: {ca_file}: no such file")
+        try:
+            tls_context(ca_file)
+        except (ssl.SSLError, OSError) as error:
+            raise FileNotFoundError(f"venue.{name}.ca_file: {ca_file}: {error}") from None

@@ -1,0 +1,81 @@
+"""The metrics page: counters read when it is asked for, in Prometheus' text form.
+
+Nothing is counted twice: the numbers live in the engine's arena and in the sessions, and are only
+read here, by the server's own thread.
+Runs on: the metrics server's threads. Called by: net.daemon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from engine import layout as L
+from net.live import Live
+
+_FEED_LABELS = ("venue", "symbol")
+
+
+class MetricsError(Exception):
+    """The page cannot be served: one line."""
+
+
+class _Collector(Collector):
+    def __init__(self, live: Live) -> None:
+        self._live = live
+
+    def collect(self) -> Iterator[Metric]:
+        engine, sessions = self._live.engine, [s for v in self._live.venues for s in v.sessions]
+        state = GaugeMetricFamily(
+            "pollux_venue_live", "1 while the venue's book is live", labels=_FEED_LABELS
+        )
+        counters = {
+            name: CounterMetricFamily(f"pollux_{name}", text, labels=_FEED_LABELS)
+            for name, text in (
+                ("frames", "book frames taken"),
+                ("frame_bytes", "bytes of book frames"),
+                ("levels", "levels in book frames"),
+                ("resyncs", "books thrown away and built anew"),
+                ("gaps", "sequence gaps seen"),
+                ("refused_frames", "frames refused as malformed"),
+                ("snapshots_asked", "snapshots asked for"),
+                ("snapshots_refused", "snapshots refused or failed"),
+                ("audits_failed", "audits that found a difference"),
+            )
+        }
+        for session in sessions:
+            labels = (session.spec.venue, session.spec.symbol)
+            state.add_metric(labels, float(session.state == L.LIVE))
+            seen, kept = engine.counters(session.feed), session.counters
+            values = (seen.frames, seen.bytes, seen.levels, kept.resyncs, kept.gaps)
+            more = (kept.refused_frames, kept.snapshots_asked, kept.snapshots_refused)
+            for family, value in zip(
+                counters.values(), (*values, *more, kept.audits_failed), strict=True
+            ):
+                family.add_metric(labels, value)
+        published = CounterMetricFamily("pollux_books", "books published", labels=("instrument",))
+        reader = engine.reader()
+        for index, board in enumerate(reader.boards):
+            published.add_metric((board.symbol,), reader.sequence(index))
+        yield from (state, published, *counters.values())
+
+
+def serve_metrics(listen: str, live: Live) -> Callable[[], None]:
+    """Serve the page; a function that stops it. MetricsError where the address cannot be had."""
+    host, _, port = listen.rpartition(":")
+    registry = CollectorRegistry()
+    registry.register(_Collector(live))
+    try:
+        server, thread = start_http_server(int(port), host.strip("[]"), registry)
+    except OSError as error:
+        raise MetricsError(f"metrics: cannot listen on {listen}: {error.strerror}") from None
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return stop

@@ -1,0 +1,293 @@
+"""One venue's WebSocket connection: connect, subscribe, hand every frame to the kernel, again.
+
+The frame's bytes go to the compiled path before anything else is looked at; Python runs only where
+the kernel asks for it. Reconnects wait longer and longer, with jitter, and stay far below the
+venues' limits on connection attempts. Where the venue announces that it will close, or a
+connection nears the venue's age limit, the next one is opened before the old one goes.
+Runs on: the engine thread's loop. Called by: net.live.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+
+from engine import status as S
+from engine.atomics import address_of
+from net.backoff import Backoff
+from net.venue import Venue
+
+FRAME_BYTES_MAX = 16 << 20
+"""A frame or message longer than this ends the connection; whole books travel over REST."""
+CONNECT_LIMIT_S = 10.0
+HANDSHAKE_LIMIT_S = 10.0
+SUBSCRIBE_LIMIT_S = 10.0
+"""A venue that does not acknowledge its subscriptions in time is connected anew."""
+STEADY_S = 60.0
+"""A connection that lasted so long makes the next attempt start without delay."""
+HEARTBEAT_S = 20.0
+"""Between application heartbeats, where a venue has them."""
+OVERLAP_LIMIT_S = 10.0
+"""How long an old connection is kept beside its successor."""
+
+
+class StreamHost(Protocol):
+    """What a stream tells the outside."""
+
+    def note_stream(self, venue: Venue, what: str, **facts: object) -> None:
+        """Something an operator should see."""
+
+    def lost(self, venue: Venue, reason: str) -> None:
+        """The connection is gone; the venue has been withdrawn."""
+
+    def record(self, venue: Venue, kind: str, raw: bytes, t_ns: int) -> None:
+        """A text that came or went, where a tape is being written."""
+
+
+class _Listener(WSListener):  # type: ignore[misc]
+    """picows calls this for each frame. Frames are views that die with the callback."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._venue = stream.venue
+        self._handle = stream.venue.handle
+        self._is_recording = stream.is_recording
+        self._parts: list[bytes] = []
+        self._parts_bytes = 0
+        self.transport: WSTransport | None = None
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.transport = transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        now_ns = time.time_ns()
+        if frame.msg_type is not WSMsgType.TEXT or not frame.fin or self._parts:
+            self._on_other(frame, now_ns)
+            return
+        self._on_text(frame.get_payload_as_bytes(), now_ns, int(frame.last_in_buffer))
+
+    def _on_other(self, frame: WSFrame, now_ns: int) -> None:
+        """Control frames, fragments, and binary frames, which neither venue sends."""
+        kind = frame.msg_type
+        if kind is WSMsgType.BINARY:
+            self._venue.restart_streams("binary frame", now_ns)
+        elif kind in (WSMsgType.TEXT, WSMsgType.CONTINUATION):
+            if (kind is WSMsgType.TEXT) == bool(self._parts):
+                self._stream.drop("fragments out of order")
+                return
+            self._parts.append(frame.get_payload_as_bytes())
+            self._parts_bytes += frame.payload_size
+            if self._parts_bytes > FRAME_BYTES_MAX:
+                self._stream.drop("message too long")
+            elif frame.fin:
+                raw, self._parts, self._parts_bytes = b"".join(self._parts), [], 0
+                self._on_text(raw, now_ns, int(frame.last_in_buffer))
+            return
+        if frame.last_in_buffer:
+            self._venue.publish_touched()
+
+    def _on_text(self, raw: bytes, now_ns: int, is_last: int) -> None:
+        if self._is_recording:
+            self._stream.record(raw, now_ns)
+        status = self._handle(address_of(raw), len(raw), now_ns, is_last)
+        if status != S.APPLIED:
+            self._venue.on_status(status, lambda: raw, now_ns, is_last)
+
+
+class Stream:
+    """Keeps one venue connected until `stop`."""
+
+    def __init__(
+        self,
+        venue: Venue,
+        host: StreamHost,
+        *,
+        ws_url: str,
+        interval_ms: int,
+        ssl_context: Callable[[], ssl.SSLContext],
+        idle_ping_s: float,
+        backoff: Backoff,
+        is_recording: bool = False,
+    ) -> None:
+        self.venue = venue
+        self.is_recording = is_recording
+        self.reconnects = -1
+        self._host = host
+        self._url = venue.protocol.stream_url(ws_url, venue.symbols, interval_ms)
+        self._ssl_context = ssl_context
+        self._idle_ping_s = idle_ping_s
+        self._backoff = backoff
+        self._transport: WSTransport | None = None
+        self._acknowledged = asyncio.Event()
+        self._expected_acknowledgements = 0
+        self._renew = asyncio.Event()
+        self._is_stopping = False
+
+    def record(self, raw: bytes, t_ns: int) -> None:
+        self._host.record(self.venue, "ws", raw, t_ns)
+
+    def on_acknowledged(self) -> None:
+        """The venue confirmed one subscription."""
+        self._expected_acknowledgements -= 1
+        if self._expected_acknowledgements <= 0:
+            self._acknowledged.set()
+
+    def renew(self, reason: str) -> None:
+        """Connect anew before the old connection goes."""
+        self._host.note_stream(self.venue, "renewing the connection", reason=reason)
+        self._renew.set()
+
+    def drop(self, reason: str) -> None:
+        """Close the connection at once; a new one follows."""
+        self._host.note_stream(self.venue, "dropping the connection", reason=reason)
+        if self._transport is not None:
+            self._transport.disconnect(False)
+
+    async def run(self) -> None:
+        """Until cancelled or stopped: connect, wait for the end, wait, connect again."""
+        while not self._is_stopping:
+            self.venue.on_connecting(time.time_ns())
+            started_s = time.monotonic()
+            reason = await self._connect()
+            if reason == "":
+                reason = await self._stay_connected()
+            self.venue.on_lost(time.time_ns())
+            self._host.lost(self.venue, reason)
+            if self._is_stopping:
+                return
+            if time.monotonic() - started_s > STEADY_S:
+                self._backoff.reset()
+            delay_ns = self._backoff.next_ns()
+            self._host.note_stream(
+                self.venue, "disconnected", reason=reason, again_in_ms=delay_ns // 1_000_000
+            )
+            await asyncio.sleep(delay_ns / 1e9)
+
+    async def stop(self) -> None:
+        """Close with the closing handshake."""
+        self._is_stopping = True
+        transport = self._transport
+        if transport is not None and not transport.is_disconnected:
+            transport.send_close()
+            transport.disconnect()
+            try:
+                await asyncio.wait_for(transport.wait_disconnected(), 2.0)
+            except (TimeoutError, WSError, OSError):
+                transport.disconnect(False)
+
+    async def _open(self) -> WSTransport:
+        secure = {"ssl_context": self._ssl_context()} if self._url.startswith("wss:") else {}
+        transport, _ = await asyncio.wait_for(
+            ws_connect(
+                lambda: _Listener(self),
+                self._url,
+                websocket_handshake_timeout=HANDSHAKE_LIMIT_S,
+                enable_auto_ping=True,
+                auto_ping_idle_timeout=self._idle_ping_s,
+                auto_ping_reply_timeout=self._idle_ping_s,
+                max_frame_size=FRAME_BYTES_MAX,
+                **secure,
+            ),
+            CONNECT_LIMIT_S,
+        )
+        return transport
+
+    async def _connect(self) -> str:
+        """Open the connection and subscribe; why it failed, or nothing."""
+        try:
+            self._transport = await self._open()
+        except (OSError, WSError, TimeoutError, ssl.SSLError) as error:
+            return describe(error)
+        self.reconnects += 1
+        return await self._subscribe(self._transport)
+
+    async def _subscribe(self, transport: WSTransport) -> str:
+        messages = self.venue.protocol.subscriptions(self.venue.symbols)
+        self._acknowledged.clear()
+        self._expected_acknowledgements = len(messages)
+        # Buffering starts with the connection: a first frame may come before the acknowledgement.
+        self.venue.on_subscribed(time.time_ns())
+        for message in messages:
+            transport.send(WSMsgType.TEXT, message)
+            self._host.record(self.venue, "sent", message, time.time_ns())
+        if not messages:
+            return ""
+        try:
+            await asyncio.wait_for(self._acknowledged.wait(), SUBSCRIBE_LIMIT_S)
+        except TimeoutError:
+            transport.disconnect(False)
+            return "the subscriptions were not acknowledged"
+        return ""
+
+    async def _stay_connected(self) -> str:
+        """Heartbeats and renewals until the connection ends; why it did."""
+        age_limit_s = time.monotonic() + self.venue.protocol.connection_age_max_s
+        heartbeat = self.venue.protocol.heartbeat()
+        while True:
+            transport = self._transport
+            assert transport is not None
+            ended = asyncio.ensure_future(transport.wait_disconnected())
+            renewed = asyncio.ensure_future(self._renew.wait())
+            done, pending = await asyncio.wait(
+                (ended, renewed), timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in pending:
+                task.cancel()
+            if ended in done:
+                return _end_reason(transport, ended)
+            if time.monotonic() > age_limit_s:
+                self.renew("the connection is near the venue's age limit")
+            if self._renew.is_set():
+                self._renew.clear()
+                if await self._replace(transport):
+                    age_limit_s = time.monotonic() + self.venue.protocol.connection_age_max_s
+            elif heartbeat is not None:
+                transport.send(WSMsgType.TEXT, heartbeat)
+
+    async def _replace(self, old: WSTransport) -> bool:
+        """Open the successor, then let the old connection go; whether that worked."""
+        try:
+            fresh = await self._open()
+        except (OSError, WSError, TimeoutError, ssl.SSLError) as error:
+            self._host.note_stream(self.venue, "renewal failed", reason=describe(error))
+            return False
+        self._transport = fresh
+        self.reconnects += 1
+        messages = self.venue.protocol.subscriptions(self.venue.symbols)
+        for message in messages:
+            fresh.send(WSMsgType.TEXT, message)
+            self._host.record(self.venue, "sent", message, time.time_ns())
+        if self.venue.protocol.has_gap_detection:
+            # Both connections feed the book; ids make the overlap harmless and a hole visible.
+            await asyncio.sleep(1.0)
+        old.disconnect()
+        if not self.venue.protocol.has_gap_detection:
+            self.venue.restart_streams("moved to another server", time.time_ns())
+        return True
+
+
+def _end_reason(transport: WSTransport, ended: asyncio.Future[None]) -> str:
+    error = ended.exception()
+    if error is not None:
+        return describe(error)
+    received = transport.close_handshake.recv if transport.close_handshake else None
+    if received is not None:
+        return f"closed by the venue ({int(received.code)} {received.reason or ''})".replace(
+            " )", ")"
+        )
+    return "the connection broke"
+
+
+def describe(error: BaseException) -> str:
+    """A network error in one line."""
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate not accepted: {error.verify_message}"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())

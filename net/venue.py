@@ -1,0 +1,126 @@
+"""One venue: its connection's frames, and the sessions of all its instruments. No I/O, no clock.
+
+The hot path does not come through here: `handle` is the kernel itself, and only a status other
+than APPLIED asks for anything more.
+Runs on: the engine thread. Called by: net.stream (live), net.replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import orjson
+
+from engine import status as S
+from engine.engine import Engine
+from net.session import Session
+from net.venues import Control, VenueProtocol
+
+
+class VenueHost(Protocol):
+    """What a venue needs done outside."""
+
+    def acknowledged(self, venue: Venue) -> None:
+        """The venue confirmed one subscription."""
+
+    def reconnect(self, venue: Venue, reason: str) -> None:
+        """Connect anew before the old connection goes."""
+
+    def note_venue(self, venue: Venue, what: str, **facts: object) -> None:
+        """Something an operator should see."""
+
+    def withdrawn(self, venue: Venue, reason: str) -> None:
+        """A session of this venue lost its book (for resync_scope = "all")."""
+
+
+class Venue:
+    """All feeds of one venue, which share one connection."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        connection: int,
+        protocol: VenueProtocol,
+        sessions: tuple[Session, ...],
+        host: VenueHost,
+    ) -> None:
+        self.connection = connection
+        self.protocol = protocol
+        self.sessions = sessions
+        self.symbols = tuple(session.spec.symbol for session in sessions)
+        self.handle = engine.frame_handler(connection, protocol.protocol)
+        """f(address, size_bytes, receive_ns, is_last) -> status: the compiled path."""
+        self._engine = engine
+        self._host = host
+        self._by_feed = {session.feed: session for session in sessions}
+
+    @property
+    def name(self) -> str:
+        return self.protocol.name
+
+    def on_connecting(self, now_ns: int) -> None:
+        for session in self.sessions:
+            session.on_connecting(now_ns)
+
+    def on_subscribed(self, now_ns: int) -> None:
+        for session in self.sessions:
+            session.on_subscribed(now_ns)
+
+    def on_lost(self, now_ns: int) -> None:
+        for session in self.sessions:
+            session.on_lost(now_ns)
+
+    def on_timer(self, now_ns: int) -> None:
+        for session in self.sessions:
+            session.on_timer(now_ns)
+
+    def break_off(self, reason: str, now_ns: int) -> None:
+        """Withdraw and resynchronise every feed of this venue."""
+        for session in self.sessions:
+            session.break_off(reason, now_ns)
+
+    def restart_streams(self, reason: str, now_ns: int) -> None:
+        """The same, where the next frame may come from another server."""
+        for session in self.sessions:
+            self._engine.restart_stream(session.feed)
+        self.break_off(reason, now_ns)
+
+    def publish_touched(self) -> None:
+        """Publish what earlier frames of a buffer changed, where its last one was no text."""
+        self._engine.publish_touched()
+
+    def on_status(self, status: int, frame: Callable[[], bytes], now_ns: int, is_last: int) -> None:
+        """Whatever `handle` answered other than APPLIED."""
+        if status == S.OTHER:
+            self._on_control(frame(), now_ns)
+        elif status != S.UNKNOWN_SYMBOL:
+            self._on_feed(status, frame, now_ns)
+        if is_last and status < 0:
+            self._engine.publish_touched()
+
+    def _on_feed(self, status: int, frame: Callable[[], bytes], now_ns: int) -> None:
+        session = self._by_feed.get(self._engine.last_feed)
+        hit = self.sessions if session is None else (session,)
+        for each in hit:
+            each.on_status(status, frame, now_ns)
+        if status < 0:
+            self._host.withdrawn(self, S.TEXTS[status])
+
+    def _on_control(self, frame: bytes, now_ns: int) -> None:
+        try:
+            kind, text = self.protocol.control(orjson.loads(frame))
+        except orjson.JSONDecodeError:
+            kind, text = Control.UNKNOWN, "not JSON"
+        if kind is Control.SUBSCRIBED:
+            self._host.acknowledged(self)
+        elif kind is Control.RECONNECT:
+            self._host.reconnect(self, text)
+        elif kind is Control.ERROR:
+            self._host.note_venue(self, "venue says error", text=text)
+        elif kind is Control.UNKNOWN:
+            # It may have been a diff that lost its name: without sequence numbers nothing else
+            # would tell.
+            self._host.note_venue(self, "frame not understood", text=text)
+            self.restart_streams("frame not understood", now_ns)
+            self._host.withdrawn(self, "frame not understood")

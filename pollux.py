@@ -1,0 +1,333 @@
+"""The front door: the command line and its wiring, nothing else.
+
+Exit status: 0 done; 1 failed while running; 2 the command line or the configuration is wrong.
+Imports are made inside the commands, so that `pollux --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from net.config import Config
+    from net.replay import ReplaySummary
+
+VERSION = "0.1.0"
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+class CommandError(click.ClickException):
+    """One line for the user, and the exit status."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.exit_code = status  # type: ignore[misc]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(VERSION, prog_name="pollux")
+def cli() -> None:
+    """Merge exchanges' order books in microseconds and stream the top of it over gRPC."""
+
+
+# --- running -------------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
+@click.option("--symbol", default="BTC-USD", show_default=True, help="The simulated instrument.")
+@click.option("--seed", default=1, show_default=True, help="Of the synthetic market.")
+def demo(seconds: float | None, symbol: str, seed: int) -> int:
+    """Simulated venues, the daemon and a live ladder, until Ctrl-C (30 s when piped)."""
+    compile_with_progress()
+    from net.demo import DemoError, run_demo
+
+    try:
+        return run_demo(symbol, seed, seconds, sys.stdout)
+    except DemoError as error:
+        raise CommandError(str(error), 1) from None
+
+
+@cli.command()
+@click.option("--config", "config_file", type=FILE, required=True, help="The TOML configuration.")
+def serve(config_file: Path) -> int:
+    """Run the daemon until SIGTERM or Ctrl-C."""
+    config = read_config(config_file)
+    compile_with_progress()
+    return _run_daemon(config)
+
+
+@cli.command()
+@click.option("--config", "config_file", type=FILE, required=True, help="The TOML configuration.")
+@click.option("--out", type=FILE, required=True, help="The tape to write (.jsonl.gz).")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
+def record(config_file: Path, out: Path, seconds: float | None) -> int:
+    """Record every raw frame and REST body of the configured venues until Ctrl-C."""
+    config = read_config(config_file)
+    compile_with_progress()
+    from net.tape import TapeError, TapeWriter
+
+    try:
+        tape = TapeWriter(out)
+    except TapeError as error:
+        raise CommandError(str(error), 2) from None
+    if seconds is not None:
+        _interrupt_after(seconds)
+    metrics = config.metrics.model_copy(update={"listen": ""})
+    engine = config.engine.model_copy(update={"name": f"{config.engine.name}-record"})
+    status = _run_daemon(config.model_copy(update={"metrics": metrics, "engine": engine}), tape)
+    if tape.error:
+        raise CommandError(f"{out}: {tape.error}; the tape ends early", 1)
+    click.echo(f"{tape.lines} lines in {out}, {tape.dropped} dropped", err=True)
+    return status
+
+
+def _interrupt_after(seconds: float) -> None:
+    import signal
+    import threading
+
+    timer = threading.Timer(seconds, signal.raise_signal, (signal.SIGTERM,))
+    timer.daemon = True
+    timer.start()
+
+
+def _run_daemon(config: Config, tape: Any = None) -> int:
+    from net.daemon import Daemon, DaemonError
+    from net.live import check_ca_files
+
+    try:
+        check_ca_files(config)
+    except FileNotFoundError as error:
+        raise CommandError(str(error), 2) from None
+    try:
+        return Daemon(config, tape=tape, has_gateway=tape is None).run()
+    except DaemonError as error:
+        raise CommandError(str(error), error.status) from None
+
+
+@cli.command()
+@click.option("--tape", type=FILE, help="Play this recording instead of a synthetic market.")
+@click.option("--symbol", "symbols", multiple=True, help="Instrument, repeatable [BTC-USD].")
+@click.option("--seed", default=1, show_default=True, help="Of the synthetic market.")
+@click.option("--speed", default=1.0, show_default=True, help="Times real time; 0: at once (tape).")
+@click.option("--port-base", default=9440, show_default=True, help="Binance here, Bitstamp next.")
+@click.option("--tls-cert", type=FILE, help="PEM certificate: serve wss and https.")
+@click.option("--tls-key", type=FILE, help="Its PEM key.")
+@click.option("--write-config", type=FILE, help="Write the configuration that points here.")
+def simulate(
+    tape: Path | None,
+    symbols: tuple[str, ...],
+    seed: int,
+    speed: float,
+    port_base: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    write_config: Path | None,
+) -> int:
+    """Simulated Binance and Bitstamp, until Ctrl-C. Prints a configuration that points here."""
+    from net.simulator import SimulatorError, SimulatorOptions, run_simulator
+
+    # Demo and tests take free ports by writing the configuration to a file.
+    chosen = click.get_current_context().get_parameter_source("port_base")
+    is_default = chosen is click.core.ParameterSource.DEFAULT
+    options = SimulatorOptions(
+        symbols=symbols or ("BTC-USD",),
+        seed=seed,
+        speed=speed,
+        port_base=0 if write_config and is_default else port_base,
+        tape=tape,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+    )
+    try:
+        return run_simulator(options, _announcer(write_config))
+    except SimulatorError as error:
+        raise CommandError(str(error), 2 if "port" not in str(error) else 1) from None
+
+
+def _announcer(write_config: Path | None) -> Callable[[str], None]:
+    """Prints the addresses as comments before the configuration; keeps a copy in a file."""
+    lines: list[str] = []
+
+    def announce(line: str) -> None:
+        is_address = line.startswith(("binance ", "bitstamp "))
+        click.echo(f"# {line}" if is_address else line)
+        sys.stdout.flush()
+        lines.append(f"# {line}" if is_address else line)
+        if write_config is not None and line.startswith("rest_url") and _is_whole(lines):
+            fresh = write_config.with_name(f"{write_config.name}.new")
+            fresh.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            fresh.rename(write_config)
+
+    return announce
+
+
+def _is_whole(lines: Sequence[str]) -> bool:
+    return sum(line.startswith("rest_url") for line in lines) == 2
+
+
+# --- looking -------------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.option("--target", default="127.0.0.1:5002", show_default=True, help="The gateway.")
+@click.option("--symbol", default="", help="The instrument; the default one if left out.")
+@click.option("--count", type=click.IntRange(min=1), help="Stop after so many books.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--tls-ca", type=FILE, help="PEM authority of a gateway that serves TLS.")
+def watch(target: str, symbol: str, count: int | None, as_json: bool, tls_ca: Path | None) -> int:
+    """Subscribe and show the merged book."""
+    from net.watch import WatchOptions, run_watch
+
+    options = WatchOptions(
+        target=target, symbol=symbol, count=count, json=as_json, tls_ca=str(tls_ca or "")
+    )
+    return run_watch(options, sys.stdout)
+
+
+@cli.command()
+@click.argument("tape", type=FILE)
+@click.option("--config", "config_file", type=FILE, required=True, help="The TOML configuration.")
+@click.option("--json", "as_json", is_flag=True, help="Print every published book, one a line.")
+def replay(tape: Path, config_file: Path, as_json: bool) -> int:
+    """Run a recorded tape through the engine as fast as it goes, and print the digest."""
+    config = read_config(config_file)
+    compile_with_progress()
+    from net.config import ConfigError
+    from net.replay import Replay, tick_sizes
+    from net.tape import TapeError, read_tape
+
+    try:
+        with progress_of_file(tape) as lines_of:
+            ticks = tick_sizes(config, read_tape(tape))
+            run = Replay(config, ticks, _print_json if as_json else None)
+            for line in lines_of(read_tape(tape)):
+                run.step(line)
+    except TapeError as error:
+        raise CommandError(str(error), 2) from None
+    except ConfigError as error:
+        raise CommandError(f"{config_file}: {error}", 2) from None
+    summary = run.finish()
+    if as_json:
+        _print_json({"digest": summary.digest, "books": summary.books, "frames": summary.frames})
+    else:
+        _print_summary(summary)
+    return 0
+
+
+def _print_json(entry: dict[str, object]) -> None:
+    import orjson
+
+    sys.stdout.buffer.write(orjson.dumps(entry) + b"\n")
+
+
+def _print_summary(summary: ReplaySummary) -> None:
+    span_s = (summary.last_ns - summary.first_ns) / 1e9
+    click.echo(f"frames    {summary.frames}")
+    click.echo(f"books     {summary.books} published, {summary.crossed} crossed")
+    click.echo(f"market    {span_s:.1f} s")
+    for venue, states in summary.states.items():
+        text = ", ".join(f"{symbol} {state}" for symbol, state in states.items())
+        click.echo(f"{venue:<9} {text}")
+    for what, count in sorted(summary.notes.items()):
+        click.echo(f"          {count} x {what}")
+    click.echo(f"digest    {summary.digest}")
+
+
+# --- shared --------------------------------------------------------------------------------------
+
+
+def read_config(path: Path) -> Config:
+    """The configuration, or exit status 2 with one line."""
+    from net.config import ConfigError, load_config
+
+    try:
+        return load_config(path)
+    except ConfigError as error:
+        raise CommandError(str(error), 2) from None
+
+
+def compile_with_progress() -> None:
+    """Compile or load the kernels; a progress bar where that takes more than a moment."""
+    import time
+
+    import engine.engine  # noqa: F401 (declares the kernels)
+    from engine.jit import compile_kernels
+
+    started_s = time.monotonic()
+    if not sys.stderr.isatty():
+
+        def report(done: int, total: int, name: str) -> None:
+            if name and time.monotonic() - started_s > 1.0:
+                click.echo(f"compiling kernels {done + 1}/{total}: {name}", err=True)
+
+        compile_kernels(report)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("compiling kernels"), BarColumn(), TextColumn("{task.description}"))
+    with Progress(
+        *columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True
+    ) as bar:
+        task = bar.add_task("", total=1)
+        compile_kernels(
+            lambda done, total, name: bar.update(
+                task, completed=done, total=max(total, 1), description=name.rpartition(".")[2]
+            )
+        )
+
+
+def progress_of_file(path: Path) -> Any:
+    """A context manager whose value wraps an iterator of tape lines with a bar on stderr."""
+    import contextlib
+    from collections.abc import Iterator
+
+    @contextlib.contextmanager
+    def context() -> Iterator[Callable[[Iterator[Any]], Iterator[Any]]]:
+        if not sys.stderr.isatty():
+            yield lambda lines: lines
+            return
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+
+            def wrap(lines: Iterator[Any]) -> Iterator[Any]:
+                kept = list(lines)
+                yield from bar.track(kept, description=path.name)
+
+            yield wrap
+
+    return context()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; errors are one line on stderr, never a traceback."""
+    try:
+        status = cli.main(args=arguments, prog_name="pollux", standalone_mode=False)
+    except click.exceptions.Abort:
+        status = 130
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        status = 2
+    except click.ClickException as error:
+        text = " ".join(error.format_message().split())
+        click.echo(f"pollux: {text}", err=True)
+        status = error.exit_code
+    except KeyboardInterrupt:
+        status = 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        status = 0
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+if __name__ == "__main__":
+    main()
