@@ -9,6 +9,7 @@ Runs on: the main thread's loop (housekeeping). Called by: net.daemon.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import time
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from net.venues import MetadataError, VenueProtocol
 REQUEST_LIMIT_S = 10.0
 BODY_BYTES_MAX = 64 << 20
 """The largest recorded book is 171 kB; nothing sane is above this."""
+REASON_BYTES_MAX = 4096
+"""How much of a refusal is read for its reason."""
 WEIGHT_SHARE = 0.5
 """The part of a venue's limit that we use: other programs may share the address."""
 RETRY_AFTER_MAX_S = 3 * 24 * 3600
@@ -33,9 +36,10 @@ TOO_MANY_REQUESTS, BANNED = 429, 418
 class RestError(Exception):
     """A request that failed: one line, and how long the venue wants to be left alone."""
 
-    def __init__(self, reason: str, retry_after_s: float = 0.0) -> None:
+    def __init__(self, reason: str, retry_after_s: float = 0.0, status: int = 0) -> None:
         super().__init__(reason)
         self.retry_after_s = retry_after_s
+        self.status = status
 
 
 @dataclass
@@ -75,7 +79,7 @@ class RestClient:
             async with self._session.get(self._base + path, ssl=self._ssl, timeout=limit) as answer:
                 self._learn(answer.headers)
                 if answer.status != 200:
-                    raise self._refusal(answer)
+                    raise self._refusal(answer, await answer.content.read(REASON_BYTES_MAX))
                 return await _read_body(answer)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self.counters.failures += 1
@@ -90,13 +94,13 @@ class RestClient:
         try:
             body = await self.get(path, 20)
         except RestError as error:
-            raise RestError(
-                f"{self._protocol.name}: {path}: {error}", error.retry_after_s
-            ) from None
+            if error.status in (400, 404):
+                raise MetadataError(f"{self._protocol.name}: {symbol}: {error}") from None
+            raise RestError(f"{path}: {error}", error.retry_after_s) from None
         try:
             value: Any = orjson.loads(body)
         except orjson.JSONDecodeError:
-            raise RestError(f"{self._protocol.name}: {path} did not answer with JSON") from None
+            raise RestError(f"{path}: the answer is not JSON") from None
         return self._protocol.tick_size(value, symbol), path, body
 
     async def _wait_for_room(self, weight: int) -> None:
@@ -117,7 +121,7 @@ class RestClient:
         if used.isdigit():
             self._used_weight = max(self._used_weight, int(used))
 
-    def _refusal(self, answer: aiohttp.ClientResponse) -> RestError:
+    def _refusal(self, answer: aiohttp.ClientResponse, body: bytes) -> RestError:
         wait_s = 0.0
         if answer.status in (TOO_MANY_REQUESTS, BANNED, 503):
             self.counters.limited += 1
@@ -127,7 +131,10 @@ class RestClient:
             wait_s = min(wait_s, RETRY_AFTER_MAX_S)
             if answer.status != 503 or given:
                 self._not_before_s = time.monotonic() + wait_s
-        return RestError(f"HTTP {answer.status} {answer.reason or ''}".strip(), wait_s)
+        text = f"HTTP {answer.status} {answer.reason or ''}".strip()
+        with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError):
+            text += f" ({orjson.loads(body)['msg']})"
+        return RestError(text, wait_s, answer.status)
 
 
 async def _read_body(answer: aiohttp.ClientResponse) -> bytes:

@@ -10,6 +10,7 @@ Runs on: the engine thread's loop. Called by: net.live.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import Callable
@@ -28,8 +29,9 @@ CONNECT_LIMIT_S = 10.0
 HANDSHAKE_LIMIT_S = 10.0
 SUBSCRIBE_LIMIT_S = 10.0
 """A venue that does not acknowledge its subscriptions in time is connected anew."""
-STEADY_S = 60.0
-"""A connection that lasted so long makes the next attempt start without delay."""
+STEADY_S = 5.0
+"""A connection that lasted so long makes the next attempt come soon: at most some 60 attempts in
+five minutes, where Binance allows 300."""
 HEARTBEAT_S = 20.0
 """Between application heartbeats, where a venue has them."""
 OVERLAP_LIMIT_S = 10.0
@@ -287,7 +289,11 @@ def describe(error: BaseException) -> str:
     """A network error in one line."""
     if isinstance(error, TimeoutError):
         return "timed out"
+    # aiohttp wraps the error that says why.
+    error = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate not accepted: {error.verify_message}"
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    text = str(error) or type(error).__name__
     return " ".join(str(text).split())

@@ -1,0 +1,313 @@
+"""How a venue's book becomes live and stops being it: every rule, by hand-driven time."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine import layout as L
+from engine import status as S
+from net.session import TRANSITIONS, Event
+from tests.net.rig import ASKS, BIDS, Desk, binance_diff, bitstamp_diff
+
+pytestmark = pytest.mark.kernel
+
+
+def test_the_table_has_no_dead_state_and_losing_the_connection_is_always_possible() -> None:
+    for state in range(len(L.STATE_NAMES)):
+        assert TRANSITIONS[state, Event.LOST] == L.DISCONNECTED
+    reached = {L.DISCONNECTED}
+    while True:
+        grown = reached | {after for (before, _), after in TRANSITIONS.items() if before in reached}
+        if grown == reached:
+            break
+        reached = grown
+    assert reached == set(range(len(L.STATE_NAMES)))
+    into_live = {before for (before, _), after in TRANSITIONS.items() if after == L.LIVE}
+    assert into_live == {L.SYNCING, L.STALE, L.LIVE}, "only through a join"
+
+
+def test_frames_are_buffered_before_the_snapshot_is_asked_for() -> None:
+    desk = Desk()
+    desk.connect("binance")
+    assert desk.state("binance") == "BUFFERING" and desk.asked == []
+    assert desk.frame("binance", binance_diff(1, 3)) == S.BUFFER
+    assert desk.asked == ["binance"] and desk.state("binance") == "SYNCING"
+    assert desk.bids() == []
+
+
+@pytest.mark.parametrize("snapshot_id", [99, 100, 104, 110])
+def test_binance_joins_at_a_straddling_or_contiguous_event(snapshot_id: int) -> None:
+    """Defect 1 of the field: the first event after the snapshot usually straddles it."""
+    desk = Desk()
+    desk.connect("binance")
+    desk.frame("binance", binance_diff(100, 104, [("100.00", "7")]))
+    desk.frame("binance", binance_diff(105, 110, [("99.99", "8")]))
+    desk.answer("binance", snapshot_id)
+    assert desk.state("binance") == "LIVE"
+    wanted = {99: ("7", "8"), 100: ("7", "8"), 104: ("1", "8"), 110: ("1", "2")}[snapshot_id]
+    assert [lots for _, _, lots in desk.bids()] == [int(q) * 10**8 for q in wanted]
+    assert desk.frame("binance", binance_diff(111, 112, [("100.00", "9")])) == S.APPLIED
+    assert desk.bids()[0] == ("binance", 10000, 9 * 10**8)
+
+
+def test_a_snapshot_older_than_the_buffer_is_refused_and_fetched_again() -> None:
+    desk = Desk()
+    for name, first in (("binance", binance_diff(100, 104)), ("bitstamp", bitstamp_diff(100))):
+        desk.connect(name)
+        desk.frame(name, first)
+        desk.answer(name, 98)
+        assert desk.state(name) == "SYNCING" and desk.sessions[name].counters.snapshots_refused == 1
+    desk.wait(1.0)
+    assert sorted(desk.asked) == ["binance", "binance", "bitstamp", "bitstamp"]
+    desk.answer("binance", 104)
+    desk.answer("bitstamp", 100)
+    assert desk.state("binance") == desk.state("bitstamp") == "LIVE"
+
+
+def test_a_snapshot_ahead_of_the_stream_waits_for_it() -> None:
+    desk = Desk()
+    desk.connect("binance")
+    desk.frame("binance", binance_diff(100, 104))
+    desk.answer("binance", 108)
+    assert desk.state("binance") == "SYNCING" and desk.bids() == []
+    desk.frame("binance", binance_diff(105, 107))
+    assert desk.state("binance") == "SYNCING"
+    desk.frame("binance", binance_diff(108, 112, [("100.00", "5")]))
+    assert desk.state("binance") == "LIVE" and desk.bids()[0][2] == 5 * 10**8
+
+
+def test_a_snapshot_of_something_else_does_not_freeze_the_book() -> None:
+    desk = Desk()
+    desk.connect("binance")
+    desk.frame("binance", binance_diff(100, 104))
+    desk.answer("binance", 10**12)
+    for number in range(30):
+        desk.wait(1.0)
+        desk.frame("binance", binance_diff(105 + number, 105 + number))
+    assert desk.state("binance") == "SYNCING" and desk.bids() == []
+    assert any(facts.get("reason") == "the stream never reached it" for _, _, facts in desk.notes)
+    assert len(desk.asked) >= 2, "another one was asked for"
+
+
+def test_an_empty_snapshot_is_refused() -> None:
+    desk = Desk()
+    desk.connect("binance")
+    desk.frame("binance", binance_diff(100, 104))
+    desk.answer("binance", 104, [], [])
+    assert desk.state("binance") == "SYNCING"
+
+
+def test_a_quiet_pair_goes_live_without_any_frame() -> None:
+    desk = Desk()
+    desk.connect("bitstamp")
+    desk.wait(2.5)
+    assert desk.asked == ["bitstamp"]
+    desk.answer("bitstamp", 90)
+    assert desk.state("bitstamp") == "LIVE"
+    desk.frame("bitstamp", bitstamp_diff(100, [("100.00", "5")]))
+    assert desk.bids()[0] == ("bitstamp", 10000, 5 * 10**8)
+
+
+def test_a_gap_withdraws_the_venue_at_once_and_the_other_goes_on() -> None:
+    """Defect 2 of the field: any larger id was accepted, the old book was merged into."""
+    desk = Desk()
+    desk.go_live("binance")
+    desk.go_live("bitstamp")
+    assert {venue for venue, _, _ in desk.bids()} == {"binance", "bitstamp"}
+    assert desk.frame("binance", binance_diff(102, 103, [("100.00", "66")])) == S.GAP
+    assert desk.state("binance") != "LIVE" and desk.withdrawals == ["binance"]
+    assert {venue for venue, _, _ in desk.bids()} == {"bitstamp"}
+    desk.wait(1.0)
+    desk.answer("binance", 103, [("50.00", "1")], [("51.00", "1")])
+    assert desk.state("binance") == "LIVE"
+    ghost = [row for row in desk.bids() if row[0] == "binance"]
+    assert ghost == [("binance", 5000, 10**8)], "nothing of the old book is left"
+
+
+def test_a_gap_while_buffering_starts_the_buffer_anew() -> None:
+    desk = Desk()
+    desk.connect("binance")
+    desk.frame("binance", binance_diff(100, 104))
+    desk.frame("binance", binance_diff(200, 204))
+    desk.answer("binance", 104)
+    assert desk.state("binance") != "LIVE", "its answer was for a buffer that is gone"
+    desk.wait(1.0)
+    desk.answer("binance", 202)
+    assert desk.state("binance") == "LIVE"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"{",
+        b'{"e":"depthUpdate"}',
+        binance_diff(101, 102, [("100.001", "1")]),
+        binance_diff(101, 102, [("-1", "1")]),
+        binance_diff(101, 102, [("100.00", "1e3")]),
+    ],
+)
+def test_a_refused_frame_is_counted_and_leads_to_a_resync(raw: bytes) -> None:
+    """Defect 9 of the field: one malformed message ended the process."""
+    desk = Desk()
+    desk.go_live("binance")
+    assert desk.frame("binance", raw) <= S.BAD_JSON
+    assert desk.state("binance") == "BUFFERING" and desk.bids() == []
+    assert desk.sessions["binance"].counters.refused_frames == 1
+    desk.frame("binance", binance_diff(500, 501))
+    desk.wait(1.0)
+    desk.answer("binance", 501)
+    assert desk.state("binance") == "LIVE"
+
+
+def test_bitstamp_time_running_backwards_leads_to_a_resync() -> None:
+    desk = Desk()
+    desk.go_live("bitstamp")
+    assert desk.frame("bitstamp", bitstamp_diff(100)) == S.OLD
+    assert desk.state("bitstamp") == "LIVE", "a duplicate is harmless"
+    desk.frame("bitstamp", bitstamp_diff(150))
+    assert desk.frame("bitstamp", bitstamp_diff(149)) == S.BACKWARDS
+    assert desk.state("bitstamp") == "BUFFERING"
+
+
+def test_a_lastingly_crossed_book_is_withdrawn() -> None:
+    desk = Desk()
+    desk.go_live("bitstamp")
+    desk.frame("bitstamp", bitstamp_diff(101, [("101.00", "1")]))
+    assert desk.state("bitstamp") == "LIVE", "for a frame or two it may be so"
+    for micro in (102, 103, 104):
+        desk.frame("bitstamp", bitstamp_diff(micro, [("90.00", str(micro))]))
+    assert desk.state("bitstamp") == "BUFFERING" and desk.bids() == []
+
+
+def test_silence_makes_the_book_stale_without_any_frame_arriving() -> None:
+    """Defect 4 of the field: eviction ran only when some book arrived."""
+    desk = Desk()
+    desk.go_live("binance")
+    desk.wait(4.9)
+    assert desk.state("binance") == "LIVE" and desk.bids()
+    desk.wait(0.3)
+    assert desk.state("binance") == "STALE" and desk.bids() == []
+    assert desk.frame("binance", binance_diff(101, 102, [("100.00", "3")])) == S.RESUMED
+    assert desk.state("binance") == "LIVE" and desk.bids()[0][2] == 3 * 10**8
+
+
+def test_a_gap_after_silence_is_still_a_gap() -> None:
+    desk = Desk()
+    desk.go_live("binance")
+    desk.wait(6.0)
+    assert desk.frame("binance", binance_diff(150, 151)) == S.GAP
+    assert desk.state("binance") in ("BUFFERING", "SYNCING")
+
+
+def test_an_audit_that_agrees_renews_the_book_without_withdrawing_it() -> None:
+    desk = Desk(names=("bitstamp",))
+    desk.go_live("bitstamp")
+    micro, sequences = 100, []
+    while desk.sessions["bitstamp"].counters.audits_passed == 0:
+        desk.wait(1.0)
+        micro += 1
+        desk.frame("bitstamp", bitstamp_diff(micro))
+        if desk.sessions["bitstamp"].is_asking:
+            desk.answer("bitstamp", micro)
+        sequences.append(desk.state("bitstamp"))
+        assert len(sequences) < 400
+    assert set(sequences) == {"LIVE"}
+    assert desk.reader.sequence(0) == 4, "connect, subscribe, ask, live: nothing since"
+
+
+def test_an_audit_that_differs_withdraws_the_book() -> None:
+    desk = Desk(names=("bitstamp",))
+    desk.go_live("bitstamp")
+    micro = 100
+    while desk.state("bitstamp") == "LIVE":
+        desk.wait(1.0)
+        micro += 1
+        desk.frame("bitstamp", bitstamp_diff(micro))
+        if desk.sessions["bitstamp"].is_asking:
+            desk.answer("bitstamp", micro, [("100.00", "1.00000001"), BIDS[1]])
+        assert micro < 600
+    assert desk.sessions["bitstamp"].counters.audits_failed == 1 and desk.bids() == []
+
+
+def test_answers_that_come_late_are_ignored() -> None:
+    desk = Desk()
+    desk.connect("binance")
+    desk.frame("binance", binance_diff(100, 104))
+    desk.venues["binance"].on_lost(desk.now_ns)
+    desk.answer("binance", 104)
+    assert desk.state("binance") == "DISCONNECTED" and desk.bids() == []
+    desk.connect("binance")
+    desk.frame("binance", binance_diff(300, 301))
+    assert desk.asked == ["binance", "binance"]
+
+
+def test_retry_after_is_honoured() -> None:
+    desk = Desk()
+    desk.connect("binance")
+    desk.frame("binance", binance_diff(100, 104))
+    desk.sessions["binance"].on_snapshot_failed("HTTP 429", desk.now_ns, 20 * 10**9)
+    desk.wait(19.5)
+    assert desk.asked == ["binance"]
+    desk.wait(1.0)
+    assert desk.asked == ["binance", "binance"]
+
+
+def test_repeated_breaks_wait_longer_and_longer_for_the_next_snapshot() -> None:
+    desk = Desk()
+    desk.connect("binance")
+    last = 100
+    for _ in range(200):
+        last += 10
+        desk.frame("binance", binance_diff(last, last))
+        if desk.sessions["binance"].is_asking:
+            desk.answer("binance", last)
+        desk.wait(0.1)
+    assert desk.sessions["binance"].counters.gaps > 150
+    assert len(desk.asked) < 25, "no storm of snapshots in 20 s"
+
+
+def test_control_messages() -> None:
+    desk = Desk()
+    desk.go_live("binance")
+    desk.go_live("bitstamp")
+    desk.frame("binance", b'{"result":null,"id":1}')
+    desk.frame("binance", b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1}}')
+    desk.frame("bitstamp", b'{"event":"bts:request_reconnect","channel":"","data":""}')
+    desk.frame("bitstamp", b'{"event":"bts:error","channel":"","data":{"message":"Bad"}}')
+    desk.frame("bitstamp", b'{"event":"trade","channel":"live_trades_btcusd","data":{}}')
+    assert desk.reconnects == ["binance", "bitstamp"] and desk.acknowledgements == 1
+    assert ("bitstamp", "venue says error", {"text": "Bad"}) in desk.notes
+    assert desk.state("binance") == desk.state("bitstamp") == "LIVE"
+    # A diff that lost its name cannot be told from silence on Bitstamp: it must not be passed over.
+    desk.frame("bitstamp", b'{"data":{"microtimestamp":"200","bids":[],"asks":[]}}')
+    assert desk.state("bitstamp") == "BUFFERING"
+
+
+def test_reconnecting_starts_from_nothing() -> None:
+    desk = Desk()
+    desk.go_live("binance")
+    desk.venues["binance"].on_lost(desk.now_ns)
+    assert desk.bids() == [] and desk.asks() == []
+    desk.connect("binance")
+    desk.frame("binance", binance_diff(7, 9))
+    desk.wait(0.1)
+    desk.answer("binance", 9, [("1.00", "1")], ASKS)
+    assert desk.bids() == [("binance", 100, 10**8)]
+
+
+def test_leaving_the_known_depth_is_said_and_asks_for_a_fresh_book() -> None:
+    desk = Desk(names=("binance",))
+    deep = [(f"{100 - i}.00", "1") for i in range(5)]
+    desk.connect("binance")
+    desk.frame("binance", binance_diff(95, 100))
+    desk.answer("binance", 100, deep, ASKS)
+    assert desk.engine.is_incomplete(0), "five levels were all we were given"
+    last = 100
+    while len(desk.asked) < 2:
+        desk.wait(1.0)
+        last += 1
+        desk.frame("binance", binance_diff(last, last))
+        assert last < 150
+    desk.answer("binance", last, [*deep, ("90.00", "4")], ASKS)
+    assert desk.state("binance") == "LIVE"
+    assert desk.bids()[-1] == ("binance", 9000, 4 * 10**8), "the fresh book knows more depth"
