@@ -1,0 +1,275 @@
+"""Where books come in and subscribers are told: one hub per gateway, all on its event loop.
+
+    waiter thread  --call_soon_threadsafe-->  hub.refresh  --Event.set-->  subscriber tasks
+
+The waiter thread sits in the compiled wait, without the GIL, and posts at most one wake-up that the
+loop has not served yet. `refresh` reads each changed instrument once. A subscriber is a task with
+one event and, per instrument, the last sequence and content it has seen: nothing is queued for it,
+so it costs the same memory however slow it is, and slows nobody. When its write is done it takes
+the newest book.
+
+A write is done when gRPC has put it into the client's flow-control window, so what comes first to a
+client that begins to read again is what lies in its own window: 64 KiB (about a hundred books) for
+one with `grpc.http2.bdp_probe` off, some megabytes for gRPC's default. No server can shorten that.
+Runs on: the gateway's event loop, but for `wait_for_books`. Called by: net.gateway.server and the
+two services.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import grpc
+import grpc.aio
+
+from engine import layout as L
+from engine.handoff import READ_BUSY, BoardInfo, HandoffReader
+from net.gateway.books import (
+    Form,
+    Snapshot,
+    book_form,
+    read_snapshot,
+    summary_form,
+    venue_status_form,
+)
+from net.gateway.options import GatewayCounters, GatewayOptions
+
+Context = grpc.aio.ServicerContext[object, object]
+
+READ_AGAIN_S = 0.001
+"""After a busy slot: the writer came round its whole ring within one copy, so let it pass."""
+
+WAIT_POLLS_MAX = 1000
+"""Looks at the published count before the waiter thread sees whether it should end: about 0.1 s."""
+
+
+class RefusedError(Exception):
+    """A call that cannot be served: the status code and the text that the caller is given."""
+
+    def __init__(self, code: grpc.StatusCode, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+class Board:
+    """One instrument: its newest book, and the forms in which somebody asked for it."""
+
+    def __init__(self, index: int, info: BoardInfo, counters: GatewayCounters) -> None:
+        self.index = index
+        self.info = info
+        self.book: Snapshot | None = None
+        self.summary = summary_form(info, counters)
+        self.status = venue_status_form(info, counters)
+        self._counters = counters
+        self._depths: dict[int, Form] = {}
+        self.events: set[asyncio.Event] = set()
+
+    def at_depth(self, depth: int) -> Form:
+        """The v1 book with that many levels a side; 0 means all. At most `info.depth` forms."""
+        assert 0 <= depth <= self.info.depth
+        depth = depth or self.info.depth
+        if depth not in self._depths:
+            self._depths[depth] = book_form(self.info, depth, self._counters)
+        return self._depths[depth]
+
+    def wake(self) -> None:
+        for event in self.events:
+            event.set()
+
+
+class Cursor:
+    """What one subscriber has seen of one instrument in one form."""
+
+    def __init__(self, board: Board, form: Form, before_first: bytes | None = None) -> None:
+        self.board = board
+        self._form = form
+        self._before_first = before_first
+        self._seen_sequence = 0
+        self._seen_content: bytes | None = None
+        self.earliest_s = 0.0
+        """Loop time before which nothing more may be sent."""
+
+    def take(self, counters: GatewayCounters) -> bytes | None:
+        """The newest message if it differs from the last one taken; b"" is a message too."""
+        book = self.board.book
+        if book is None:
+            message, self._before_first = self._before_first, None
+            return message
+        if book.sequence == self._seen_sequence:
+            return None
+        newest = self._form.message(book)
+        if self._seen_content is not None:
+            counters.conflated += book.sequence - self._seen_sequence - 1
+        self._seen_sequence = book.sequence
+        if newest.content == self._seen_content:
+            counters.unchanged += 1
+            return None
+        self._seen_content = newest.content
+        return newest.wire
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is a book that this cursor has not seen."""
+        return self.board.book is not None and self.board.book.sequence != self._seen_sequence
+
+
+class Hub:
+    """Reads the handoff, knows whether the engine lives, wakes the subscribers."""
+
+    def __init__(
+        self,
+        reader: HandoffReader,
+        options: GatewayOptions,
+        counters: GatewayCounters,
+        clock_ns: Callable[[], int],
+    ) -> None:
+        self._reader = reader
+        self._options = options
+        self._clock_ns = clock_ns
+        self._closed_reason = ""
+        self._is_posted = False
+        self.counters = counters
+        self.boards = tuple(
+            Board(index, info, counters) for index, info in enumerate(reader.boards)
+        )
+        self.by_symbol = {board.info.symbol: board for board in self.boards}
+        self.trouble = ""
+        """Why no book can be trusted now; empty while all is well."""
+        self.check_engine()
+        self.refresh()
+
+    # --- books coming in -------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Read every instrument that has a new book and wake who wants it."""
+        self._is_posted = False
+        for board in self.boards:
+            known = board.book.sequence if board.book else 0
+            if self._reader.sequence(board.index) == known:
+                continue
+            sequence = self._reader.read(board.index)
+            if sequence == READ_BUSY:
+                asyncio.get_running_loop().call_later(READ_AGAIN_S, self.refresh)
+                continue
+            board.book = read_snapshot(self._reader.book, board.info)
+            assert board.book.sequence == sequence, "a slot with another book's number"
+            self.counters.books += 1
+            board.wake()
+
+    def post_refresh(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have `refresh` run on the loop: from the waiter thread, at most one outstanding."""
+        if not self._is_posted:
+            self._is_posted = True
+            loop.call_soon_threadsafe(self.refresh)
+
+    # --- whether the engine lives ----------------------------------------------------------------
+
+    def check_engine(self) -> None:
+        """Look at the engine's state and heartbeat; wake everybody when trouble begins or ends."""
+        stale_after_ms = self._options.heartbeat_stale_after_ms
+        trouble = self._closed_reason or engine_trouble(
+            self._reader, self._clock_ns(), stale_after_ms
+        )
+        is_new = bool(trouble) != bool(self.trouble)
+        self.trouble = trouble
+        if is_new:
+            for board in self.boards:
+                board.wake()
+
+    def close(self, reason: str) -> None:
+        """From now on there are no books; every stream ends with this reason."""
+        self._closed_reason = reason
+        self.check_engine()
+
+    # --- subscribers -----------------------------------------------------------------------------
+
+    def require_engine(self) -> None:
+        """RefusedError when no book can be trusted at this moment."""
+        self.check_engine()
+        if self.trouble:
+            raise RefusedError(grpc.StatusCode.UNAVAILABLE, self.trouble)
+
+    @contextlib.contextmanager
+    def _subscribed(self, boards: Sequence[Board]) -> Iterator[asyncio.Event]:
+        limit = self._options.subscribers_max
+        if self.counters.subscribers >= limit:
+            self.counters.refused += 1
+            text = f"this gateway serves at most {limit} subscribers, and has that many"
+            raise RefusedError(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+        event = asyncio.Event()
+        for board in boards:
+            board.events.add(event)
+        self.counters.subscribers += 1
+        self.counters.subscribers_total += 1
+        try:
+            yield event
+        finally:
+            self.counters.subscribers -= 1
+            for board in boards:
+                board.events.discard(event)
+
+    async def stream(
+        self, context: Context, cursors: Sequence[Cursor], interval_s: float = 0.0
+    ) -> None:
+        """Write what each cursor takes until the client leaves; RefusedError: the engine did."""
+        loop = asyncio.get_running_loop()
+        self.require_engine()
+        with self._subscribed([cursor.board for cursor in cursors]) as event:
+            self.refresh()
+            while True:
+                event.clear()
+                for cursor in cursors:
+                    if self.trouble:
+                        raise RefusedError(grpc.StatusCode.UNAVAILABLE, self.trouble)
+                    if loop.time() < cursor.earliest_s:
+                        continue
+                    message = cursor.take(self.counters)
+                    if message is not None:
+                        cursor.earliest_s = loop.time() + interval_s
+                        self.counters.sent += 1
+                        await context.write(message)
+                due = [cursor.earliest_s for cursor in cursors if cursor.is_behind]
+                await _wait_until(event, min(due, default=None))
+
+
+def engine_trouble(reader: HandoffReader, now_ns: int, stale_after_ms: int) -> str:
+    """Why the engine's books cannot be trusted; empty when they can.
+
+    The writer sets the heartbeat to its start when it creates the segment, so a daemon that has not
+    beaten yet counts from there. A beat in the future is no sign of life either: the clock was set
+    back after it, and a living engine would have beaten again.
+    """
+    if reader.engine_state == L.ENGINE_IS_STOPPED:
+        return "the engine has stopped"
+    age_ms = abs(now_ns - reader.heartbeat_ns) // 1_000_000
+    if age_ms > stale_after_ms:
+        return f"the engine has shown no sign of life for {age_ms / 1000:.1f} s"
+    return ""
+
+
+async def _wait_until(event: asyncio.Event, time_s: float | None) -> None:
+    """Return when the event is set, at the latest at that loop time."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(time_s):
+            await event.wait()
+
+
+def wait_for_books(
+    reader: HandoffReader,
+    hub: Hub,
+    loop: asyncio.AbstractEventLoop,
+    stop: threading.Event,
+    poll_us: int,
+) -> None:
+    """The waiter thread: its own reader, no GIL while nothing is published."""
+    seen = reader.published
+    hub.post_refresh(loop)
+    while not stop.is_set():
+        published = reader.wait(seen, poll_us, WAIT_POLLS_MAX)
+        if published != seen:
+            seen = published
+            hub.post_refresh(loop)

@@ -1,0 +1,287 @@
+"""The gateway's life: attach to the handoff, bind, serve, notice the engine's death, shut down.
+
+`run_gateway` blocks in the calling thread with an event loop of its own, so the same code is a
+thread of the daemon or the main thread of `python -m net.gateway`. Beside it run one waiter thread
+and gRPC's own polling thread.
+Invariants: `ready` is called once, when calls are answered; after `stop` is set it returns within
+two seconds; whatever prevents serving is a GatewayError of one line.
+Runs on: a housekeeping CPU. Called by: the daemon's wiring and net.gateway.__main__.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from engine.handoff import HandoffError, HandoffReader
+from net.gateway import market_data, orderbook
+from net.gateway.hub import Hub, engine_trouble, wait_for_books
+from net.gateway.options import GatewayCounters, GatewayError, GatewayOptions
+
+TICK_S = 0.1
+"""How often stop, heartbeat and waiter are looked at: a fraction of any sensible stale limit."""
+
+ATTACH_PAUSE_S = 0.05
+
+STOP_GRACE_S = 0.5
+"""What streams have to send their last status in, when the gateway stops."""
+JOIN_TIMEOUT_S = 1.0
+"""The waiter thread looks at its stop flag ten times a second."""
+
+REQUEST_BYTES_MAX = 16 * 1024
+"""A request is a few symbols; the largest configuration of 64-byte symbols stays far below."""
+
+OTHER_CALLS_MAX = 256
+"""Calls beside the subscribers' streams: unary ones, health watches, reflection."""
+
+KEEPALIVE_TIME_MS = 20_000
+"""A client that vanished without a word is pinged after this long, and
+dropped when it has not answered for the next one: its place is needed within half a minute."""
+KEEPALIVE_TIMEOUT_MS = 10_000
+CLIENT_PING_INTERVAL_MS_MIN = 5_000
+"""Clients may ping this often; gRPC's default of five minutes cuts off careful clients."""
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+SERVICES = (orderbook.SERVICE_NAME, market_data.SERVICE_NAME)
+
+
+def run_gateway(
+    options: GatewayOptions,
+    *,
+    ready: Callable[[int], None],
+    stop: threading.Event,
+    counters: GatewayCounters | None = None,
+    clock_ns: Callable[[], int] = time.time_ns,
+) -> None:
+    """Serve until `stop` is set; `ready` is given the bound port. GatewayError: cannot serve.
+
+    Waits up to `attach_timeout_ms` for a living engine. The kernels of engine.handoff must be
+    compiled already (`engine.jit.compile_kernels`).
+    """
+    _pin_thread(options.cpu)
+    credentials = _load_credentials(options)
+    reader = _attach(options, stop, clock_ns)
+    if reader is not None:
+        hub = Hub(reader, options, counters or GatewayCounters(), clock_ns)
+        asyncio.run(_serve(hub, options, credentials, ready, stop))
+
+
+def _pin_thread(cpu: int | None) -> None:
+    if cpu is None or not hasattr(os, "sched_setaffinity"):
+        return
+    try:
+        # 0 is the calling thread; the threads it starts, gRPC's included, inherit the CPU.
+        os.sched_setaffinity(0, {cpu})
+    except OSError as error:
+        raise GatewayError(f"gateway cpu {cpu}: cannot be used: {error.strerror}") from None
+
+
+def _attach(
+    options: GatewayOptions, stop: threading.Event, clock_ns: Callable[[], int]
+) -> HandoffReader | None:
+    """Wait for the segment of a living engine; None when told to stop first.
+
+    A segment left behind by a daemon that crashed counts as none at all.
+    """
+    deadline_s = time.monotonic() + options.attach_timeout_ms / 1000
+    while not stop.is_set():
+        try:
+            reader = HandoffReader.attach(options.handoff_name)
+            trouble = engine_trouble(reader, clock_ns(), options.heartbeat_stale_after_ms)
+            if not trouble:
+                return reader
+        except HandoffError as error:
+            trouble = str(error)
+        if time.monotonic() >= deadline_s:
+            waited_s = options.attach_timeout_ms / 1000
+            raise GatewayError(f"no book to serve after {waited_s:g} s: {trouble}")
+        stop.wait(ATTACH_PAUSE_S)
+    return None
+
+
+# --- the server ----------------------------------------------------------------------------------
+
+
+async def _serve(
+    hub: Hub,
+    options: GatewayOptions,
+    credentials: grpc.ServerCredentials | None,
+    ready: Callable[[int], None],
+    stop: threading.Event,
+) -> None:
+    server = grpc.aio.server(
+        options=_channel_options(options),
+        maximum_concurrent_rpcs=options.subscribers_max + OTHER_CALLS_MAX,
+    )
+    server.add_generic_rpc_handlers(
+        (orderbook.orderbook_handlers(hub), market_data.market_data_handlers(hub))
+    )
+    # The stubs do not know the asyncio half of this module.
+    health_servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    reflection.enable_server_reflection(
+        (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+    )
+    await _set_health(health_servicer, hub)
+    port = _bind(server, options, credentials)
+    await server.start()
+
+    stop_waiter = threading.Event()
+    waiter = threading.Thread(
+        target=wait_for_books,
+        args=(
+            HandoffReader.attach(options.handoff_name),
+            hub,
+            asyncio.get_running_loop(),
+            stop_waiter,
+            options.poll_us,
+        ),
+        name="gateway-waiter",
+        daemon=True,
+    )
+    waiter.start()
+    try:
+        ready(port)
+        await _keep_watch(hub, health_servicer, waiter, stop)
+    finally:
+        hub.close("the gateway is shutting down")
+        stop_waiter.set()
+        await health_servicer.enter_graceful_shutdown()
+        await server.stop(STOP_GRACE_S)
+        waiter.join(JOIN_TIMEOUT_S)
+
+
+async def _keep_watch(
+    hub: Hub, servicer: Any, waiter: threading.Thread, stop: threading.Event
+) -> None:
+    """Until `stop`: notice the engine's death and return, a dead waiter, a missed wake-up."""
+    was_in_trouble = bool(hub.trouble)
+    while not stop.is_set():
+        await asyncio.sleep(TICK_S)
+        hub.check_engine()
+        hub.refresh()
+        assert waiter.is_alive(), "the waiter thread ended by itself"
+        if bool(hub.trouble) != was_in_trouble:
+            was_in_trouble = bool(hub.trouble)
+            await _set_health(servicer, hub)
+
+
+async def _set_health(servicer: Any, hub: Hub) -> None:
+    for service in ("", *SERVICES):
+        await servicer.set(service, NOT_SERVING if hub.trouble else SERVING)
+
+
+def _channel_options(options: GatewayOptions) -> list[tuple[str, int]]:
+    return [
+        # Without this a second gateway on the same port is not an error but takes half the calls.
+        ("grpc.so_reuseport", 0),
+        # Above it a client's call would wait in silence: let ours be refused with a text instead.
+        ("grpc.max_concurrent_streams", options.subscribers_max + OTHER_CALLS_MAX),
+        ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
+        ("grpc.keepalive_time_ms", KEEPALIVE_TIME_MS),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", CLIENT_PING_INTERVAL_MS_MIN),
+    ]
+
+
+def _bind(
+    server: grpc.aio.Server, options: GatewayOptions, credentials: grpc.ServerCredentials | None
+) -> int:
+    _probe_address(options)
+    try:
+        if credentials is None:
+            return server.add_insecure_port(options.listen)
+        return server.add_secure_port(options.listen, credentials)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise GatewayError(f"cannot listen on {options.listen}: {reason}") from None
+
+
+def _probe_address(options: GatewayOptions) -> None:
+    """GatewayError with the system's reason when the address cannot be bound.
+
+    gRPC does not tell the reason, and of a name with several addresses it takes what it can get:
+    with another program on 127.0.0.1 it would serve `localhost` on ::1 alone.
+    """
+    host, port = options.host_and_port()
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, _, _, address in found:
+            _probe_bind(family, kind, address)
+    except OSError as error:
+        reason = "address already in use" if error.errno == errno.EADDRINUSE else error.strerror
+        raise GatewayError(f"cannot listen on {options.listen}: {reason}") from None
+
+
+def _probe_bind(family: int, kind: int, address: tuple[object, ...]) -> None:
+    try:
+        probe = socket.socket(family, kind)
+    except OSError:
+        return  # a host without IPv6 may still have the name in its hosts file
+    with probe:
+        # As gRPC does: connections of a gateway that has just ended do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        probe.bind(address)
+
+
+# --- TLS -----------------------------------------------------------------------------------------
+
+
+def _load_credentials(options: GatewayOptions) -> grpc.ServerCredentials | None:
+    """The server's credentials, or None without TLS. GatewayError names the file that is wrong.
+
+    gRPC would take any bytes and fail at each handshake; the ssl module checks them here.
+    """
+    if not options.tls_cert:
+        return None
+    cert = _read_pem("tls_cert", options.tls_cert)
+    key = _read_pem("tls_key", options.tls_key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # An empty password, or OpenSSL would ask for one on the terminal.
+        context.load_cert_chain(options.tls_cert, options.tls_key, password="")
+    except (ssl.SSLError, ValueError) as error:
+        raise GatewayError(
+            f"gateway tls_cert {options.tls_cert} with tls_key {options.tls_key}: {_reason(error)}"
+        ) from None
+    client_ca = None
+    if options.tls_client_ca:
+        client_ca = _read_pem("tls_client_ca", options.tls_client_ca)
+        try:
+            context.load_verify_locations(options.tls_client_ca)
+        except ssl.SSLError as error:
+            raise GatewayError(
+                f"gateway tls_client_ca {options.tls_client_ca}: {_reason(error)}"
+            ) from None
+    return grpc.ssl_server_credentials(
+        [(key, cert)], root_certificates=client_ca, require_client_auth=client_ca is not None
+    )
+
+
+def _reason(error: Exception) -> str:
+    reason = error.reason if isinstance(error, ssl.SSLError) else None
+    return reason.replace("_", " ").lower() if reason else "not usable PEM"
+
+
+def _read_pem(option: str, path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise GatewayError(f"gateway {option} {path}: {error.strerror}") from None

@@ -1,0 +1,158 @@
+"""`pollux watch`: picks the output, runs the subscription, ends cleanly whatever happens.
+
+In a terminal: the live ladder; one thread reads the newest book, the calling thread draws ten times
+a second. With --json, with --count or into a pipe: one line per book, on the calling thread.
+Runs on: the main thread of a client process. Called by: the command line, the demo.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+
+from net.watch.feed import Feed, Subscription, WatchError
+from net.watch.ladder import Ladder, LadderStatus
+from net.watch.lines import json_line, plain_line
+from proto.pollux.v1 import market_data_pb2 as pb
+
+GIVE_UP_AFTER_S = 10.0
+"""A script must learn that nobody is there; a person in front of the ladder may wait."""
+
+FRAMES_PER_S = 10
+"""Faster than the eye follows a number, and slow enough for a terminal across a network."""
+
+RATE_WINDOW_S = 2.0
+"""The rate shown is that of the last two seconds."""
+RATE_MARKS_MAX = 4096
+"""Arrivals kept for the rate: beyond 2,000 a second the window gets shorter instead."""
+
+JOIN_TIMEOUT_S = 1.0
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """What the command line of `pollux watch` says."""
+
+    target: str = "127.0.0.1:5002"
+    symbol: str = ""
+    count: int | None = None
+    json: bool = False
+    tls_ca: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    give_up_after_s: float = GIVE_UP_AFTER_S
+
+    def subscription(self, min_interval_ms: int = 0) -> Subscription:
+        return Subscription(
+            self.target, self.symbol, min_interval_ms, self.tls_ca, self.tls_cert, self.tls_key
+        )
+
+
+def run_watch(options: WatchOptions, stdout: TextIO) -> int:
+    """Watch until the count or Ctrl-C; the exit status: 0, 1 failed, 2 wrong request."""
+    try:
+        if options.json or options.count is not None or not stdout.isatty():
+            _print_lines(options, stdout)
+        else:
+            _show_ladder(options, stdout)
+    except WatchError as error:
+        print(f"pollux watch: {error}", file=sys.stderr)
+        return 2 if error.is_request else 1
+    except KeyboardInterrupt:
+        pass
+    except BrokenPipeError:
+        # The reader has what it wanted. What is still in Python's buffer would fail again when
+        # the interpreter flushes it at exit, so the descriptor now leads nowhere.
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stdout.fileno())
+            os.close(nowhere)
+    return 0
+
+
+def _print_lines(options: WatchOptions, stdout: TextIO) -> None:
+    if options.count is not None and options.count <= 0:
+        return
+    line = json_line if options.json else plain_line
+    feed = Feed(options.subscription(), give_up_after_s=options.give_up_after_s)
+    with contextlib.closing(feed):
+        for number, book in enumerate(feed, start=1):
+            stdout.write(line(book) + "\n")
+            stdout.flush()
+            if number == options.count:
+                return
+
+
+class _Latest:
+    """What the reading thread has: the newest book, its lag, the rate, the trouble.
+
+    Written by the reading thread; each field is replaced as a whole, so the drawing thread needs
+    no lock.
+    """
+
+    def __init__(self) -> None:
+        self.book: pb.Book | None = None
+        self.lag_ns: int | None = None
+        self.notice = "connecting"
+        self.error: BaseException | None = None
+        self._marks_s: deque[float] = deque(maxlen=RATE_MARKS_MAX)
+
+    def put(self, book: pb.Book) -> None:
+        self.lag_ns = time.time_ns() - book.publish_time_ns
+        self.book = book
+        self.notice = ""
+        self._marks_s.append(time.monotonic())
+
+    def trouble(self, text: str) -> None:
+        self.notice = f"connecting: {text}"
+
+    def updates_per_s(self) -> float:
+        since_s = time.monotonic() - RATE_WINDOW_S
+        recent = [mark_s for mark_s in self._marks_s.copy() if mark_s > since_s]
+        full = len(recent) == RATE_MARKS_MAX
+        window_s = recent[-1] - recent[0] if full else RATE_WINDOW_S
+        return len(recent) / max(window_s, 1e-9)
+
+    def ladder(self, target: str) -> Ladder:
+        status = LadderStatus(time.time_ns(), self.updates_per_s(), self.lag_ns, self.notice)
+        return Ladder(self.book, status, target)
+
+
+def _read(feed: Feed, latest: _Latest, ended: threading.Event) -> None:
+    try:
+        for book in feed:
+            latest.put(book)
+    except BaseException as error:
+        latest.error = error
+    finally:
+        ended.set()
+
+
+def _show_ladder(options: WatchOptions, stdout: TextIO) -> None:
+    latest, ended = _Latest(), threading.Event()
+    feed = Feed(options.subscription(), give_up_after_s=None, on_trouble=latest.trouble)
+    reader = threading.Thread(
+        target=_read, args=(feed, latest, ended), name="watch-reader", daemon=True
+    )
+    console = Console(file=stdout)
+    reader.start()
+    try:
+        with Live(
+            latest.ladder(options.target), console=console, screen=True, auto_refresh=False
+        ) as live:
+            while not ended.wait(1 / FRAMES_PER_S):
+                live.update(latest.ladder(options.target), refresh=True)
+    finally:
+        feed.close()
+        reader.join(JOIN_TIMEOUT_S)
+    if latest.error is not None:
+        raise latest.error

@@ -1,0 +1,1 @@
+"""The public interfaces: .proto files and what is generated from them."""

@@ -1,0 +1,1 @@
+"""Packages of Pollux's own interface, by version."""
