@@ -257,7 +257,7 @@ def compile_with_progress() -> None:
     """Compile or load the kernels; a progress bar where that takes more than a moment."""
     import time
 
-    import engine.engine  # noqa: F401 (declares the kernels)
+    import net.spin  # noqa: F401
     from engine.jit import compile_kernels
 
     started_s = time.monotonic()

@@ -8,34 +8,15 @@ Runs on: the engine thread. Called by: engine.feed.
 
 from __future__ import annotations
 
-import numba.types as nbtypes
-
 from engine import layout as L
 from engine.atomics import Words
 from engine.handoff import begin_slot, end_slot
-from engine.jit import JIT_OFF, inner
+from engine.jit import inner
 from engine.ladder import read_top, side_at
-
-CLOCK_REALTIME = 0
-NS_PER_SECOND = 1_000_000_000
+from engine.wall import CLOCK_REALTIME, clock_ns
 
 NOT_TOUCHED = -1
 """INSTRUMENT_TRIGGER while no frame has changed the instrument since it was published."""
-
-if JIT_OFF:
-
-    def _clock_gettime(clock: int, address: int) -> int:
-        import ctypes
-        import time
-
-        seconds, nanoseconds = divmod(time.time_ns(), NS_PER_SECOND)
-        (ctypes.c_int64 * 2).from_address(address)[:] = [seconds, nanoseconds]
-        return 0
-
-else:
-    _clock_gettime = nbtypes.ExternalFunction(
-        "clock_gettime", nbtypes.int32(nbtypes.int32, nbtypes.intp)
-    )
 
 
 @inner
@@ -43,8 +24,7 @@ def _now(arena: Words, receive_ns: int) -> int:
     """The wall clock in ns where the engine was told to read it; in a replay the time passed in."""
     if arena[L.ENGINE_READS_CLOCK] == 0:
         return receive_ns
-    _clock_gettime(CLOCK_REALTIME, arena.ctypes.data + 8 * L.ENGINE_CLOCK_SECONDS)
-    return arena[L.ENGINE_CLOCK_SECONDS] * NS_PER_SECOND + arena[L.ENGINE_CLOCK_NANOSECONDS]
+    return clock_ns(CLOCK_REALTIME)
 
 
 @inner

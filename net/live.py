@@ -25,6 +25,7 @@ from engine.engine import Engine, Stage
 from net.backoff import Backoff
 from net.config import Config
 from net.session import Session
+from net.spin import new_event_loop
 from net.stream import Stream
 from net.tape import TapeLine, TapeWriter
 from net.venue import Venue
@@ -110,7 +111,7 @@ class Live:
     def run(self) -> None:
         """The engine thread's body: until `stop`."""
         pin_thread(self.config.engine.cpu)
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=lambda: new_event_loop(self.config.engine.idle)) as runner:
             runner.run(self._main())
 
     async def _main(self) -> None:
