@@ -152,24 +152,17 @@ def simulate(
 
 
 def _announcer(write_config: Path | None) -> Callable[[str], None]:
-    """Prints the addresses as comments before the configuration; keeps a copy in a file."""
-    lines: list[str] = []
+    """Prints the addresses and the configuration that points here; keeps a copy in a file."""
 
-    def announce(line: str) -> None:
-        is_address = line.startswith(("binance ", "bitstamp "))
-        click.echo(f"# {line}" if is_address else line)
+    def announce(text: str) -> None:
+        click.echo(text)
         sys.stdout.flush()
-        lines.append(f"# {line}" if is_address else line)
-        if write_config is not None and line.startswith("rest_url") and _is_whole(lines):
+        if write_config is not None:
             fresh = write_config.with_name(f"{write_config.name}.new")
-            fresh.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            fresh.write_text(f"{text}\n", encoding="utf-8")
             fresh.rename(write_config)
 
     return announce
-
-
-def _is_whole(lines: Sequence[str]) -> bool:
-    return sum(line.startswith("rest_url") for line in lines) == 2
 
 
 # --- looking -------------------------------------------------------------------------------------
@@ -257,7 +250,8 @@ def compile_with_progress() -> None:
     """Compile or load the kernels; a progress bar where that takes more than a moment."""
     import time
 
-    import net.spin  # noqa: F401
+    import engine.engine  # noqa: F401 (declares kernels)
+    import net.spin  # noqa: F401 (one more)
     from engine.jit import compile_kernels
 
     started_s = time.monotonic()

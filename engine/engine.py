@@ -17,6 +17,7 @@ from engine import layout as L
 from engine import status as S
 from engine.atomics import Words, address_of
 from engine.handoff import BoardInfo, HandoffReader, HandoffWriter
+from engine.jit import compile_kernels
 from engine.merge import NOT_TOUCHED
 from engine.scale import (
     PRICE_LIMIT,
@@ -118,6 +119,8 @@ class Engine:
         far_levels_max: int = FAR_LEVELS_MAX,
     ) -> None:
         _check(instruments, window_slots, far_levels_max)
+        # The caller has done this with visible progress; no kernel may ever compile mid-stream.
+        compile_kernels()
         self.instruments = instruments
         self.feeds = tuple(feed for each in instruments for feed in each.feeds)
         units = [each.unit for each in instruments]

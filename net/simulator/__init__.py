@@ -1,0 +1,26 @@
+"""Simulated venues: servers that speak Binance's and Bitstamp's public protocols on real sockets.
+
+Thread: one event loop, the caller's or `run_simulator`'s own. The simulator shares nothing with
+Pollux's decoders: it is the independent other side in tests and demos.
+
+    options.py      what it is told                 market.py      matching engine
+    venues.py       start, stop, run                calibration.py measured figures
+    server.py       one venue's server, control     flow.py        random order flow
+    connection.py   one client, fault seam          publishers.py  book changes to frames
+    binance.py      the protocol (binance_info.py)  synthetic.py   these as a feed
+    bitstamp.py     the protocol                    tapefile.py, tape.py  a recording as a feed
+    feed.py         what a source is                plainbook.py   what REST answers from
+"""
+
+from net.simulator.connection import Connection, Interceptor
+from net.simulator.options import SimulatorError, SimulatorOptions
+from net.simulator.venues import SimulatedVenues, run_simulator
+
+__all__ = [
+    "Connection",
+    "Interceptor",
+    "SimulatedVenues",
+    "SimulatorError",
+    "SimulatorOptions",
+    "run_simulator",
+]

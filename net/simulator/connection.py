@@ -1,0 +1,137 @@
+"""One websocket connection: a bounded outbox, its writer task, and the seam for faults.
+
+Thread: the simulator's event loop. Invariants: nobody awaits a client but its own writer; a client
+that does not read is cut once its outbox is full; frames leave in the order they were given.
+Called by server.py, binance.py and bitstamp.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from net.simulator.clock import monotonic_s
+from net.simulator.options import SimulatorOptions
+
+CLOSE_WAIT_S = 2.0  # how long a closing handshake may take
+LINGER_ZERO = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST instead of FIN
+
+
+class Interceptor:
+    """The seam for a fault injector; this default changes nothing.
+
+    Override `frame` to drop, delay (await), alter, repeat or reorder what one connection is sent,
+    and `response` for REST. Both may call `connection.abort()` or raise nothing else.
+    """
+
+    async def frame(self, connection: Connection, text: str) -> Sequence[str]:
+        """What to send in place of `text`, in order."""
+        return (text,)
+
+    async def response(self, request: web.Request, response: web.Response) -> web.Response:
+        """What to answer in place of `response`."""
+        return response
+
+
+class Connection:
+    """One client. `channels` keeps the order of subscription."""
+
+    def __init__(
+        self,
+        venue: str,
+        connection_id: int,
+        request: web.Request,
+        *,
+        websocket: web.WebSocketResponse,
+        options: SimulatorOptions,
+        interceptor: Interceptor | None,
+    ) -> None:
+        self.venue = venue
+        self.connection_id = connection_id
+        self.path = request.path
+        self.websocket = websocket
+        self.channels: dict[str, None] = {}
+        self.combined = False
+        self.microseconds = False
+        self.opened_s = monotonic_s()
+        self.unanswered_pings: dict[bytes, float] = {}
+        self.message_times_s: deque[float] = deque()
+        self.frames_sent = 0
+        self.too_slow = False
+        self._transport = request.transport
+        self._interceptor = interceptor
+        self._frames_max = options.backlog_frames_max
+        self._bytes_max = options.backlog_bytes_max
+        self._outbox: deque[str] = deque()
+        self._outbox_bytes = 0
+        self._wake = asyncio.Event()
+        self._writing = False
+
+    def send(self, text: str) -> None:
+        """Queue a frame; a client whose backlog is full is cut off."""
+        if self.too_slow:
+            return
+        if len(self._outbox) >= self._frames_max or self._outbox_bytes >= self._bytes_max:
+            self.too_slow = True
+            self.abort()
+            return
+        self._outbox.append(text)
+        self._outbox_bytes += len(text)
+        self._wake.set()
+
+    @property
+    def idle(self) -> bool:
+        """True when everything was handed to the socket."""
+        return self.too_slow or not (self._outbox or self._writing)
+
+    @property
+    def backlogged(self) -> bool:
+        """True when an unpaced source should wait for this client."""
+        return not self.too_slow and (
+            len(self._outbox) * 2 > self._frames_max or self._outbox_bytes * 2 > self._bytes_max
+        )
+
+    async def write(self) -> None:
+        """The writer task; ends when the connection does."""
+        try:
+            while True:
+                while self._outbox:
+                    self._writing = True
+                    text = self._outbox.popleft()
+                    self._outbox_bytes -= len(text)
+                    texts = (
+                        (text,)
+                        if self._interceptor is None
+                        else (await self._interceptor.frame(self, text))
+                    )
+                    for each in texts:
+                        await self.websocket.send_str(each)
+                        self.frames_sent += 1
+                self._writing = False
+                self._wake.clear()
+                await self._wake.wait()
+        except (ConnectionError, RuntimeError):
+            self.too_slow = True  # the socket is gone; the reader notices and cleans up
+
+    async def close(self, code: int, reason: str = "") -> None:
+        """The closing handshake, after what is queued."""
+        for _ in range(100):  # a client that does not read is not waited for: a second at most
+            if self.idle:
+                break
+            await asyncio.sleep(0.01)
+        await self.websocket.close(code=code, message=reason.encode())
+
+    def abort(self) -> None:
+        """Reset the TCP connection at once."""
+        if self._transport is None:
+            return
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None and sock.fileno() >= 0:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+        abort = getattr(self._transport, "abort", self._transport.close)
+        abort()

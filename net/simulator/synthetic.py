@@ -1,0 +1,134 @@
+"""The synthetic source: markets of one venue, each a matching engine with a crowd, as a feed.
+
+Thread: the simulator's event loop. Invariants: those of flow.py and publishers.py; time stops in
+this venue while it is paused and is skipped, not caught up, afterwards. Called by server.py.
+"""
+
+from __future__ import annotations
+
+from net.simulator.calibration import BINANCE, BITSTAMP, PRICE_DECIMALS
+from net.simulator.feed import Feed, Message
+from net.simulator.flow import CommonPrice, MarketFlow
+from net.simulator.options import VenueInstrument, parse_symbols
+from net.simulator.plainbook import PlainBook
+from net.simulator.publishers import BinancePublisher, BitstampPublisher, Publisher
+
+CATCH_UP_MAX_NS = 5_000_000_000  # a suspended laptop must not replay the night when it wakes
+QTY_DECIMALS_BINANCE = {"BTC": 5, "ETH": 4}  # the recorded steps; others as ETH
+QTY_DECIMALS_DEFAULT = 4
+
+
+def binance_instruments(symbols: tuple[str, ...]) -> dict[str, VenueInstrument]:
+    """BTC-USD is BTCUSDT there; everything is printed with eight decimals."""
+    found = {}
+    for base, quote in parse_symbols(symbols):
+        quote_there = "USDT" if quote == "USD" else quote
+        found[base + quote_there] = VenueInstrument(
+            f"{base}-{quote}",
+            base + quote_there,
+            base,
+            quote_there,
+            PRICE_DECIMALS,
+            QTY_DECIMALS_BINANCE.get(base, QTY_DECIMALS_DEFAULT),
+            8,
+            8,
+        )
+    return found
+
+
+def bitstamp_instruments(symbols: tuple[str, ...]) -> dict[str, VenueInstrument]:
+    """BTC-USD is btcusd there; prices are printed with the tick's decimals."""
+    found = {}
+    for base, quote in parse_symbols(symbols):
+        pair = (base + quote).lower()
+        found[pair] = VenueInstrument(
+            f"{base}-{quote}", pair, base, quote, PRICE_DECIMALS, 8, PRICE_DECIMALS, 8
+        )
+    return found
+
+
+class _Market:
+    def __init__(self, flow: MarketFlow, publisher: Publisher) -> None:
+        self.flow = flow
+        self.publisher = publisher
+
+
+class SyntheticFeed(Feed):
+    """Every symbol of one venue. `venue` is "binance" or "bitstamp"."""
+
+    def __init__(
+        self,
+        venue: str,
+        symbols: tuple[str, ...],
+        prices: dict[str, CommonPrice],
+        *,
+        seed: int,
+        start_ns: int,
+        far_levels_share: float = 1.0,
+    ) -> None:
+        binance = venue == "binance"
+        super().__init__(binance_instruments(symbols) if binance else bitstamp_instruments(symbols))
+        self._paused = False
+        self._last_ns = start_ns
+        self._markets: dict[str, _Market] = {}
+        for name, instrument in self.instruments.items():
+            flow = MarketFlow(
+                BINANCE if binance else BITSTAMP,
+                instrument,
+                venue,
+                common=prices[instrument.symbol],
+                seed=seed,
+                start_ns=start_ns,
+                far_levels_share=far_levels_share,
+            )
+            kind = BinancePublisher if binance else BitstampPublisher
+            publisher = kind(instrument, flow.engine, start_ns, self.active)
+            self._markets[name] = _Market(flow, publisher)
+
+    def market(self, venue_symbol: str) -> MarketFlow:
+        """One market's engine and crowd (for tests, and for order entry later)."""
+        return self._markets[venue_symbol].flow
+
+    def advance(self, now_ns: int) -> list[Message]:
+        """Run the markets up to `now_ns`, however far that is."""
+        out: list[Message] = []
+        for market in self._markets.values():
+            out += market.publisher.run(market.flow, now_ns)
+        self._last_ns = max(self._last_ns, now_ns)
+        return out
+
+    def poll(self, now_ns: int) -> list[Message]:
+        """Run up to now; a gap longer than CATCH_UP_MAX_NS is skipped."""
+        if self._paused:
+            return []
+        if now_ns - self._last_ns > CATCH_UP_MAX_NS:
+            self._skip_to(now_ns)
+        return self.advance(now_ns)
+
+    def pause(self, now_ns: int) -> list[Message]:
+        """Stop and broadcast what is pending."""
+        out = self.poll(now_ns)
+        self._paused = True
+        for market in self._markets.values():
+            out += market.publisher.flush(self._last_ns)
+        return out
+
+    def resume(self, now_ns: int) -> None:
+        """Go on from now; nothing happened in between."""
+        if self._paused:
+            self._paused = False
+            self._skip_to(now_ns)
+
+    def book(self, venue_symbol: str) -> PlainBook:
+        """The true book."""
+        return self._markets[venue_symbol].publisher.book
+
+    def position_ns(self, now_ns: int) -> int:
+        """Simulated time of the last advance."""
+        return self._last_ns
+
+    def _skip_to(self, now_ns: int) -> None:
+        for market in self._markets.values():
+            market.flow.skip_to(now_ns)
+            market.publisher.skip_to(now_ns)
+        self._last_ns = now_ns

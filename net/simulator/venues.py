@@ -1,0 +1,199 @@
+"""Starts and stops the simulated venues, and runs them as a program.
+
+Thread: `SimulatedVenues` lives in the caller's event loop; `run_simulator` makes its own in the
+calling thread and blocks until SIGINT or SIGTERM. Called by the command line, the demo and tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import ssl
+from collections.abc import Callable
+from types import TracebackType
+
+from net.simulator.binance import BinanceServer
+from net.simulator.bitstamp import BitstampServer
+from net.simulator.clock import SimulatorClock
+from net.simulator.connection import Interceptor
+from net.simulator.feed import Feed
+from net.simulator.flow import CommonPrice
+from net.simulator.options import SimulatorError, SimulatorOptions, parse_symbols
+from net.simulator.server import VenueServer
+from net.simulator.synthetic import SyntheticFeed
+from net.simulator.tape import TapeClock, TapeFeed, origin_ns
+from net.simulator.tapefile import VENUES, read_tape
+
+CONFIGURED_DEPTH = 10
+
+
+class SimulatedVenues:
+    """Binance and Bitstamp on two ports.
+
+    ::
+
+        async with SimulatedVenues(SimulatorOptions(seed=7)) as venues:
+            ...connect to venues.binance_url...
+    """
+
+    def __init__(self, options: SimulatorOptions, interceptor: Interceptor | None = None) -> None:
+        options.check()
+        self._options = options
+        self._interceptor = interceptor
+        self._servers: dict[str, VenueServer] = {}
+
+    async def start(self) -> None:
+        """Read the tape if there is one, listen, and start the market."""
+        assert not self._servers, "started twice"
+        ssl_context = _ssl_context(self._options)
+        clock = SimulatorClock(self._options.speed)
+        feeds = _feeds(self._options, clock)
+        for offset, (name, kind) in enumerate(
+            (("binance", BinanceServer), ("bitstamp", BitstampServer))
+        ):
+            server = kind(feeds[name], clock, self._options, self._interceptor)
+            port = self._options.port_base + offset if self._options.port_base else 0
+            try:
+                await server.start(port, ssl_context)
+            except SimulatorError:
+                await self.stop()
+                raise
+            self._servers[name] = server
+
+    async def stop(self) -> None:
+        """Drop every connection and free the ports."""
+        servers = list(self._servers.values())
+        self._servers = {}
+        await asyncio.gather(*(server.stop() for server in servers))
+
+    async def __aenter__(self) -> SimulatedVenues:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def failed(self) -> None:
+        """Returns only if a venue's pump dies, by raising its error."""
+        pumps = [server.pump for server in self._servers.values() if server.pump is not None]
+        while pumps:
+            done, _ = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            for pump in done:
+                pump.result()
+                pumps.remove(pump)  # a tape that ended and closed its clients
+        await asyncio.Event().wait()
+
+    @property
+    def binance_url(self) -> str:
+        """http://host:port of Binance's REST; the websocket is at the same port."""
+        return self._url("binance", "http")
+
+    @property
+    def bitstamp_url(self) -> str:
+        """http://host:port of Bitstamp's REST; the websocket is at the same port."""
+        return self._url("bitstamp", "http")
+
+    def server(self, venue: str) -> VenueServer:
+        """One venue's server, for tests."""
+        return self._servers[venue]
+
+    def configuration_toml(self) -> str:
+        """The [[instrument]] and [venue.*] part of a daemon's configuration that points here."""
+        listed: dict[str, list[tuple[str, str]]] = {}
+        for name in VENUES:
+            for instrument in self._servers[name].feed.instruments.values():
+                listed.setdefault(instrument.symbol, []).append((name, instrument.venue_symbol))
+        out = []
+        for symbol, venues in listed.items():
+            out += ["[[instrument]]", f'symbol = "{symbol}"', f"depth = {CONFIGURED_DEPTH}"]
+            for name, venue_symbol in venues:
+                out += [
+                    "  [[instrument.venue]]",
+                    f'  name = "{name}"',
+                    f'  symbol = "{venue_symbol}"',
+                ]
+            out.append("")
+        authority = self._options.tls_ca or self._options.tls_cert
+        for name in VENUES:
+            if not self._servers[name].feed.instruments:
+                continue
+            out += [
+                f"[venue.{name}]",
+                f'ws_url = "{self._url(name, "ws")}"',
+                f'rest_url = "{self._url(name, "http")}"',
+            ]
+            if authority is not None:
+                out.append(f"ca_file = '{authority.absolute()}'")
+            out.append("")
+        return "\n".join(out)
+
+    def _url(self, venue: str, scheme: str) -> str:
+        secure = "s" if self._options.tls_cert is not None else ""
+        host = self._options.host
+        host = f"[{host}]" if ":" in host else host
+        return f"{scheme}{secure}://{host}:{self._servers[venue].port}"
+
+
+def _feeds(options: SimulatorOptions, clock: SimulatorClock) -> dict[str, Feed]:
+    if options.tape is not None:
+        tapes = read_tape(options.tape)
+        tape_clock = TapeClock(options.speed, origin_ns(tapes.values()), options.tape_start_delay_s)
+        return {name: TapeFeed(name, tapes[name], tape_clock) for name in VENUES}
+    names = [f"{base}-{quote}" for base, quote in parse_symbols(options.symbols)]
+    prices = {name: CommonPrice(options.seed, name) for name in names}
+    return {
+        name: SyntheticFeed(
+            name,
+            options.symbols,
+            prices,
+            seed=options.seed,
+            start_ns=clock.start_ns,
+            far_levels_share=options.far_levels_share,
+        )
+        for name in VENUES
+    }
+
+
+def _ssl_context(options: SimulatorOptions) -> ssl.SSLContext | None:
+    if options.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(options.tls_cert, options.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise SimulatorError(f"{options.tls_cert}: cannot be used for TLS: {error}") from None
+    return context
+
+
+def run_simulator(options: SimulatorOptions, announce: Callable[[str], None]) -> int:
+    """Serve until SIGINT or SIGTERM; returns the exit status (0 clean, 1 failed).
+
+    Bad input raises `SimulatorError` before anything is announced. `announce` gets the addresses
+    and the configuration that points here, once.
+    """
+    return asyncio.run(_run(options, announce))
+
+
+async def _run(options: SimulatorOptions, announce: Callable[[str], None]) -> int:
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    async with SimulatedVenues(options) as venues:
+        announce(
+            f"# binance {venues.binance_url}\n# bitstamp {venues.bitstamp_url}\n"
+            f"{venues.configuration_toml()}"
+        )
+        failed = asyncio.create_task(venues.failed())
+        stopped = asyncio.create_task(stopping.wait())
+        await asyncio.wait({failed, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if failed.done():
+            raise SimulatorError(f"the simulated venues failed: {failed.exception()!r}")
+        failed.cancel()
+    return 0
