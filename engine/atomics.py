@@ -76,6 +76,10 @@ if JIT_OFF:
         """The low 64 bits of the product, as uint64."""
         return uint64((int(left) * int(right)) & _MASK_64)
 
+    def move_words(words: Words, to: int, start: int, count: int) -> None:
+        """Move words[start : start + count] to words[to:]; the two may overlap."""
+        words[to : to + count] = words[start : start + count].copy()
+
     def view_words(address: int, count: int) -> Words:
         """The int64 words at an address, without copying."""
         return np.ctypeslib.as_array((ctypes.c_int64 * int(count)).from_address(int(address)))
@@ -154,6 +158,17 @@ else:
             return builder.mul(args[0], args[1])
 
         return types.uint64(types.uint64, types.uint64), codegen
+
+    @intrinsic
+    def move_words(typingctx: Any, words: Any, to: Any, start: Any, count: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            target = _element_pointer(context, builder, signature.args[0], args[0], args[1])
+            source = _element_pointer(context, builder, signature.args[0], args[0], args[2])
+            size = builder.mul(args[3], args[3].type(8))
+            cgutils.raw_memmove(builder, target, source, size, 1)
+            return context.get_dummy_value()
+
+        return types.void(words, types.int64, types.int64, types.int64), codegen
 
     def _view(dtype: Any) -> Any:
         def typer(typingctx: Any, address: Any, count: Any) -> Any:

@@ -48,8 +48,9 @@ from engine.scan import (
     FIELD_TIME,
     FIELD_BIDS,
     FIELD_ASKS,
-) = range(10)
-FIELD_DOUBLED = 10
+    FIELD_SECONDS,
+) = range(11)
+FIELD_DOUBLED = 11
 """The bit that says that some field came twice."""
 
 KIND_OTHER = 0
@@ -95,6 +96,7 @@ def _long(text: str) -> tuple[int, int, int]:
 
 
 K_LAST_UPDATE_ID = _long("lastUpdateId")
+K_TIMESTAMP = _long("timestamp")
 K_MICROTIMESTAMP = _long("microtimestamp")
 T_DEPTH_UPDATE = _long("depthUpdate")
 T_DIFF_ORDER_BOOK = _long(BITSTAMP_CHANNEL)
@@ -170,6 +172,8 @@ def _bitstamp_field(frame: Bytes, start: int, stop: int, is_inside: bool) -> int
         return FIELD_TOPIC
     elif _is_span(frame, start, stop, K_MICROTIMESTAMP):
         return FIELD_LAST_ID
+    elif _is_span(frame, start, stop, K_TIMESTAMP):
+        return FIELD_SECONDS
     return FIELD_UNKNOWN
 
 
@@ -244,7 +248,33 @@ def _read_text(frame: Bytes, at: int, end: int, stage: Words, start_at: int) -> 
 
 
 @inner
-def _read_field(frame: Bytes, at: int, end: int, stage: Words, field: int, quoted_id: bool) -> int:
+def _note_part(stage: Words, field: int, start: int, stop: int, is_quoted: bool) -> None:
+    """Note where a number or a level list was, for engine.template; texts belong to the rest."""
+    if field == FIELD_EVENT or field == FIELD_TOPIC or field == FIELD_SYMBOL:
+        return
+    count = stage[L.STAGE_PARTS]
+    stage[L.STAGE_PARTS] = count + 1
+    if count < L.PARTS_MAX:
+        part = L.STAGE_PARTS_AT + count * L.PART_WORDS
+        quote = 1 if is_quoted else 0
+        stage[part] = field
+        stage[part + 1] = start + quote
+        stage[part + 2] = stop - quote
+
+
+@inner
+def _skip_seconds(frame: Bytes, at: int, end: int, stage: Words) -> int:
+    """Past the whole seconds beside a microtimestamp: nothing uses them, but they change."""
+    after = value_end(frame, at, end)
+    if after > at + 2 and frame[at] == QUOTE:
+        stop, _ = unsigned(frame, at + 1, after - 1)
+        if stop == after - 1:
+            _note_part(stage, FIELD_SECONDS, at, after, True)
+    return after
+
+
+@inner
+def _read_field(frame: Bytes, at: int, end: int, stage: Words, field: int, quoted: bool) -> int:
     """Read one known field's value: the position after it, BAD_SCHEMA if of another type."""
     if field == FIELD_BIDS or field == FIELD_ASKS:
         if frame[at] != OPEN_BRACKET:
@@ -259,7 +289,6 @@ def _read_field(frame: Bytes, at: int, end: int, stage: Words, field: int, quote
         return _read_text(frame, at, end, stage, L.STAGE_TOPIC_START)
     if field == FIELD_SYMBOL:
         return _read_text(frame, at, end, stage, L.STAGE_SYMBOL_START)
-    quoted = quoted_id and field == FIELD_LAST_ID
     if quoted:
         if frame[at] != QUOTE:
             return S.BAD_SCHEMA
@@ -318,10 +347,14 @@ def _read_members(frame: Bytes, protocol: int, stage: Words) -> int:
                 continue
         elif field == FIELD_UNKNOWN or field == FIELD_ENVELOPE:
             at = value_end(frame, at, end)
+        elif field == FIELD_SECONDS:
+            at = _skip_seconds(frame, at, end, stage)
         else:
             present |= 1 << (FIELD_DOUBLED if present & (1 << field) else field)
             start = at
-            at = _read_field(frame, at, end, stage, field, protocol == L.PROTOCOL_BITSTAMP)
+            is_quoted = protocol == L.PROTOCOL_BITSTAMP and field == FIELD_LAST_ID
+            at = _read_field(frame, at, end, stage, field, is_quoted)
+            _note_part(stage, field, start, at, is_quoted)
             if at < 0 and at != S.BAD_UTF8 and at != S.TOO_DEEP:
                 # Perhaps valid JSON that merely is no book message: let the whole be judged.
                 if mistyped == 0:
@@ -360,6 +393,21 @@ def _is_complete(stage: Words, wanted: int) -> int:
 
 
 @inner
+def settle_times(stage: Words, protocol: int) -> int:
+    """Ids and times as the feed uses them, from the numbers in the frame; APPLIED or a refusal."""
+    last_id = stage[L.STAGE_LAST_ID]
+    if protocol == L.PROTOCOL_BITSTAMP:
+        stage[L.STAGE_FIRST_ID] = last_id
+        stage[L.STAGE_TIME] = last_id * NS_PER_US
+        return S.BAD_SCHEMA if last_id > TIME_MAX else S.APPLIED
+    time = stage[L.STAGE_TIME]
+    if time > TIME_MAX:
+        return S.BAD_SCHEMA
+    stage[L.STAGE_TIME] = time * (NS_PER_US if time >= MICROSECONDS_FROM else NS_PER_MS)
+    return S.BAD_IDS if stage[L.STAGE_FIRST_ID] > last_id else S.APPLIED
+
+
+@inner
 def _judge_binance(frame: Bytes, stage: Words) -> int:
     is_diff = stage[L.STAGE_PRESENT] & (1 << FIELD_EVENT) and _is_span(
         frame, stage[L.STAGE_EVENT_START], stage[L.STAGE_EVENT_END], T_DEPTH_UPDATE
@@ -369,13 +417,7 @@ def _judge_binance(frame: Bytes, stage: Words) -> int:
     refusal = _is_complete(stage, _BINANCE_DIFF)
     if refusal != 0:
         return refusal
-    time = stage[L.STAGE_TIME]
-    if time > TIME_MAX:
-        return S.BAD_SCHEMA
-    stage[L.STAGE_TIME] = time * (NS_PER_US if time >= MICROSECONDS_FROM else NS_PER_MS)
-    if stage[L.STAGE_FIRST_ID] > stage[L.STAGE_LAST_ID]:
-        return S.BAD_IDS
-    return S.APPLIED
+    return settle_times(stage, L.PROTOCOL_BINANCE)
 
 
 @inner
@@ -399,13 +441,9 @@ def _judge_bitstamp(frame: Bytes, stage: Words) -> int:
     refusal = _is_complete(stage, _BITSTAMP_DIFF)
     if refusal != 0:
         return refusal
-    if stage[L.STAGE_LAST_ID] > TIME_MAX:
-        return S.BAD_SCHEMA
     stage[L.STAGE_SYMBOL_START] = topic + _CHANNEL_BYTES
     stage[L.STAGE_SYMBOL_END] = topic_end
-    stage[L.STAGE_FIRST_ID] = stage[L.STAGE_LAST_ID]
-    stage[L.STAGE_TIME] = stage[L.STAGE_LAST_ID] * NS_PER_US
-    return S.APPLIED
+    return settle_times(stage, L.PROTOCOL_BITSTAMP)
 
 
 @inner

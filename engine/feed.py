@@ -17,8 +17,9 @@ from engine import status as S
 from engine.atomics import Bytes, Words, view_bytes, view_words
 from engine.decode import decode_diff, decode_snapshot, is_symbol, rows_at, scale_rows
 from engine.jit import inner, kernel
-from engine.ladder import clear_side, place_window, reaches_top, read_top, set_level, side_at
+from engine.ladder import clear_side, place_window, read_top, set_level, set_levels, side_at
 from engine.merge import publish
+from engine.template import learn_template, read_by_template
 
 CROSSED_FRAMES_MAX = 3
 """Frames in a row that may leave a venue's own book crossed; then it is wrong, not busy."""
@@ -97,16 +98,9 @@ def _apply(arena: Words, feed: int, book: int, stage: Words) -> None:
     for is_asks in range(2):
         side = side_at(arena, feed, book, is_asks)
         sign = -1 if is_asks else 1
+        count = stage[L.STAGE_ASKS] if is_asks else stage[L.STAGE_BIDS]
         row = rows_at(stage, is_asks)
-        for _ in range(stage[L.STAGE_ASKS] if is_asks else stage[L.STAGE_BIDS]):
-            key = sign * stage[row + L.ROW_PRICE]
-            lots = stage[row + L.ROW_LOTS]
-            if set_level(arena, side, slots, key, lots):
-                if reaches_top(arena, side, depth, key):
-                    arena[side + L.SIDE_TOP_IS_STALE] = 1
-            elif lots == 0:
-                unknown_deletes += 1
-            row += L.ROW_WORDS
+        unknown_deletes += set_levels(arena, side, slots, sign, depth, stage, row, count)
     arena[feed + L.FEED_BOOK_ID_0 + book] = stage[L.STAGE_LAST_ID]
     arena[feed + L.FEED_UNKNOWN_DELETES] += unknown_deletes
 
@@ -128,6 +122,9 @@ def _is_crossed_for_long(arena: Words, feed: int) -> bool:
 def _take_frame(arena: Words, connection: int, protocol: int, frame: Bytes, receive_ns: int) -> int:
     """Everything up to publication; the status."""
     stage = _view_stage(arena)
+    index = _read_as_before(arena, connection, frame, stage)
+    if index >= 0:
+        return _take_diff(arena, index, stage, len(frame), receive_ns)
     status = decode_diff(frame, protocol, stage)
     arena[L.ENGINE_LAST_FEED] = ANY_FEED
     if status != S.APPLIED:
@@ -140,12 +137,37 @@ def _take_frame(arena: Words, connection: int, protocol: int, frame: Bytes, rece
         return S.UNKNOWN_SYMBOL
     arena[L.ENGINE_LAST_FEED] = index
     feed = feed_at(arena, index)
+    status = scale_rows(stage, arena, feed)
+    if status != S.APPLIED:
+        return status
+    learn_template(frame, arena, feed, stage)
+    return _take_diff(arena, index, stage, len(frame), receive_ns)
+
+
+@inner
+def _read_as_before(arena: Words, connection: int, frame: Bytes, stage: Words) -> int:
+    """The feed whose template this frame has, its rows staged; or -1. The last feed goes first."""
+    feeds = arena[L.ENGINE_FEEDS]
+    index = max(arena[L.ENGINE_LAST_FEED], 0)
+    for _ in range(feeds):
+        feed = feed_at(arena, index)
+        if arena[feed + L.FEED_CONNECTION] == connection and read_by_template(
+            frame, arena, feed, stage
+        ):
+            return index
+        index = index + 1 if index + 1 < feeds else 0
+    return -1
+
+
+@inner
+def _take_diff(arena: Words, index: int, stage: Words, frame_bytes: int, receive_ns: int) -> int:
+    """Count, check and apply a staged diff whose rows are ticks and lots; the status."""
+    arena[L.ENGINE_LAST_FEED] = index
+    feed = feed_at(arena, index)
     arena[feed + L.FEED_FRAMES] += 1
-    arena[feed + L.FEED_BYTES] += len(frame)
+    arena[feed + L.FEED_BYTES] += frame_bytes
     arena[feed + L.FEED_LEVELS] += stage[L.STAGE_BIDS] + stage[L.STAGE_ASKS]
     status = _check_stream(arena, feed, stage)
-    if status == S.APPLIED:
-        status = scale_rows(stage, arena, feed)
     if status == S.GAP:
         # The broken stream begins anew with this frame: it is the first to be buffered.
         arena[feed + L.FEED_LAST_FRAME_ID] = stage[L.STAGE_LAST_ID]

@@ -20,7 +20,7 @@ Runs on: the engine thread. Called by: engine.feed and engine.merge.
 from __future__ import annotations
 
 from engine import layout as L
-from engine.atomics import Words, int64, leading_zeros, trailing_zeros, uint64
+from engine.atomics import Words, int64, leading_zeros, move_words, trailing_zeros, uint64
 from engine.jit import inner
 
 _ONE = uint64(1)
@@ -187,54 +187,83 @@ def _far_find(arena: Words, keys: int, count: int, key: int) -> int:
 
 
 @inner
-def _far_move(arena: Words, side: int, slots: int, start: int, count: int, by: int) -> None:
-    """Move far entries [start, start + count) by `by` places, keys and lots."""
-    far_max = arena[L.ENGINE_FAR_MAX]
-    for column in range(2):
-        base = _far_keys_at(side, slots) + column * far_max + start
-        if by < 0:
-            for index in range(count):
-                arena[base + index + by] = arena[base + index]
-        else:
-            for index in range(count - 1, -1, -1):
-                arena[base + index + by] = arena[base + index]
+def _far_shift(arena: Words, side: int, slots: int, place: int) -> None:
+    """Make a gap at `place` by moving the better far entries up by one."""
+    count = arena[side + L.SIDE_FAR_LEVELS] - place
+    keys = _far_keys_at(side, slots) + place
+    lots = keys + arena[L.ENGINE_FAR_MAX]
+    move_words(arena, keys + 1, keys, count)
+    move_words(arena, lots + 1, lots, count)
+
+
+@inner
+def _far_compact(arena: Words, side: int, slots: int, start: int) -> None:
+    """Close the gaps of deleted entries, and forget the first `start` entries."""
+    keys = _far_keys_at(side, slots)
+    lots = keys + arena[L.ENGINE_FAR_MAX]
+    kept = 0
+    for index in range(start, arena[side + L.SIDE_FAR_LEVELS]):
+        if arena[lots + index] > 0:
+            arena[keys + kept] = arena[keys + index]
+            arena[lots + kept] = arena[lots + index]
+            kept += 1
+    arena[side + L.SIDE_FAR_LEVELS] = kept
+    arena[side + L.SIDE_FAR_DELETED] = 0
 
 
 @inner
 def _far_make_room(arena: Words, side: int, slots: int) -> None:
-    """Drop the worst quarter of a full far store, count it, raise the horizon over it."""
+    """Close the gaps of a full far store; without any, drop its worst quarter, counted.
+
+    The horizon rises over what is dropped.
+    """
     far_max = arena[L.ENGINE_FAR_MAX]
-    count = arena[side + L.SIDE_FAR_LEVELS]
+    if arena[side + L.SIDE_FAR_DELETED] > 0:
+        _far_compact(arena, side, slots, 0)
+        return
     dropped = max(far_max >> 2, 1)
     last_dropped = arena[_far_keys_at(side, slots) + dropped - 1]
     arena[side + L.SIDE_HORIZON] = max(arena[side + L.SIDE_HORIZON], last_dropped)
     arena[side + L.SIDE_FAR_DROPPED] += dropped
-    _far_move(arena, side, slots, dropped, count - dropped, -dropped)
-    arena[side + L.SIDE_FAR_LEVELS] = count - dropped
+    _far_compact(arena, side, slots, dropped)
+
+
+@inner
+def _far_trim(arena: Words, side: int, slots: int) -> None:
+    """Let the far store end with a level that exists, so that its best one is its last one."""
+    lots = _far_keys_at(side, slots) + arena[L.ENGINE_FAR_MAX]
+    count = arena[side + L.SIDE_FAR_LEVELS]
+    while count > 0 and arena[lots + count - 1] == 0:
+        count -= 1
+        arena[side + L.SIDE_FAR_DELETED] -= 1
+    arena[side + L.SIDE_FAR_LEVELS] = count
 
 
 @inner
 def _far_set(arena: Words, side: int, slots: int, key: int, lots: int) -> bool:
-    """Set or, with zero lots, delete a level worse than the window; whether anything changed."""
+    """Set or, with zero lots, delete a level worse than the window; whether anything changed.
+
+    A deleted entry keeps its place with zero lots: prices come back, and nothing has to move.
+    """
     keys = _far_keys_at(side, slots)
     far_max = arena[L.ENGINE_FAR_MAX]
     count = arena[side + L.SIDE_FAR_LEVELS]
     place = _far_find(arena, keys, count, key)
     if place < count and arena[keys + place] == key:
-        if lots > 0:
-            changed = arena[keys + far_max + place] != lots
-            arena[keys + far_max + place] = lots
-            return changed
-        _far_move(arena, side, slots, place + 1, count - place - 1, -1)
-        arena[side + L.SIDE_FAR_LEVELS] = count - 1
-        return True
+        at = keys + far_max + place
+        before = arena[at]
+        arena[at] = lots
+        arena[side + L.SIDE_FAR_DELETED] += (1 if lots == 0 else 0) - (1 if before == 0 else 0)
+        if lots == 0 and place == count - 1:
+            _far_trim(arena, side, slots)
+        return before != lots
     if lots == 0:
         return False
     if count == far_max:
         _far_make_room(arena, side, slots)
         count = arena[side + L.SIDE_FAR_LEVELS]
         place = _far_find(arena, keys, count, key)
-    _far_move(arena, side, slots, place, count - place, 1)
+    _far_shift(arena, side, slots, place)
     arena[keys + place] = key
     arena[keys + far_max + place] = lots
     arena[side + L.SIDE_FAR_LEVELS] = count + 1
@@ -264,14 +293,23 @@ def _slide_to(arena: Words, side: int, slots: int, low: int) -> None:
     count = arena[side + L.SIDE_FAR_LEVELS]
     while count > 0 and arena[keys + count - 1] >= low:
         count -= 1
-        _put(arena, side, slots, arena[keys + count], arena[keys + far_max + count])
+        lots = arena[keys + far_max + count]
+        if lots > 0:
+            _put(arena, side, slots, arena[keys + count], lots)
+        else:
+            arena[side + L.SIDE_FAR_DELETED] -= 1
     arena[side + L.SIDE_FAR_LEVELS] = count
+    _far_trim(arena, side, slots)
 
 
 @inner
 def _placed_low(key: int, slots: int) -> int:
-    """Where a window starts that has `key` three quarters up."""
-    return key - (slots >> 2) * 3
+    """Where a window starts that has `key` about three quarters up.
+
+    A multiple of 64, so that a bitmap word never holds both ends of the window.
+    """
+    below = (((slots - 64) >> 2) * 3) & ~63
+    return (key & ~63) - below
 
 
 @inner
@@ -290,8 +328,70 @@ def _after_best_left(arena: Words, side: int, slots: int, key: int) -> None:
             best = arena[_far_keys_at(side, slots) + far_levels - 1]
             _slide_to(arena, side, slots, _placed_low(best, slots))
         elif best < arena[side + L.SIDE_WINDOW_LOW] + (slots >> 2):
-            _slide_to(arena, side, slots, _placed_low(best, slots))
+            low = _placed_low(best, slots)
+            if low < arena[side + L.SIDE_WINDOW_LOW]:
+                _slide_to(arena, side, slots, low)
     arena[side + L.SIDE_BEST] = best
+
+
+@inner
+def _turn_bit(arena: Words, side: int, slot: int, lots: int) -> None:
+    """Make a slot's bit say whether it holds lots; the upper bitmaps follow where a word turns."""
+    word = slot >> 6
+    at = side + L.SIDE_BITMAP_0_AT + word
+    before = arena[at]
+    bit = int64(_ONE << uint64(slot & 63))
+    after = (before & ~bit) | (bit if lots != 0 else 0)
+    arena[at] = after
+    if (before == 0) != (after == 0):
+        group = word >> 6
+        at = side + L.SIDE_BITMAP_1_AT + group
+        if after != 0:
+            arena[at] |= int64(_ONE << uint64(word & 63))
+            arena[side + L.SIDE_BITMAP_2_AT] |= int64(_ONE << uint64(group))
+        else:
+            arena[at] &= ~int64(_ONE << uint64(word & 63))
+            if arena[at] == 0:
+                arena[side + L.SIDE_BITMAP_2_AT] &= ~int64(_ONE << uint64(group))
+
+
+@inner
+def set_levels(
+    arena: Words, side: int, slots: int, sign: int, depth: int, stage: Words, row: int, count: int
+) -> int:
+    """Set the levels of `count` staged rows; how many were deletes of levels we do not hold.
+
+    The common case, a price inside the window that is worse than the best, has no branch that
+    depends on whether it sets, changes or deletes: those would be mispredicted half the time.
+    """
+    unknown = 0
+    lots_at = _lots_at(side, slots)
+    top_levels = arena[side + L.SIDE_TOP_LEVELS]
+    worst_top = L.NO_KEY
+    if top_levels >= depth:
+        worst_top = arena[side + L.SIDE_TOP_KEYS_AT + depth - 1]
+    touched = arena[side + L.SIDE_TOP_IS_STALE]
+    for _ in range(count):
+        key = sign * stage[row + L.ROW_PRICE]
+        lots = stage[row + L.ROW_LOTS]
+        row += L.ROW_WORDS
+        offset = key - arena[side + L.SIDE_WINDOW_LOW]
+        if 0 <= offset < slots and key < arena[side + L.SIDE_BEST]:
+            slot = key & (slots - 1)
+            before = arena[lots_at + slot]
+            arena[lots_at + slot] = lots
+            is_held = 1 if lots != 0 else 0
+            was_held = 1 if before != 0 else 0
+            arena[side + L.SIDE_WINDOW_LEVELS] += is_held - was_held
+            unknown += (1 - is_held) & (1 - was_held)
+            touched |= (1 if key >= worst_top else 0) & (1 if before != lots else 0)
+            _turn_bit(arena, side, slot, lots)
+        elif set_level(arena, side, slots, key, lots):
+            touched |= 1 if key >= worst_top else 0
+        else:
+            unknown += 1 if lots == 0 else 0
+    arena[side + L.SIDE_TOP_IS_STALE] = touched
+    return unknown
 
 
 @inner
@@ -338,6 +438,7 @@ def clear_side(arena: Words, side: int, slots: int) -> None:
         _take(arena, side, slots, key)
         key = _worst_from(arena, side, slots)
     arena[side + L.SIDE_FAR_LEVELS] = 0
+    arena[side + L.SIDE_FAR_DELETED] = 0
     arena[side + L.SIDE_BEST] = L.NO_KEY
     arena[side + L.SIDE_HORIZON] = L.NO_KEY
     arena[side + L.SIDE_TOP_LEVELS] = 0
@@ -364,24 +465,29 @@ def read_top(arena: Words, side: int, slots: int, depth: int) -> None:
     count = 0
     key = arena[side + L.SIDE_BEST]
     lots_at = _lots_at(side, slots)
+    keys_to = side + L.SIDE_TOP_KEYS_AT
+    lots_to = side + L.SIDE_TOP_LOTS_AT
     while key != L.NO_KEY and count < depth:
-        arena[side + L.SIDE_TOP_KEYS_AT + count] = key
-        arena[side + L.SIDE_TOP_LOTS_AT + count] = arena[lots_at + (key & (slots - 1))]
-        count += 1
-        key = next_worse(arena, side, slots, key)
+        # All levels of one bitmap word, best first, before the next word is looked for.
+        slot = key & (slots - 1)
+        first_key = key - (slot & 63)
+        word = arena[side + L.SIDE_BITMAP_0_AT + (slot >> 6)]
+        bit = slot & 63
+        while bit >= 0 and count < depth:
+            key = first_key + bit
+            arena[keys_to + count] = key
+            arena[lots_to + count] = arena[lots_at + (key & (slots - 1))]
+            count += 1
+            bit = _highest_to(word, bit - 1) if bit > 0 else -1
+        key = next_worse(arena, side, slots, first_key)
     far = arena[side + L.SIDE_FAR_LEVELS] - 1
     keys = _far_keys_at(side, slots)
+    far_lots = keys + arena[L.ENGINE_FAR_MAX]
     while far >= 0 and count < depth:
-        arena[side + L.SIDE_TOP_KEYS_AT + count] = arena[keys + far]
-        arena[side + L.SIDE_TOP_LOTS_AT + count] = arena[keys + arena[L.ENGINE_FAR_MAX] + far]
-        count += 1
+        if arena[far_lots + far] > 0:
+            arena[keys_to + count] = arena[keys + far]
+            arena[lots_to + count] = arena[far_lots + far]
+            count += 1
         far -= 1
     arena[side + L.SIDE_TOP_LEVELS] = count
     arena[side + L.SIDE_TOP_IS_STALE] = 0
-
-
-@inner
-def reaches_top(arena: Words, side: int, depth: int, key: int) -> bool:
-    """Whether a change at `key` can change the side's best `depth` levels."""
-    levels = arena[side + L.SIDE_TOP_LEVELS]
-    return levels < depth or key >= arena[side + L.SIDE_TOP_KEYS_AT + levels - 1]

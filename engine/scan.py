@@ -291,18 +291,24 @@ def unsigned(frame: Bytes, at: int, end: int) -> tuple[int, int]:
 
 
 @inner
-def _leading_digits(word: int) -> int:
-    """How many of a word's eight characters, from the first, are digits.
+def non_digits(word: int) -> int:
+    """High bits where a word's eight characters are no digits, exact up to the first such one.
 
     A digit xor '0' is 0..9; adding 0x76 sets the high bit of everything larger. Carries only
     disturb the characters after the first that is no digit.
     """
     values = word ^ _ZEROS
-    return trailing_zeros(((values + _NINES_CARRY) | values) & _HIGH_BITS) >> 3
+    return ((values + _NINES_CARRY) | values) & _HIGH_BITS
 
 
 @inner
-def _digits_value(word: int, count: int) -> int:
+def leading_digits(word: int) -> int:
+    """How many of a word's eight characters, from the first, are digits."""
+    return trailing_zeros(non_digits(word)) >> 3
+
+
+@inner
+def digits_value(word: int, count: int) -> int:
     """The number its first `count` (1..8) characters spell, three multiplications for all."""
     values = (word ^ _ZEROS) << uint64(8 * (8 - count))
     values = (multiply_wrapping(values, _PAIRS) >> uint64(8)) & _PAIRS_MASK
@@ -350,18 +356,18 @@ def decimal(frame: Bytes, at: int, end: int) -> tuple[int, int, int]:
     if at + 9 > end:
         return _decimal_by_digit(frame, at, end)
     word = load_u64(frame, at)
-    whole_digits = _leading_digits(word)
+    whole_digits = leading_digits(word)
     if whole_digits == 0 or whole_digits == 8:
         return _decimal_by_digit(frame, at, end)
-    whole = _digits_value(word, whole_digits)
+    whole = digits_value(word, whole_digits)
     dot = at + whole_digits
     if frame[dot] == QUOTE:
         return dot + 1, whole, 0
     if frame[dot] != DOT or dot + 10 > end:
         return _decimal_by_digit(frame, at, end)
     word = load_u64(frame, dot + 1)
-    decimals = _leading_digits(word)
+    decimals = leading_digits(word)
     close = dot + 1 + decimals
     if decimals == 0 or frame[close] != QUOTE:
         return _decimal_by_digit(frame, at, end)
-    return close + 1, whole * POWERS_OF_TEN[decimals] + _digits_value(word, decimals), decimals
+    return close + 1, whole * POWERS_OF_TEN[decimals] + digits_value(word, decimals), decimals
