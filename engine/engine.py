@@ -17,7 +17,7 @@ from engine import layout as L
 from engine import status as S
 from engine.atomics import Words, address_of
 from engine.handoff import BoardInfo, HandoffReader, HandoffWriter
-from engine.jit import compile_kernels
+from engine.jit import compile_kernels, entry_point
 from engine.merge import NOT_TOUCHED
 from engine.scale import (
     PRICE_LIMIT,
@@ -200,7 +200,7 @@ class Engine:
 
     def frame_handler(self, connection: int, protocol: int) -> Callable[[int, int, int, int], int]:
         """The hot path of one connection: f(address, size_bytes, receive_ns, is_last) -> status."""
-        address, on_frame = self._address, kernels.on_frame
+        address, on_frame = self._address, entry_point(kernels.on_frame)
 
         def handle(frame_address: int, frame_bytes: int, receive_ns: int, is_last: int) -> int:
             return on_frame(

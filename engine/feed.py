@@ -279,7 +279,7 @@ def set_state(arena_address: int, index: int, state: int, now_ns: int) -> None:
     publish(arena, arena[feed + L.FEED_INSTRUMENT], _view_handoff(arena), feed, now_ns, True)
 
 
-@kernel("int64(int64, int64, int64, int64, int64, int64)")
+@kernel("int64(int64, int64, int64, int64, int64, int64)", releases_gil=True)
 def stage_snapshot(
     arena_address: int,
     index: int,

@@ -121,7 +121,7 @@ def read_exact(handoff: Words, board: int, sequence: int, out: Words) -> int:
     return READ_OVERWRITTEN
 
 
-@kernel(f"int64({_READONLY}, int64, int64, int64)")
+@kernel(f"int64({_READONLY}, int64, int64, int64)", releases_gil=True)
 def wait_for_publish(handoff: Words, seen: int, poll_us: int, polls_max: int) -> int:
     """Sleep in steps, without the GIL, until the published count differs from `seen`; the count."""
     published = load_acquire(handoff, L.HANDOFF_PUBLISHED)

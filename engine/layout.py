@@ -76,9 +76,11 @@ NO_KEY = -(2**63)
     INSTRUMENT_CROSSED,
     INSTRUMENT_FEEDS_AT,
 ) = range(8)
-INSTRUMENT_CURSORS_AT = INSTRUMENT_FEEDS_AT + VENUES_MAX
-"""FEEDS_AT holds the offsets of the venues' feeds, CURSORS_AT how far the merge has read each."""
-INSTRUMENT_MERGED_AT = INSTRUMENT_CURSORS_AT + VENUES_MAX
+INSTRUMENT_HEADS_AT = INSTRUMENT_FEEDS_AT + VENUES_MAX
+"""FEEDS_AT holds the offsets of the venues' feeds, HEADS_AT the next level of each in a merge."""
+HEAD_WORDS = 3
+(HEAD_KEY, HEAD_LOTS, HEAD_CURSOR) = range(HEAD_WORDS)
+INSTRUMENT_MERGED_AT = INSTRUMENT_HEADS_AT + VENUES_MAX * HEAD_WORDS
 LEVEL_WORDS = 3
 """A merged level: price in the instrument's ticks, lots, venue index."""
 (LEVEL_PRICE, LEVEL_LOTS, LEVEL_VENUE) = range(LEVEL_WORDS)

@@ -33,15 +33,15 @@ def _active_side(arena: Words, feed: int, is_asks: int) -> int:
 
 
 @inner
-def refresh_tops(arena: Words, feed: int, slots: int, depth: int) -> bool:
-    """Read the top levels of both sides again where they may have changed; whether any was read."""
-    was_read = False
+def _refresh_tops(arena: Words, feed: int, slots: int, depth: int) -> int:
+    """Read the top levels again where they may have changed: 1 for bids, 2 for asks, 3 both."""
+    read = 0
     for is_asks in range(2):
         side = _active_side(arena, feed, is_asks)
         if arena[side + L.SIDE_TOP_IS_STALE] != 0:
             read_top(arena, side, slots, depth)
-            was_read = True
-    return was_read
+            read |= 1 + is_asks
+    return read
 
 
 @inner
@@ -59,47 +59,102 @@ def is_incomplete(arena: Words, feed: int, depth: int) -> bool:
 
 
 @inner
-def _merge_side(arena: Words, instrument: int, is_asks: int) -> bool:
-    """Merge one side into the instrument's merged words; whether it differs from before."""
+def _set_merged(arena: Words, merged: int, at: int, price: int, lots: int, venue: int) -> int:
+    """Write one merged level; 1 where it differs from the level that was there."""
+    level = merged + 1 + at * L.LEVEL_WORDS
+    differs = (
+        (arena[level + L.LEVEL_PRICE] ^ price)
+        | (arena[level + L.LEVEL_LOTS] ^ lots)
+        | (arena[level + L.LEVEL_VENUE] ^ venue)
+    )
+    arena[level + L.LEVEL_PRICE] = price
+    arena[level + L.LEVEL_LOTS] = lots
+    arena[level + L.LEVEL_VENUE] = venue
+    return differs
+
+
+@inner
+def _copy_side(arena: Words, instrument: int, is_asks: int, venue: int, merged: int) -> int:
+    """The merged side where one venue is live; how many levels, minus one more if changed."""
+    feed = arena[instrument + L.INSTRUMENT_FEEDS_AT + venue]
+    side = _active_side(arena, feed, is_asks)
+    factor = arena[feed + L.FEED_TICK_MULTIPLIER] * (-1 if is_asks else 1)
+    count = arena[side + L.SIDE_TOP_LEVELS]
+    differs = 0
+    for at in range(count):
+        price = arena[side + L.SIDE_TOP_KEYS_AT + at] * factor
+        lots = arena[side + L.SIDE_TOP_LOTS_AT + at]
+        differs |= _set_merged(arena, merged, at, price, lots, venue)
+    return count if differs == 0 else -1 - count
+
+
+@inner
+def _load_head(arena: Words, instrument: int, is_asks: int, venue: int, cursor: int) -> None:
+    """Keep a venue's next level, in the instrument's ticks, beside the others' for comparison."""
+    feed = arena[instrument + L.INSTRUMENT_FEEDS_AT + venue]
+    side = _active_side(arena, feed, is_asks)
+    head = instrument + L.INSTRUMENT_HEADS_AT + venue * L.HEAD_WORDS
+    arena[head + L.HEAD_CURSOR] = cursor
+    if cursor >= arena[side + L.SIDE_TOP_LEVELS]:
+        arena[head + L.HEAD_KEY] = L.NO_KEY
+        return
+    key = arena[side + L.SIDE_TOP_KEYS_AT + cursor]
+    arena[head + L.HEAD_KEY] = key * arena[feed + L.FEED_TICK_MULTIPLIER]
+    arena[head + L.HEAD_LOTS] = arena[side + L.SIDE_TOP_LOTS_AT + cursor]
+
+
+@inner
+def _merge_heads(arena: Words, instrument: int, is_asks: int, merged: int) -> int:
+    """The merged side of several venues; how many levels, or minus one more if it changed."""
     depth = arena[instrument + L.INSTRUMENT_DEPTH]
     venues = arena[instrument + L.INSTRUMENT_VENUES]
-    merged = instrument + L.INSTRUMENT_MERGED_AT + is_asks * L.MERGED_SIDE_WORDS
-    cursors = instrument + L.INSTRUMENT_CURSORS_AT
+    heads = instrument + L.INSTRUMENT_HEADS_AT
     for venue in range(venues):
-        arena[cursors + venue] = 0
+        feed = arena[instrument + L.INSTRUMENT_FEEDS_AT + venue]
+        if arena[feed + L.FEED_STATE] == L.LIVE:
+            _load_head(arena, instrument, is_asks, venue, 0)
+        else:
+            arena[heads + venue * L.HEAD_WORDS + L.HEAD_KEY] = L.NO_KEY
     sign = -1 if is_asks else 1
-    changed = False
+    differs = 0
     count = 0
     while count < depth:
         best_venue = -1
         best_key = L.NO_KEY
         best_lots = 0
         for venue in range(venues):
-            feed = arena[instrument + L.INSTRUMENT_FEEDS_AT + venue]
-            if arena[feed + L.FEED_STATE] != L.LIVE:
-                continue
-            side = _active_side(arena, feed, is_asks)
-            cursor = arena[cursors + venue]
-            if cursor >= arena[side + L.SIDE_TOP_LEVELS]:
-                continue
-            key = arena[side + L.SIDE_TOP_KEYS_AT + cursor] * arena[feed + L.FEED_TICK_MULTIPLIER]
-            lots = arena[side + L.SIDE_TOP_LOTS_AT + cursor]
-            if key > best_key or (key == best_key and lots > best_lots):
+            head = heads + venue * L.HEAD_WORDS
+            key = arena[head + L.HEAD_KEY]
+            lots = arena[head + L.HEAD_LOTS]
+            if key > best_key or (key == best_key and key != L.NO_KEY and lots > best_lots):
                 best_venue, best_key, best_lots = venue, key, lots
         if best_venue < 0:
             break
-        arena[cursors + best_venue] += 1
-        level = merged + 1 + count * L.LEVEL_WORDS
-        price = best_key * sign
-        changed |= (
-            arena[level + L.LEVEL_PRICE] != price
-            or arena[level + L.LEVEL_LOTS] != best_lots
-            or arena[level + L.LEVEL_VENUE] != best_venue
-        )
-        arena[level + L.LEVEL_PRICE] = price
-        arena[level + L.LEVEL_LOTS] = best_lots
-        arena[level + L.LEVEL_VENUE] = best_venue
+        differs |= _set_merged(arena, merged, count, best_key * sign, best_lots, best_venue)
+        cursor = arena[heads + best_venue * L.HEAD_WORDS + L.HEAD_CURSOR]
+        _load_head(arena, instrument, is_asks, best_venue, cursor + 1)
         count += 1
+    return count if differs == 0 else -1 - count
+
+
+@inner
+def _merge_side(arena: Words, instrument: int, is_asks: int) -> bool:
+    """Merge one side into the instrument's merged words; whether it differs from before."""
+    merged = instrument + L.INSTRUMENT_MERGED_AT + is_asks * L.MERGED_SIDE_WORDS
+    live = 0
+    live_venue = 0
+    for venue in range(arena[instrument + L.INSTRUMENT_VENUES]):
+        feed = arena[instrument + L.INSTRUMENT_FEEDS_AT + venue]
+        if arena[feed + L.FEED_STATE] == L.LIVE:
+            live += 1
+            live_venue = venue
+    if live == 1:
+        count = _copy_side(arena, instrument, is_asks, live_venue, merged)
+    else:
+        count = _merge_heads(arena, instrument, is_asks, merged)
+    changed = count < 0
+    if changed:
+        count = -1 - count
     changed |= arena[merged] != count
     arena[merged] = count
     return changed
@@ -166,12 +221,16 @@ def publish(
     slots = arena[L.ENGINE_WINDOW_SLOTS]
     depth = arena[instrument + L.INSTRUMENT_DEPTH]
     arena[instrument + L.INSTRUMENT_TRIGGER] = NOT_TOUCHED
+    read = 3 if is_forced else 0
     for venue in range(arena[instrument + L.INSTRUMENT_VENUES]):
         feed = arena[instrument + L.INSTRUMENT_FEEDS_AT + venue]
-        if arena[feed + L.FEED_STATE] == L.LIVE and refresh_tops(arena, feed, slots, depth):
-            arena[feed + L.FEED_IS_INCOMPLETE] = is_incomplete(arena, feed, depth)
-    changed = _merge_side(arena, instrument, 0)
-    changed |= _merge_side(arena, instrument, 1)
+        if arena[feed + L.FEED_STATE] == L.LIVE:
+            read_here = _refresh_tops(arena, feed, slots, depth)
+            if read_here != 0:
+                arena[feed + L.FEED_IS_INCOMPLETE] = is_incomplete(arena, feed, depth)
+            read |= read_here
+    changed = read & 1 != 0 and _merge_side(arena, instrument, 0)
+    changed |= read & 2 != 0 and _merge_side(arena, instrument, 1)
     if not (changed or is_forced):
         arena[instrument + L.INSTRUMENT_UNCHANGED] += 1
         return False
