@@ -28,8 +28,9 @@ from engine.scale import (
     units_per,
 )
 
-WINDOW_SLOTS = 1 << 16
-"""Ticks in a ladder's window: 655 USD of BTC at a tick of 0.01, half a megabyte a side."""
+WINDOW_SLOTS = 1 << 17
+"""Ticks in a ladder's window: 1,310 USD of BTC at a tick of 0.01, a megabyte a side. Half of it cost
+50 ns a frame more on the recorded BTCUSDT, a quarter 500 ns; twice as much gained 40."""
 
 FAR_LEVELS_MAX = 1 << 14
 """Levels a side outside the window; real whole books have some 6,500 in all."""

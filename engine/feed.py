@@ -16,7 +16,7 @@ from engine import layout as L
 from engine import status as S
 from engine.atomics import Bytes, Words, view_bytes, view_words
 from engine.decode import decode_diff, decode_snapshot, is_symbol, rows_at, scale_rows
-from engine.jit import inner, kernel
+from engine.jit import inlined, inner, kernel
 from engine.ladder import clear_side, place_window, read_top, set_level, set_levels, side_at
 from engine.merge import publish
 from engine.template import learn_template, read_by_template
@@ -27,19 +27,19 @@ CROSSED_FRAMES_MAX = 3
 ANY_FEED = -1
 
 
-@inner
+@inlined
 def view_arena(address: int) -> Words:
     """The whole arena at its address."""
     header = view_words(address, L.ENGINE_WORDS)
     return view_words(address, header[L.ENGINE_ARENA_WORDS])
 
 
-@inner
+@inlined
 def _view_stage(arena: Words) -> Words:
     return view_words(arena[L.ENGINE_STAGE_ADDRESS], arena[L.ENGINE_STAGE_WORDS])
 
 
-@inner
+@inlined
 def _view_handoff(arena: Words) -> Words:
     return view_words(arena[L.ENGINE_HANDOFF_ADDRESS], arena[L.ENGINE_HANDOFF_WORDS])
 

@@ -111,7 +111,7 @@ def kernel(signature: str, *, releases_gil: bool = False) -> Callable[[F], F]:
     def declare(function: F) -> F:
         if JIT_OFF:
             return function
-        dispatcher = numba.njit(nogil=releases_gil, cache=True)(function)
+        dispatcher = numba.njit(nogil=releases_gil, cache=True, _nrt=False)(function)
         name = f"{function.__module__}.{function.__name__}"
         _registry.append(Kernel(name, dispatcher, signature))
         return cast(F, dispatcher)
@@ -121,7 +121,14 @@ def kernel(signature: str, *, releases_gil: bool = False) -> Callable[[F], F]:
 
 def inner(function: F) -> F:
     """Declare a function that only kernels call; it is compiled into them."""
-    return function if JIT_OFF else cast(F, numba.njit(function))
+    return function if JIT_OFF else cast(F, numba.njit(_nrt=False)(function))
+
+
+def inlined(function: F) -> F:
+    """Declare an inner function that is pasted into its callers: one that returns a view."""
+    if JIT_OFF:
+        return function
+    return cast(F, numba.njit(_nrt=False, inline="always")(function))
 
 
 def entry_point(function: F) -> F:

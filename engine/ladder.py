@@ -174,16 +174,16 @@ def _take(arena: Words, side: int, slots: int, key: int) -> int:
 
 @inner
 def _far_find(arena: Words, keys: int, count: int, key: int) -> int:
-    """How many far keys are smaller than `key`: its place in the far store."""
-    low = 0
-    high = count
-    while low < high:
-        middle = (low + high) >> 1
-        if arena[keys + middle] < key:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    """How many far keys are smaller than `key`: its place in the far store.
+
+    A binary search without a branch on the data, which would be mispredicted at every other step.
+    """
+    low = keys
+    while count > 0:
+        half = (count + 1) >> 1
+        low += half if arena[low + half - 1] < key else 0
+        count -= half
+    return low - keys
 
 
 @inner
@@ -335,24 +335,12 @@ def _after_best_left(arena: Words, side: int, slots: int, key: int) -> None:
 
 
 @inner
-def _turn_bit(arena: Words, side: int, slot: int, lots: int) -> None:
-    """Make a slot's bit say whether it holds lots; the upper bitmaps follow where a word turns."""
-    word = slot >> 6
-    at = side + L.SIDE_BITMAP_0_AT + word
-    before = arena[at]
-    bit = int64(_ONE << uint64(slot & 63))
-    after = (before & ~bit) | (bit if lots != 0 else 0)
-    arena[at] = after
-    if (before == 0) != (after == 0):
-        group = word >> 6
-        at = side + L.SIDE_BITMAP_1_AT + group
-        if after != 0:
-            arena[at] |= int64(_ONE << uint64(word & 63))
-            arena[side + L.SIDE_BITMAP_2_AT] |= int64(_ONE << uint64(group))
-        else:
-            arena[at] &= ~int64(_ONE << uint64(word & 63))
-            if arena[at] == 0:
-                arena[side + L.SIDE_BITMAP_2_AT] &= ~int64(_ONE << uint64(group))
+def _turn_bit(arena: Words, at: int, bit: int, is_set: bool) -> int:
+    """Set or clear one bit of a word without a branch; the word."""
+    mask = int64(_ONE << uint64(bit & 63))
+    word = (arena[at] & ~mask) | (mask if is_set else 0)
+    arena[at] = word
+    return word
 
 
 @inner
@@ -371,6 +359,10 @@ def set_levels(
     if top_levels >= depth:
         worst_top = arena[side + L.SIDE_TOP_KEYS_AT + depth - 1]
     touched = arena[side + L.SIDE_TOP_IS_STALE]
+    bitmap_0 = side + L.SIDE_BITMAP_0_AT
+    bitmap_1 = side + L.SIDE_BITMAP_1_AT
+    bitmap_2 = side + L.SIDE_BITMAP_2_AT
+    held = 0
     for _ in range(count):
         key = sign * stage[row + L.ROW_PRICE]
         lots = stage[row + L.ROW_LOTS]
@@ -382,14 +374,21 @@ def set_levels(
             arena[lots_at + slot] = lots
             is_held = 1 if lots != 0 else 0
             was_held = 1 if before != 0 else 0
-            arena[side + L.SIDE_WINDOW_LEVELS] += is_held - was_held
+            held += is_held - was_held
             unknown += (1 - is_held) & (1 - was_held)
             touched |= (1 if key >= worst_top else 0) & (1 if before != lots else 0)
-            _turn_bit(arena, side, slot, lots)
-        elif set_level(arena, side, slots, key, lots):
-            touched |= 1 if key >= worst_top else 0
+            word = _turn_bit(arena, bitmap_0 + (slot >> 6), slot, lots != 0)
+            group = _turn_bit(arena, bitmap_1 + (slot >> 12), slot >> 6, word != 0)
+            _turn_bit(arena, bitmap_2, slot >> 12, group != 0)
         else:
-            unknown += 1 if lots == 0 else 0
+            # What follows a lost best level asks how many the window still has.
+            arena[side + L.SIDE_WINDOW_LEVELS] += held
+            held = 0
+            if set_level(arena, side, slots, key, lots):
+                touched |= 1 if key >= worst_top else 0
+            else:
+                unknown += 1 if lots == 0 else 0
+    arena[side + L.SIDE_WINDOW_LEVELS] += held
     arena[side + L.SIDE_TOP_IS_STALE] = touched
     return unknown
 

@@ -19,7 +19,7 @@ Runs on: the engine thread. Called by: engine.feed.
 from __future__ import annotations
 
 from engine import layout as L
-from engine.atomics import Bytes, Words, int64, load_u64, multiply_wrapping, uint64
+from engine.atomics import Bytes, Words, int64, load_u64, uint64
 from engine.decode import (
     FIELD_ASKS,
     FIELD_BIDS,
@@ -42,8 +42,8 @@ from engine.scan import (
     decimal,
     digits_value,
     leading_digits,
-    non_digits,
 )
+from engine.simd import four_numbers
 
 LEVEL_BYTES_MAX = 48
 """The longest level read here, `["12345678.12345678","12345678.12345678"],`, rounded up: where
@@ -106,21 +106,6 @@ def _number(frame: Bytes, at: int, end: int) -> tuple[int, int]:
 
 
 @inner
-def _divided(
-    mantissa: int, multiplier: int, limit: int, inverse: int, shift: int, largest: int
-) -> int:
-    """engine.scale.scaled with the row already in registers."""
-    product = multiply_wrapping(
-        multiply_wrapping(uint64(mantissa), uint64(multiplier)), uint64(inverse)
-    )
-    turn = uint64(shift)
-    rotated = (product >> turn) | (product << ((uint64(64) - turn) & uint64(63)))
-    if mantissa > limit or rotated > uint64(largest):
-        return -1
-    return int64(rotated)
-
-
-@inner
 def _width(frame: Bytes, at: int) -> tuple[int, int]:
     """Digits before and after the dot of a quoted decimal, for a guess; (0, 0) if not of our form.
 
@@ -147,11 +132,33 @@ def _low_bytes(count: int) -> int:
 
 
 @inner
-def _fits(frame: Bytes, at: int, whole: int, fraction: int) -> bool:
-    """Whether a decimal of this width may start here: dot and closing quote are in place."""
-    if fraction == 0:
-        return whole > 0 and frame[at + whole] == QUOTE
-    return frame[at + whole] == DOT and frame[at + whole + 1 + fraction] == QUOTE
+def _plan_number(arena: Words, plan: int, lane: int, digits: int) -> None:
+    """Tell `four_numbers` how many digits a lane has, 0 to 8."""
+    arena[plan + lane] = 64 - 8 * digits
+    arena[plan + 4 + lane] = int64(_low_bytes(digits))
+
+
+@inner
+def _plan_level(frame: Bytes, at: int, arena: Words, feed: int) -> bool:
+    """Measure the level at `at` and plan for more like it; False if it is not of our form."""
+    price_whole, price_fraction = _width(frame, at + 2)
+    if price_whole == 0:
+        return False
+    dot = 1 if price_fraction > 0 else 0
+    lots_whole, lots_fraction = _width(frame, at + 5 + price_whole + dot + price_fraction)
+    if lots_whole == 0:
+        return False
+    widths = feed + L.FEED_WIDTHS_AT
+    arena[widths + L.WIDTH_PRICE_WHOLE] = price_whole
+    arena[widths + L.WIDTH_PRICE_FRACTION] = price_fraction
+    arena[widths + L.WIDTH_LOTS_WHOLE] = lots_whole
+    arena[widths + L.WIDTH_LOTS_FRACTION] = lots_fraction
+    plan = feed + L.FEED_PLAN_AT
+    _plan_number(arena, plan, 0, price_whole)
+    _plan_number(arena, plan, 1, price_fraction)
+    _plan_number(arena, plan, 2, lots_whole)
+    _plan_number(arena, plan, 3, lots_fraction)
+    return True
 
 
 @inner
@@ -187,96 +194,59 @@ def _levels(
     at += 1
     if frame[at] == CLOSE_BRACKET:
         return at + 1, 0
-    prices = feed + L.FEED_PRICE_SCALE_AT
-    lots_scale = feed + L.FEED_LOT_SCALE_AT
-    price_whole = price_fraction = lots_whole = lots_fraction = -1
-    price_mask = lots_mask = price_tail = lots_tail = uint64(0)
-    price_row = lots_row = 0
     count = 0
     row = rows
-    while True:
-        if count == levels_max:
-            return _NOT_THIS_FORM, 0
+    while count < levels_max:
         if at + LEVEL_BYTES_MAX > end:
             at = _last_level(frame, at, end, stage, row, arena, feed)
-            if at < 0:
-                return _NOT_THIS_FORM, 0
-            row += L.ROW_WORDS
-            count += 1
-            if frame[at] == CLOSE_BRACKET:
-                return at + 1, count
-            if frame[at] != COMMA:
-                return _NOT_THIS_FORM, 0
-            at += 1
-            continue
-        opening = load_u64(frame, at) & uint64(0xFFFF)
-        at += 2
-        if not _fits(frame, at, price_whole, price_fraction):
-            price_whole, price_fraction = _width(frame, at)
-            if price_whole == 0:
-                return _NOT_THIS_FORM, 0
-            price_mask = _low_bytes(price_whole)
-            price_tail = _low_bytes(price_fraction)
-            price_row = prices + price_fraction * L.SCALE_WORDS
-        word = load_u64(frame, at)
-        wrong = non_digits(word) & price_mask
-        mantissa = digits_value(word, price_whole)
-        if price_fraction > 0:
-            word = load_u64(frame, at + price_whole + 1)
-            wrong |= non_digits(word) & price_tail
-            mantissa = mantissa * POWERS_OF_TEN[price_fraction] + digits_value(word, price_fraction)
-            at += 1
-        at += price_whole + price_fraction
-        ticks = _divided(
-            mantissa,
-            arena[price_row],
-            arena[price_row + 1],
-            arena[price_row + 2],
-            arena[price_row + 3],
-            arena[price_row + 4],
-        )
-        between = load_u64(frame, at) & uint64(0xFFFFFF)
-        at += 3
-        if not _fits(frame, at, lots_whole, lots_fraction):
-            lots_whole, lots_fraction = _width(frame, at)
-            if lots_whole == 0:
-                return _NOT_THIS_FORM, 0
-            lots_mask = _low_bytes(lots_whole)
-            lots_tail = _low_bytes(lots_fraction)
-            lots_row = lots_scale + lots_fraction * L.SCALE_WORDS
-        word = load_u64(frame, at)
-        wrong |= non_digits(word) & lots_mask
-        mantissa = digits_value(word, lots_whole)
-        if lots_fraction > 0:
-            word = load_u64(frame, at + lots_whole + 1)
-            wrong |= non_digits(word) & lots_tail
-            mantissa = mantissa * POWERS_OF_TEN[lots_fraction] + digits_value(word, lots_fraction)
-            at += 1
-        at += lots_whole + lots_fraction
-        lots = _divided(
-            mantissa,
-            arena[lots_row],
-            arena[lots_row + 1],
-            arena[lots_row + 2],
-            arena[lots_row + 3],
-            arena[lots_row + 4],
-        )
-        closing = load_u64(frame, at) & uint64(0xFFFF)
-        wrong |= (
-            (opening ^ uint64(_OPEN)) | (between ^ uint64(_BETWEEN)) | (closing ^ uint64(_CLOSE))
-        )
-        if wrong != uint64(0) or ticks <= 0 or lots < 0:
+        else:
+            after = _planned_level(frame, at, stage, row, arena, feed)
+            if after < 0 and _plan_level(frame, at, arena, feed):
+                after = _planned_level(frame, at, stage, row, arena, feed)
+            at = after
+        if at < 0:
             return _NOT_THIS_FORM, 0
-        stage[row + L.ROW_PRICE] = ticks
-        stage[row + L.ROW_LOTS] = lots
         row += L.ROW_WORDS
         count += 1
-        at += 2
-        if frame[at] == CLOSE_BRACKET:
-            return at + 1, count
         if frame[at] != COMMA:
-            return _NOT_THIS_FORM, 0
+            return (at + 1, count) if frame[at] == CLOSE_BRACKET else (_NOT_THIS_FORM, 0)
         at += 1
+    return _NOT_THIS_FORM, 0
+
+
+@inner
+def _planned_level(frame: Bytes, at: int, stage: Words, row: int, arena: Words, feed: int) -> int:
+    """Read a level of the widths planned for: the position after it, or a miss.
+
+    LEVEL_BYTES_MAX bytes are there. Everything is computed first and verified by one branch.
+    """
+    widths = feed + L.FEED_WIDTHS_AT
+    price_fraction = arena[widths + L.WIDTH_PRICE_FRACTION]
+    lots_fraction = arena[widths + L.WIDTH_LOTS_FRACTION]
+    price_dot = at + 2 + arena[widths + L.WIDTH_PRICE_WHOLE]
+    price_close = price_dot + price_fraction + (1 if price_fraction > 0 else 0)
+    lots_dot = price_close + 3 + arena[widths + L.WIDTH_LOTS_WHOLE]
+    lots_close = lots_dot + lots_fraction + (1 if lots_fraction > 0 else 0)
+    numbers = feed + L.FEED_NUMBERS_AT
+    is_digits = four_numbers(
+        frame, at + 2, price_dot + 1, price_close + 3, lots_dot + 1,
+        arena, feed + L.FEED_PLAN_AT, arena, numbers,
+    )  # fmt: skip
+    wrong = (load_u64(frame, at) ^ uint64(_OPEN)) & uint64(0xFFFF)
+    wrong |= (load_u64(frame, price_close) ^ uint64(_BETWEEN)) & uint64(0xFFFFFF)
+    wrong |= (load_u64(frame, lots_close) ^ uint64(_CLOSE)) & uint64(0xFFFF)
+    is_formed = (price_fraction == 0 or frame[price_dot] == DOT) and (
+        lots_fraction == 0 or frame[lots_dot] == DOT
+    )
+    price = arena[numbers] * POWERS_OF_TEN[price_fraction] + arena[numbers + 1]
+    amount = arena[numbers + 2] * POWERS_OF_TEN[lots_fraction] + arena[numbers + 3]
+    ticks = scaled(arena, feed + L.FEED_PRICE_SCALE_AT, price, price_fraction)
+    lots = scaled(arena, feed + L.FEED_LOT_SCALE_AT, amount, lots_fraction)
+    stage[row + L.ROW_PRICE] = ticks
+    stage[row + L.ROW_LOTS] = lots
+    if is_digits and is_formed and wrong == uint64(0) and ticks > 0 and lots >= 0:
+        return lots_close + 2
+    return _NOT_THIS_FORM
 
 
 @inner
