@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -29,8 +30,8 @@ from engine.scale import (
 )
 
 WINDOW_SLOTS = 1 << 17
-"""Ticks in a ladder's window: 1,310 USD of BTC at a tick of 0.01, a megabyte a side. Half of it cost
-50 ns a frame more on the recorded BTCUSDT, a quarter 500 ns; twice as much gained 40."""
+"""Ticks in a ladder's window: 1,310 USD of BTC at a tick of 0.01, a megabyte a side. Half of it
+cost 50 ns a frame more on the recorded BTCUSDT, a quarter 500; twice as much gained 40."""
 
 FAR_LEVELS_MAX = 1 << 14
 """Levels a side outside the window; real whole books have some 6,500 in all."""
@@ -201,14 +202,7 @@ class Engine:
 
     def frame_handler(self, connection: int, protocol: int) -> Callable[[int, int, int, int], int]:
         """The hot path of one connection: f(address, size_bytes, receive_ns, is_last) -> status."""
-        address, on_frame = self._address, entry_point(kernels.on_frame)
-
-        def handle(frame_address: int, frame_bytes: int, receive_ns: int, is_last: int) -> int:
-            return on_frame(
-                address, connection, protocol, frame_address, frame_bytes, receive_ns, is_last
-            )
-
-        return handle
+        return partial(entry_point(kernels.on_frame), self._address, connection, protocol)
 
     @property
     def last_feed(self) -> int:
