@@ -17,24 +17,27 @@ from __future__ import annotations
 
 from engine import layout as L
 from engine import status as S
-from engine.atomics import Bytes, Words, int64, load_u64
+from engine.atomics import Bytes, Words
 from engine.jit import inner
-from engine.scale import scaled
 from engine.scan import (
     CLOSE_BRACE,
     CLOSE_BRACKET,
     COMMA,
+    DOT,
+    LOWER_E,
     OPEN_BRACE,
     OPEN_BRACKET,
     QUOTE,
+    UPPER_E,
     decimal,
-    has_escape,
+    has_plain_escape,
     key_end,
     skip_space,
     string_end,
     unsigned,
     value_end,
 )
+from engine.stage import packed, rows_at, settle_times
 
 # What a key means. The number is also the field's bit in STAGE_PRESENT and STAGE_MISTYPED.
 (
@@ -52,6 +55,12 @@ from engine.scan import (
 ) = range(11)
 FIELD_DOUBLED = 11
 """The bit that says that some field came twice."""
+FIELD_ESCAPED = 12
+"""The bit that says that a key, an event or a topic spells plain characters as escapes."""
+
+FORM_BINANCE_DIFF = 0
+FORM_BINANCE_SNAPSHOT = 1
+FORM_BITSTAMP = 2
 
 KIND_OTHER = 0
 KIND_DIFF = 1
@@ -71,12 +80,6 @@ _SNAPSHOT = _SIDES | (1 << FIELD_LAST_ID)
 
 BITSTAMP_CHANNEL = "diff_order_book_"
 _CHANNEL_BYTES = len(BITSTAMP_CHANNEL)
-NS_PER_MS = 1_000_000
-NS_PER_US = 1_000
-MICROSECONDS_FROM = 100_000_000_000_000
-"""An event time from here on is in microseconds: in milliseconds it would be the year 5138."""
-TIME_MAX = 9_000_000_000_000_000
-"""An event time beyond this, in microseconds, does not fit in nanoseconds."""
 
 
 def _key(text: str) -> int:
@@ -84,7 +87,7 @@ def _key(text: str) -> int:
     return int.from_bytes(text.encode()[:8].ljust(8, b"\0"), "little")
 
 
-K_STREAM, K_DATA, K_EVENT, K_CHANNEL = _key("stream"), _key("data"), _key("event"), _key("channel")
+K_DATA, K_EVENT, K_CHANNEL = _key("data"), _key("event"), _key("channel")
 K_LOWER_E, K_UPPER_E, K_LOWER_S = _key("e"), _key("E"), _key("s")
 K_UPPER_U, K_LOWER_U, K_B, K_A = _key("U"), _key("u"), _key("b"), _key("a")
 K_BIDS, K_ASKS = _key("bids"), _key("asks")
@@ -103,28 +106,18 @@ T_DIFF_ORDER_BOOK = _long(BITSTAMP_CHANNEL)
 
 
 @inner
-def _packed(frame: Bytes, start: int, stop: int) -> int:
-    """Up to eight bytes of a span as one number, zero padded."""
-    length = min(stop - start, 8)
-    word = int64(0)
-    for index in range(length):
-        word |= int64(frame[start + index]) << (8 * index)
-    return word
-
-
-@inner
 def _is_span(frame: Bytes, start: int, stop: int, text: tuple[int, int, int]) -> bool:
     """Whether a span is a text of 9 to 16 bytes."""
     return (
         stop - start == text[2]
-        and _packed(frame, start, stop) == text[0]
-        and _packed(frame, start + 8, stop) == text[1]
+        and packed(frame, start, stop) == text[0]
+        and packed(frame, start + 8, stop) == text[1]
     )
 
 
 @inner
 def _binance_field(frame: Bytes, start: int, stop: int) -> int:
-    word = _packed(frame, start, stop)
+    word = packed(frame, start, stop)
     length = stop - start
     if length == 1:
         if word == K_B:
@@ -141,40 +134,47 @@ def _binance_field(frame: Bytes, start: int, stop: int) -> int:
             return FIELD_TIME
         if word == K_LOWER_S:
             return FIELD_SYMBOL
-    elif length == 4:
-        if word == K_DATA:
-            return FIELD_ENVELOPE
+    return FIELD_ENVELOPE if length == 4 and word == K_DATA else FIELD_UNKNOWN
+
+
+@inner
+def _side_field(frame: Bytes, start: int, stop: int) -> int:
+    word = packed(frame, start, stop)
+    if stop - start == 4:
         if word == K_BIDS:
             return FIELD_BIDS
         if word == K_ASKS:
             return FIELD_ASKS
-    elif length == 6 and word == K_STREAM:
-        return FIELD_TOPIC
-    elif _is_span(frame, start, stop, K_LAST_UPDATE_ID):
-        return FIELD_LAST_ID
     return FIELD_UNKNOWN
 
 
 @inner
 def _bitstamp_field(frame: Bytes, start: int, stop: int, is_inside: bool) -> int:
-    word = _packed(frame, start, stop)
+    word = packed(frame, start, stop)
     length = stop - start
-    if length == 4:
-        if word == K_DATA:
-            return FIELD_ENVELOPE
-        if word == K_BIDS:
-            return FIELD_BIDS
-        if word == K_ASKS:
-            return FIELD_ASKS
-    elif length == 5 and word == K_EVENT and not is_inside:
+    if length == 4 and word == K_DATA:
+        return FIELD_ENVELOPE
+    if length == 5 and word == K_EVENT and not is_inside:
         return FIELD_EVENT
-    elif length == 7 and word == K_CHANNEL and not is_inside:
+    if length == 7 and word == K_CHANNEL and not is_inside:
         return FIELD_TOPIC
-    elif _is_span(frame, start, stop, K_MICROTIMESTAMP):
+    if _is_span(frame, start, stop, K_MICROTIMESTAMP):
         return FIELD_LAST_ID
-    elif _is_span(frame, start, stop, K_TIMESTAMP):
+    if _is_span(frame, start, stop, K_TIMESTAMP):
         return FIELD_SECONDS
-    return FIELD_UNKNOWN
+    return _side_field(frame, start, stop)
+
+
+@inner
+def _field_of(frame: Bytes, start: int, stop: int, form: int, is_inside: bool) -> int:
+    """What a key means in a message of this form."""
+    if form == FORM_BINANCE_DIFF:
+        return _binance_field(frame, start, stop)
+    if form == FORM_BITSTAMP:
+        return _bitstamp_field(frame, start, stop, is_inside)
+    if _is_span(frame, start, stop, K_LAST_UPDATE_ID):
+        return FIELD_LAST_ID
+    return _side_field(frame, start, stop)
 
 
 @inner
@@ -227,12 +227,6 @@ def _levels_end(frame: Bytes, at: int, end: int, stage: Words, rows: int) -> tup
 
 
 @inner
-def rows_at(stage: Words, is_asks: int) -> int:
-    """The first row of a side in a stage."""
-    return L.STAGE_ROWS_AT + is_asks * stage[L.STAGE_LEVELS_MAX] * L.ROW_WORDS
-
-
-@inner
 def _read_text(frame: Bytes, at: int, end: int, stage: Words, start_at: int) -> int:
     """Keep a string's span at stage[start_at] and [start_at + 1]; BAD_SCHEMA if it is no string."""
     if frame[at] != QUOTE:
@@ -240,8 +234,8 @@ def _read_text(frame: Bytes, at: int, end: int, stage: Words, start_at: int) -> 
     close = string_end(frame, at + 1, end)
     if close < 0:
         return close
-    if has_escape(frame, at + 1, close):
-        return S.BAD_SCHEMA
+    if has_plain_escape(frame, at + 1, close):
+        stage[L.STAGE_PRESENT] |= 1 << FIELD_ESCAPED
     stage[start_at] = at + 1
     stage[start_at + 1] = close
     return close + 1
@@ -296,6 +290,8 @@ def _read_field(frame: Bytes, at: int, end: int, stage: Words, field: int, quote
     at, value = unsigned(frame, at, end)
     if at < 0:
         return at
+    if at < end and (frame[at] == DOT or frame[at] == LOWER_E or frame[at] == UPPER_E):
+        return S.BAD_SCHEMA
     if quoted:
         if at >= end or frame[at] != QUOTE:
             return S.BAD_SCHEMA
@@ -310,7 +306,27 @@ def _read_field(frame: Bytes, at: int, end: int, stage: Words, field: int, quote
 
 
 @inner
-def _read_members(frame: Bytes, protocol: int, stage: Words) -> int:
+def _read_member(frame: Bytes, at: int, end: int, stage: Words, field: int, form: int) -> int:
+    """Read or pass over one member's value: the position after it, or a status."""
+    if field == FIELD_UNKNOWN or field == FIELD_ENVELOPE:
+        return value_end(frame, at, end)
+    if field == FIELD_SECONDS:
+        return _skip_seconds(frame, at, end, stage)
+    is_doubled = stage[L.STAGE_PRESENT] & (1 << field) != 0
+    stage[L.STAGE_PRESENT] |= 1 << (FIELD_DOUBLED if is_doubled else field)
+    is_quoted = form == FORM_BITSTAMP and field == FIELD_LAST_ID
+    after = _read_field(frame, at, end, stage, field, is_quoted)
+    if after < 0 and after != S.BAD_UTF8 and after != S.TOO_DEEP:
+        # Perhaps valid JSON that merely is no book message: let the whole be judged.
+        if stage[L.STAGE_MISTYPED] == 0:
+            stage[L.STAGE_MISTYPED] = after
+        return value_end(frame, at, end)
+    _note_part(stage, field, at, after, is_quoted)
+    return after
+
+
+@inner
+def _read_members(frame: Bytes, form: int, stage: Words) -> int:
     """Walk the object and its envelope; 0 or a status. Fields land in the stage."""
     end = len(frame)
     at = skip_space(frame, 0, end)
@@ -319,9 +335,6 @@ def _read_members(frame: Bytes, protocol: int, stage: Words) -> int:
     if frame[at] != OPEN_BRACE:
         at = value_end(frame, at, end)
         return at if at < 0 else (S.OTHER if skip_space(frame, at, end) == end else S.BAD_JSON)
-    present = 0
-    mistyped = 0
-    first_error = S.BAD_SCHEMA
     is_inside = False
     at = skip_space(frame, at + 1, end)
     is_empty = at < end and frame[at] == CLOSE_BRACE
@@ -333,34 +346,21 @@ def _read_members(frame: Bytes, protocol: int, stage: Words) -> int:
         if at >= end:
             return S.BAD_JSON
         key_stop = string_end(frame, key_start, end)
-        if protocol == L.PROTOCOL_BINANCE:
-            field = _binance_field(frame, key_start, key_stop)
-        else:
-            field = _bitstamp_field(frame, key_start, key_stop, is_inside)
+        if has_plain_escape(frame, key_start, key_stop):
+            stage[L.STAGE_PRESENT] |= 1 << FIELD_ESCAPED
+        field = _field_of(frame, key_start, key_stop, form, is_inside)
+        if field == FIELD_ENVELOPE and not is_inside:
+            is_doubled = stage[L.STAGE_PRESENT] & (1 << FIELD_ENVELOPE) != 0
+            stage[L.STAGE_PRESENT] |= 1 << (FIELD_DOUBLED if is_doubled else FIELD_ENVELOPE)
         if field == FIELD_ENVELOPE and not is_inside and frame[at] == OPEN_BRACE:
-            if present & (1 << FIELD_ENVELOPE):
-                present |= 1 << FIELD_DOUBLED
-            present |= 1 << FIELD_ENVELOPE
             is_inside = True
             at = skip_space(frame, at + 1, end)
             if at < end and frame[at] != CLOSE_BRACE:
                 continue
-        elif field == FIELD_UNKNOWN or field == FIELD_ENVELOPE:
-            at = value_end(frame, at, end)
-        elif field == FIELD_SECONDS:
-            at = _skip_seconds(frame, at, end, stage)
         else:
-            present |= 1 << (FIELD_DOUBLED if present & (1 << field) else field)
-            start = at
-            is_quoted = protocol == L.PROTOCOL_BITSTAMP and field == FIELD_LAST_ID
-            at = _read_field(frame, at, end, stage, field, is_quoted)
-            _note_part(stage, field, start, at, is_quoted)
-            if at < 0 and at != S.BAD_UTF8 and at != S.TOO_DEEP:
-                # Perhaps valid JSON that merely is no book message: let the whole be judged.
-                if mistyped == 0:
-                    first_error = at
-                mistyped |= 1 << field
-                at = value_end(frame, start, end)
+            if not is_inside:
+                stage[L.STAGE_OUTSIDE] |= 1 << field
+            at = _read_member(frame, at, end, stage, field, form)
         if at < 0:
             return at
         at = skip_space(frame, at, end)
@@ -374,37 +374,28 @@ def _read_members(frame: Bytes, protocol: int, stage: Words) -> int:
         if frame[at] != COMMA:
             return S.BAD_JSON
         at = skip_space(frame, at + 1, end)
-    if skip_space(frame, at + 1, end) != end:
-        return S.BAD_JSON
-    stage[L.STAGE_PRESENT] = present
-    stage[L.STAGE_MISTYPED] = first_error if mistyped else 0
-    return 0
+    return 0 if skip_space(frame, at + 1, end) == end else S.BAD_JSON
 
 
 @inner
-def _is_complete(stage: Words, wanted: int) -> int:
-    """0 when all wanted fields came once and well typed, else the status to refuse with."""
+def _is_complete(stage: Words, wanted: int, payload: int) -> int:
+    """0 when all wanted fields came once, well typed, the payload in one place; else a refusal.
+
+    The payload belongs into the envelope where there is one, and nowhere else.
+    """
     present = stage[L.STAGE_PRESENT]
     if stage[L.STAGE_MISTYPED] != 0:
         return stage[L.STAGE_MISTYPED]
-    if present & wanted != wanted or present & (1 << FIELD_DOUBLED):
+    if present & wanted != wanted or present & ((1 << FIELD_DOUBLED) | (1 << FIELD_ESCAPED)):
         return S.BAD_SCHEMA
-    return 0
+    outside = 0 if present & (1 << FIELD_ENVELOPE) else payload
+    return 0 if stage[L.STAGE_OUTSIDE] & payload == outside else S.BAD_SCHEMA
 
 
 @inner
-def settle_times(stage: Words, protocol: int) -> int:
-    """Ids and times as the feed uses them, from the numbers in the frame; APPLIED or a refusal."""
-    last_id = stage[L.STAGE_LAST_ID]
-    if protocol == L.PROTOCOL_BITSTAMP:
-        stage[L.STAGE_FIRST_ID] = last_id
-        stage[L.STAGE_TIME] = last_id * NS_PER_US
-        return S.BAD_SCHEMA if last_id > TIME_MAX else S.APPLIED
-    time = stage[L.STAGE_TIME]
-    if time > TIME_MAX:
-        return S.BAD_SCHEMA
-    stage[L.STAGE_TIME] = time * (NS_PER_US if time >= MICROSECONDS_FROM else NS_PER_MS)
-    return S.BAD_IDS if stage[L.STAGE_FIRST_ID] > last_id else S.APPLIED
+def _no_diff(stage: Words) -> int:
+    """The answer to a message that names itself otherwise; it must do so in plain words."""
+    return S.BAD_SCHEMA if stage[L.STAGE_PRESENT] & (1 << FIELD_ESCAPED) else S.OTHER
 
 
 @inner
@@ -413,8 +404,8 @@ def _judge_binance(frame: Bytes, stage: Words) -> int:
         frame, stage[L.STAGE_EVENT_START], stage[L.STAGE_EVENT_END], T_DEPTH_UPDATE
     )
     if not is_diff:
-        return S.OTHER
-    refusal = _is_complete(stage, _BINANCE_DIFF)
+        return _no_diff(stage)
+    refusal = _is_complete(stage, _BINANCE_DIFF, _BINANCE_DIFF)
     if refusal != 0:
         return refusal
     return settle_times(stage, L.PROTOCOL_BINANCE)
@@ -426,7 +417,7 @@ def _judge_bitstamp(frame: Bytes, stage: Words) -> int:
     is_data = (
         stage[L.STAGE_PRESENT] & (1 << FIELD_EVENT)
         and stage[L.STAGE_EVENT_END] - event == 4
-        and _packed(frame, event, stage[L.STAGE_EVENT_END]) == K_DATA
+        and packed(frame, event, stage[L.STAGE_EVENT_END]) == K_DATA
     )
     topic = stage[L.STAGE_TOPIC_START]
     topic_end = stage[L.STAGE_TOPIC_END]
@@ -437,8 +428,8 @@ def _judge_bitstamp(frame: Bytes, stage: Words) -> int:
         and _is_span(frame, topic, topic + _CHANNEL_BYTES, T_DIFF_ORDER_BOOK)
     )
     if not is_diff:
-        return S.OTHER
-    refusal = _is_complete(stage, _BITSTAMP_DIFF)
+        return _no_diff(stage)
+    refusal = _is_complete(stage, _BITSTAMP_DIFF, _SNAPSHOT)
     if refusal != 0:
         return refusal
     stage[L.STAGE_SYMBOL_START] = topic + _CHANNEL_BYTES
@@ -456,13 +447,11 @@ def _clear(stage: Words) -> None:
 def decode_diff(frame: Bytes, protocol: int, stage: Words) -> int:
     """Read one websocket text frame: APPLIED when the stage holds a diff, OTHER, or a refusal."""
     _clear(stage)
-    status = _read_members(frame, protocol, stage)
+    is_binance = protocol == L.PROTOCOL_BINANCE
+    status = _read_members(frame, FORM_BINANCE_DIFF if is_binance else FORM_BITSTAMP, stage)
     if status != 0:
         return status
-    if protocol == L.PROTOCOL_BINANCE:
-        status = _judge_binance(frame, stage)
-    else:
-        status = _judge_bitstamp(frame, stage)
+    status = _judge_binance(frame, stage) if is_binance else _judge_bitstamp(frame, stage)
     stage[L.STAGE_KIND] = KIND_DIFF if status == S.APPLIED else KIND_OTHER
     return status
 
@@ -471,60 +460,17 @@ def decode_diff(frame: Bytes, protocol: int, stage: Words) -> int:
 def decode_snapshot(body: Bytes, protocol: int, stage: Words) -> int:
     """Read one REST body: APPLIED when the stage holds a snapshot, else a refusal."""
     _clear(stage)
-    status = _read_members(body, protocol, stage)
+    is_binance = protocol == L.PROTOCOL_BINANCE
+    status = _read_members(body, FORM_BINANCE_SNAPSHOT if is_binance else FORM_BITSTAMP, stage)
     if status == 0:
-        status = _is_complete(stage, _SNAPSHOT)
+        status = _is_complete(stage, _SNAPSHOT, _SNAPSHOT)
     if status == S.OTHER:
         status = S.BAD_SCHEMA
     if status != 0:
         return status
-    if protocol == L.PROTOCOL_BITSTAMP:
-        if stage[L.STAGE_LAST_ID] > TIME_MAX:
-            return S.BAD_SCHEMA
-        stage[L.STAGE_TIME] = stage[L.STAGE_LAST_ID] * NS_PER_US
+    if not is_binance:
+        status = settle_times(stage, protocol)
+    if status != S.APPLIED:
+        return status
     stage[L.STAGE_KIND] = KIND_SNAPSHOT
     return S.APPLIED
-
-
-@inner
-def scale_rows(stage: Words, arena: Words, feed: int) -> int:
-    """Turn the staged mantissas into the feed's ticks and lots, in place; APPLIED or a refusal."""
-    price_table = feed + L.FEED_PRICE_SCALE_AT
-    lot_table = feed + L.FEED_LOT_SCALE_AT
-    for is_asks in range(2):
-        count = stage[L.STAGE_ASKS] if is_asks else stage[L.STAGE_BIDS]
-        row = rows_at(stage, is_asks)
-        for _ in range(count):
-            decimals = stage[row + L.ROW_DECIMALS]
-            ticks = scaled(arena, price_table, stage[row + L.ROW_PRICE], decimals >> 6)
-            lots = scaled(arena, lot_table, stage[row + L.ROW_LOTS], decimals & 63)
-            if ticks <= 0:
-                return S.BAD_PRICE
-            if lots < 0:
-                return S.BAD_QUANTITY
-            stage[row + L.ROW_PRICE] = ticks
-            stage[row + L.ROW_LOTS] = lots
-            row += L.ROW_WORDS
-    return S.APPLIED
-
-
-@inner
-def is_symbol(frame: Bytes, stage: Words, arena: Words, feed: int) -> bool:
-    """Whether the staged symbol is the feed's."""
-    start = stage[L.STAGE_SYMBOL_START]
-    length = stage[L.STAGE_SYMBOL_END] - start
-    if length != arena[feed + L.FEED_SYMBOL_BYTES]:
-        return False
-    at = 0
-    while at < length:
-        if start + at + 8 <= len(frame):
-            word = int64(load_u64(frame, start + at))
-        else:
-            word = _packed(frame, start + at, start + length)
-        rest = length - at
-        if rest < 8:
-            word &= (1 << (8 * rest)) - 1
-        if word != arena[feed + L.FEED_SYMBOL_AT + at // 8]:
-            return False
-        at += 8
-    return True

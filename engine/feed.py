@@ -15,10 +15,11 @@ from __future__ import annotations
 from engine import layout as L
 from engine import status as S
 from engine.atomics import Bytes, Words, view_bytes, view_words
-from engine.decode import decode_diff, decode_snapshot, is_symbol, rows_at, scale_rows
+from engine.decode import decode_diff, decode_snapshot
 from engine.jit import inlined, inner, kernel
 from engine.ladder import clear_side, place_window, read_top, set_level, set_levels, side_at
 from engine.merge import publish
+from engine.stage import is_symbol, rows_at, scale_rows
 from engine.template import learn_template, read_by_template
 
 CROSSED_FRAMES_MAX = 3
@@ -302,7 +303,11 @@ def stage_snapshot(
 
 @inner
 def _load_side(arena: Words, side: int, stage: Words, is_asks: int, levels_limit: int) -> None:
-    """Fill one side from a snapshot, worst level first: the far store is then only appended to."""
+    """Fill one side from a snapshot, as a diff of these rows would.
+
+    Rows come best first, as a rule; walked backwards the far store is then only appended to. In any
+    other order they are walked as they stand, so that of a price named twice the last row counts.
+    """
     slots = arena[L.ENGINE_WINDOW_SLOTS]
     clear_side(arena, side, slots)
     count = stage[L.STAGE_ASKS] if is_asks else stage[L.STAGE_BIDS]
@@ -310,17 +315,23 @@ def _load_side(arena: Words, side: int, stage: Words, is_asks: int, levels_limit
     first = rows_at(stage, is_asks)
     best = L.NO_KEY
     worst = 2**62
+    before = 2**62
+    is_sorted = True
     for index in range(count):
         row = first + index * L.ROW_WORDS
+        key = sign * stage[row + L.ROW_PRICE]
+        is_sorted &= key < before
+        before = key
         if stage[row + L.ROW_LOTS] > 0:
-            key = sign * stage[row + L.ROW_PRICE]
             best = max(best, key)
             worst = min(worst, key)
     if best == L.NO_KEY:
         return
     place_window(arena, side, slots, best)
-    arena[side + L.SIDE_BEST] = best
-    for index in range(count - 1, -1, -1):
+    if is_sorted:
+        arena[side + L.SIDE_BEST] = best
+    for step in range(count):
+        index = count - 1 - step if is_sorted else step
         row = first + index * L.ROW_WORDS
         set_level(arena, side, slots, sign * stage[row + L.ROW_PRICE], stage[row + L.ROW_LOTS])
     if levels_limit > 0 and count >= levels_limit:

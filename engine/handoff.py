@@ -192,28 +192,33 @@ class HandoffWriter:
     """Creates and owns the segment; `words` is its memory. `name=""` keeps it private (replay)."""
 
     def __init__(self, name: str, boards: tuple[BoardInfo, ...], start_ns: int) -> None:
-        words_count = L.HANDOFF_WORDS + len(boards) * L.BOARD_WORDS
         self.path = segment_path(name) if name else None
         self.boards = boards
+        image = np.zeros(L.HANDOFF_WORDS + len(boards) * L.BOARD_WORDS, np.int64)
+        self._describe(image, start_ns)
+        self._inode = 0
         if self.path is None:
-            self._memory = mmap.mmap(-1, words_count * 8)
+            self._memory = mmap.mmap(-1, image.nbytes)
         else:
             # A new file, never the old one resized: a reader that still maps the segment of a
             # dead writer keeps its own memory.
             fresh = self.path.with_name(f"{self.path.name}.{os.getpid()}")
             descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC, SEGMENT_MODE)
             try:
-                os.ftruncate(descriptor, words_count * 8)
-                self._memory = mmap.mmap(descriptor, words_count * 8)
+                os.ftruncate(descriptor, image.nbytes)
+                self._memory = mmap.mmap(descriptor, image.nbytes)
+                self._inode = os.fstat(descriptor).st_ino
             finally:
                 os.close(descriptor)
         self.words: Words = np.frombuffer(self._memory, np.int64)
-        self._describe(boards, start_ns)
+        self.words[:] = image
+        # Written last: a reader that sees the version sees everything above.
+        write_word(self.words, L.HANDOFF_VERSION_AT, L.HANDOFF_VERSION)
         if self.path is not None:
             os.rename(fresh, self.path)
 
-    def _describe(self, boards: tuple[BoardInfo, ...], start_ns: int) -> None:
-        words = self.words
+    def _describe(self, words: Words, start_ns: int) -> None:
+        boards = self.boards
         words[L.HANDOFF_MAGIC_AT] = L.HANDOFF_MAGIC
         words[L.HANDOFF_WRITER_PID] = os.getpid()
         words[L.HANDOFF_START_NS] = start_ns
@@ -235,8 +240,6 @@ class HandoffWriter:
             for venue, venue_name in enumerate(info.venues):
                 name_at = at + L.BOARD_VENUE_NAMES_AT + venue * L.VENUE_NAME_WORDS
                 _put_text(words, name_at, venue_name, L.VENUE_NAME_BYTES_MAX)
-        # Written last: a reader that sees the version sees everything above.
-        write_word(words, L.HANDOFF_VERSION_AT, L.HANDOFF_VERSION)
 
     @staticmethod
     def board_at(index: int) -> int:
@@ -255,19 +258,8 @@ class HandoffWriter:
         self.set_engine_state(L.ENGINE_IS_STOPPED)
         if self.path is not None:
             with contextlib.suppress(OSError):
-                if os.stat(self.path).st_ino == self._inode():
+                if os.stat(self.path).st_ino == self._inode:
                     os.unlink(self.path)
-
-    def _inode(self) -> int:
-        assert self.path is not None
-        with (
-            open(self.path, "rb") as file,
-            mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as seen,
-        ):
-            there = np.frombuffer(seen, np.int64)
-            ours = int(there[L.HANDOFF_WRITER_PID]) == os.getpid()
-            del there
-        return os.stat(self.path).st_ino if ours else -1
 
 
 class HandoffReader:
@@ -283,6 +275,10 @@ class HandoffReader:
             raise HandoffError(
                 f"the segment has layout version {version}, this program reads {L.HANDOFF_VERSION}"
             )
+        boards, board_words = int(view[L.HANDOFF_BOARDS]), int(view[L.HANDOFF_BOARD_WORDS])
+        is_whole = boards > 0 and len(view) >= L.HANDOFF_WORDS + boards * L.BOARD_WORDS
+        if not is_whole or board_words != L.BOARD_WORDS:
+            raise HandoffError("the segment is not as long as its header says")
         self._words = view
         self.book: Words = np.zeros(L.SLOT_WORDS, np.int64)
         self.boards = tuple(self._board(i) for i in range(int(view[L.HANDOFF_BOARDS])))

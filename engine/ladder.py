@@ -225,6 +225,7 @@ def _far_make_room(arena: Words, side: int, slots: int) -> None:
     last_dropped = arena[_far_keys_at(side, slots) + dropped - 1]
     arena[side + L.SIDE_HORIZON] = max(arena[side + L.SIDE_HORIZON], last_dropped)
     arena[side + L.SIDE_FAR_DROPPED] += dropped
+    arena[side + L.SIDE_TOP_IS_STALE] = 1
     _far_compact(arena, side, slots, dropped)
 
 
@@ -358,7 +359,7 @@ def set_levels(
     worst_top = L.NO_KEY
     if top_levels >= depth:
         worst_top = arena[side + L.SIDE_TOP_KEYS_AT + depth - 1]
-    touched = arena[side + L.SIDE_TOP_IS_STALE]
+    touched = 0
     bitmap_0 = side + L.SIDE_BITMAP_0_AT
     bitmap_1 = side + L.SIDE_BITMAP_1_AT
     bitmap_2 = side + L.SIDE_BITMAP_2_AT
@@ -389,7 +390,7 @@ def set_levels(
             else:
                 unknown += 1 if lots == 0 else 0
     arena[side + L.SIDE_WINDOW_LEVELS] += held
-    arena[side + L.SIDE_TOP_IS_STALE] = touched
+    arena[side + L.SIDE_TOP_IS_STALE] |= touched
     return unknown
 
 

@@ -169,6 +169,7 @@ FAR_MAX = 1 << 20
     STAGE_KIND,
     STAGE_PRESENT,
     STAGE_MISTYPED,
+    STAGE_OUTSIDE,
     STAGE_FIRST_ID,
     STAGE_LAST_ID,
     STAGE_TIME,
@@ -182,7 +183,7 @@ FAR_MAX = 1 << 20
     STAGE_ASKS,
     STAGE_PARTS,
     STAGE_PARTS_AT,
-) = range(17)
+) = range(18)
 STAGE_ROWS_AT = STAGE_PARTS_AT + PARTS_MAX * PART_WORDS
 """PARTS_AT notes where the frame's numbers and level lists are: field, first byte, byte after."""
 ROW_WORDS = 3

@@ -27,6 +27,10 @@ PRICE_LIMIT = 2**62
 """Ticks times the venue's multiplier stay below this, so that key arithmetic cannot overflow."""
 
 
+DIGITS_MAX = 28
+"""Digits of a tick size: the decimal module rounds beyond these."""
+
+
 class ScaleError(ValueError):
     """A tick size that cannot be one."""
 
@@ -39,6 +43,8 @@ def decimal_unit(text: str) -> tuple[int, int]:
         raise ScaleError(f"{text!r} is not a decimal number") from None
     if not value.is_finite() or value <= 0:
         raise ScaleError(f"{text!r} must be greater than zero")
+    if len(value.as_tuple().digits) > DIGITS_MAX:
+        raise ScaleError(f"{text!r} has more than {DIGITS_MAX} digits")
     _, digits, exponent = value.normalize().as_tuple()
     mantissa = int("".join(map(str, digits)))
     assert isinstance(exponent, int)
@@ -66,6 +72,8 @@ def units_per(unit: tuple[int, int], common: tuple[int, int]) -> int:
     common_size = common_mantissa * 10 ** (shared - common_decimals)
     if size % common_size:
         raise ScaleError(f"unit {unit} is no multiple of {common}")
+    if size // common_size > PRICE_LIMIT:
+        raise ScaleError(f"units {unit} and {common} are too far apart for 64-bit prices")
     return size // common_size
 
 

@@ -147,11 +147,21 @@ def string_end(frame: Bytes, at: int, end: int) -> int:
 
 
 @inner
-def has_escape(frame: Bytes, start: int, stop: int) -> bool:
-    """Whether a span has a backslash: its text is then not what its bytes say."""
-    for index in range(start, stop):
-        if frame[index] == BACKSLASH:
-            return True
+def has_plain_escape(frame: Bytes, start: int, stop: int) -> bool:
+    """Whether a verified string spells a printable ASCII character as a \\u escape.
+
+    Its text is then not what its bytes say, though nobody needs to write it so.
+    """
+    at = start
+    while at < stop:
+        if frame[at] != BACKSLASH:
+            at += 1
+        elif frame[at + 1] == LOWER_U:
+            if SPACE <= _hex4(frame, at + 2, stop) < 0x7F:
+                return True
+            at += 6
+        else:
+            at += 2
     return False
 
 

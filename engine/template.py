@@ -26,8 +26,6 @@ from engine.decode import (
     FIELD_FIRST_ID,
     FIELD_LAST_ID,
     FIELD_TIME,
-    rows_at,
-    settle_times,
 )
 from engine.jit import inner
 from engine.scale import scaled
@@ -44,6 +42,7 @@ from engine.scan import (
     leading_digits,
 )
 from engine.simd import four_numbers
+from engine.stage import rows_at, settle_times
 
 LEVEL_BYTES_MAX = 48
 """The longest level read here, `["12345678.12345678","12345678.12345678"],`, rounded up: where
@@ -87,11 +86,11 @@ def _number(frame: Bytes, at: int, end: int) -> tuple[int, int]:
     if at + 24 > end or frame[at] == ZERO:
         return _NOT_THIS_FORM, 0
     value = int64(0)
-    for _ in range(2):
+    for index in range(2):
         word = load_u64(frame, at)
         digits = leading_digits(word)
         if digits == 0:
-            return at, value
+            return (at, value) if index > 0 else (_NOT_THIS_FORM, 0)
         value = value * POWERS_OF_TEN[digits] + digits_value(word, digits)
         at += digits
         if digits < 8:
