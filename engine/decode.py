@@ -75,7 +75,9 @@ _BINANCE_DIFF = (
     | (1 << FIELD_LAST_ID)
     | (1 << FIELD_TIME)
 )
-_BITSTAMP_DIFF = _SIDES | (1 << FIELD_EVENT) | (1 << FIELD_TOPIC) | (1 << FIELD_LAST_ID)
+_BITSTAMP_DIFF = (
+    _SIDES | (1 << FIELD_ENVELOPE) | (1 << FIELD_EVENT) | (1 << FIELD_TOPIC) | (1 << FIELD_LAST_ID)
+)
 _SNAPSHOT = _SIDES | (1 << FIELD_LAST_ID)
 
 BITSTAMP_CHANNEL = "diff_order_book_"

@@ -57,7 +57,7 @@ else:
     )
 
 
-@kernel("int64(int64, int64, int64, int64[::1])")
+@kernel("int64(int64, int64, int64, int64[::1])", releases_gil=True)
 def poll_until(descriptor: int, events_address: int, spin_ns: int, ready: Words) -> int:
     """Poll an epoll descriptor until something is ready or `spin_ns` have passed.
 

@@ -62,6 +62,40 @@ def test_frames_have_the_recorded_shape() -> None:
     asyncio.run(main())
 
 
+WRONG_MESSAGES: list[tuple[Any, int, str]] = [
+    (
+        {"method": "SET_PROPERTY", "params": ["combined", 1], "id": 6},
+        1,
+        "Invalid value type: expected Boolean",
+    ),
+    ({"method": "GET_PROPERTY", "params": ["x"], "id": 6}, 0, "Unknown property"),
+    (
+        {"method": "GET_PROPERTY", "params": [7], "id": 6},
+        2,
+        "Invalid request: property name must be a string",
+    ),
+    (
+        {"method": "GET_PROPERTY", "params": ["combined", 2], "id": 6},
+        2,
+        "Invalid request: too many parameters",
+    ),
+    (
+        {"method": "SUBSCRIBE", "params": [], "id": 1.5},
+        2,
+        "Invalid request: request ID must be an unsigned integer",
+    ),
+    (
+        {"method": "SUBSCRIBE", "params": [], "id": "x" * 37},
+        2,
+        "Invalid request: request ID must be an unsigned integer",
+    ),
+    ({"method": "NONE", "id": 6}, 2, "Invalid request: unknown variant `NONE`"),
+    ({"id": 6}, 2, "Invalid request: missing field `method`"),
+    ("{nonsense", 3, "Invalid JSON: expected value at line 1 column "),
+]
+"""A wrong control message, and how the answer's code and text must start."""
+
+
 def test_control_messages() -> None:
     async def main() -> None:
         async with lab() as here:
@@ -95,38 +129,7 @@ def test_control_messages() -> None:
                 {"method": "SET_PROPERTY", "params": ["combined", True], "id": -5}
             ) == {"result": None, "id": -5}
             assert (await ask(get))["result"] is True
-            cases = [
-                (
-                    {"method": "SET_PROPERTY", "params": ["combined", 1], "id": 6},
-                    1,
-                    "Invalid value type: expected Boolean",
-                ),
-                ({"method": "GET_PROPERTY", "params": ["x"], "id": 6}, 0, "Unknown property"),
-                (
-                    {"method": "GET_PROPERTY", "params": [7], "id": 6},
-                    2,
-                    "Invalid request: property name must be a string",
-                ),
-                (
-                    {"method": "GET_PROPERTY", "params": ["combined", 2], "id": 6},
-                    2,
-                    "Invalid request: too many parameters",
-                ),
-                (
-                    {"method": "SUBSCRIBE", "params": [], "id": 1.5},
-                    2,
-                    "Invalid request: request ID must be an unsigned integer",
-                ),
-                (
-                    {"method": "SUBSCRIBE", "params": [], "id": "x" * 37},
-                    2,
-                    "Invalid request: request ID must be an unsigned integer",
-                ),
-                ({"method": "NONE", "id": 6}, 2, "Invalid request: unknown variant `NONE`"),
-                ({"id": 6}, 2, "Invalid request: missing field `method`"),
-                ("{nonsense", 3, "Invalid JSON: expected value at line 1 column "),
-            ]
-            for index, (request, code, start) in enumerate(cases):
+            for index, (request, code, start) in enumerate(WRONG_MESSAGES):
                 if index % 4 == 0:  # a new connection instead of waiting
                     socket = await here.session.ws_connect(f"{here.binance}/ws")
                 await socket.send_str(request if isinstance(request, str) else json.dumps(request))

@@ -1,0 +1,37 @@
+"""Fixtures of every suite: the kernels compiled once, hypothesis' profiles, the three modes.
+
+The kernel suites run compiled, with NUMBA_DISABLE_JIT=1 (kernels are plain Python then, some
+hundred times slower, so workloads shrink) and with NUMBA_BOUNDSCHECK=1.
+Runs on: the tests' thread.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from engine.jit import JIT_OFF, compile_kernels
+
+_QUIET = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture)
+_IS_CI = os.environ.get("CI", "") not in ("", "0", "false")
+
+settings.register_profile(
+    "compiled",
+    max_examples=100,
+    deadline=None,
+    derandomize=_IS_CI,
+    print_blob=True,
+    suppress_health_check=_QUIET,
+)
+settings.register_profile("jit-off", settings.get_profile("compiled"), max_examples=15)
+settings.load_profile("jit-off" if JIT_OFF else "compiled")
+
+
+@pytest.fixture(scope="session")
+def compiled_kernels() -> None:
+    """Every kernel of engine/ and of the collected tests, compiled or loaded from the cache."""
+    import engine.engine  # noqa: F401
+
+    compile_kernels()
