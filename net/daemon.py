@@ -27,6 +27,7 @@ import psutil
 from engine import status as S
 from engine.engine import Engine, Stage
 from engine.handoff import HandoffError, HandoffReader
+from engine.scale import ScaleError
 from net.backoff import Backoff
 from net.config import Config
 from net.gateway import GatewayError, GatewayOptions, run_gateway
@@ -198,12 +199,17 @@ class Daemon:
             await self._wait_for(learning, None)
             return
         is_complete = learning.done()
-        engine = Engine(
-            instrument_specs(config, self._ticks),
-            handoff_name=config.engine.name,
-            start_ns=time.time_ns(),
-            reads_clock=True,
-        )
+        try:
+            engine = Engine(
+                instrument_specs(config, self._ticks),
+                handoff_name=config.engine.name,
+                start_ns=time.time_ns(),
+                reads_clock=True,
+            )
+        except (ScaleError, HandoffError) as error:
+            raise DaemonError(str(error), status=2) from None
+        except OSError as error:
+            raise DaemonError(f"no shared memory: {error.strerror}") from None
         live = self._live = Live(config, engine, self, self._tape)
         self._engine_ended.clear()
         thread = threading.Thread(target=self._run_engine, args=(live,), name="engine")

@@ -156,7 +156,8 @@ class BinancePublisher(Publisher):
             Message(
                 channel,
                 (
-                    f'{{"u":{update_id},"s":"{self._symbol}","b":"{price(bid)}","B":"{qty(bid_qty)}",'
+                    f'{{"u":{update_id},"s":"{self._symbol}",'
+                    f'"b":"{price(bid)}","B":"{qty(bid_qty)}",'
                     f'"a":"{price(ask)}","A":"{qty(ask_qty)}"}}'
                 ),
             )

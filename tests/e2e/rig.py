@@ -144,7 +144,7 @@ def simulated_venues(folder: Path, *arguments: str) -> Iterator[Venues]:
     ) as process:
         until(written.exists, START_S, "the simulated venues' configuration")
         toml = written.read_text()
-        urls = {}
+        urls: dict[str, str] = {}
         for line in toml.splitlines():
             if line.startswith("rest_url"):
                 url = line.split('"')[1]

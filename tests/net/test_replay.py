@@ -65,7 +65,12 @@ def test_the_best_prices_equal_the_venues_own_ticker(
             tickers.append(tuple(Decimal(data[key]) for key in ("b", "B", "a", "A")))
         elif data.get("e") == "depthUpdate" and books and books[-1]["bids"]:
             bid, ask = books[-1]["bids"][0], books[-1]["asks"][0]
-            top = (Decimal(bid[1]), Decimal(bid[2]), Decimal(ask[1]), Decimal(ask[2]))
+            top: tuple[Decimal, ...] = (
+                Decimal(bid[1]),
+                Decimal(bid[2]),
+                Decimal(ask[1]),
+                Decimal(ask[2]),
+            )
             seen.append((data["u"], top))
     compared = 0
     for last_id, top in seen:
