@@ -192,6 +192,8 @@ def replay(tape: Path, config_file: Path, as_json: bool) -> int:
     """Run a recorded tape through the engine as fast as it goes, and print the digest."""
     config = read_config(config_file)
     compile_with_progress()
+    from engine.handoff import HandoffError
+    from engine.scale import ScaleError
     from net.config import ConfigError
     from net.replay import Replay, tick_sizes
     from net.tape import TapeError, read_tape
@@ -204,7 +206,7 @@ def replay(tape: Path, config_file: Path, as_json: bool) -> int:
                 run.step(line)
     except TapeError as error:
         raise CommandError(str(error), 2) from None
-    except ConfigError as error:
+    except (ConfigError, HandoffError, ScaleError) as error:
         raise CommandError(f"{config_file}: {error}", 2) from None
     summary = run.finish()
     if as_json:
@@ -231,6 +233,9 @@ def _print_summary(summary: ReplaySummary) -> None:
     for what, count in sorted(summary.notes.items()):
         click.echo(f"          {count} x {what}")
     click.echo(f"digest    {summary.digest}")
+
+
+# --- measuring -----------------------------------------------------------------------------------
 
 
 # --- shared --------------------------------------------------------------------------------------
