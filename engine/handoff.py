@@ -203,7 +203,10 @@ class HandoffWriter:
             # A new file, never the old one resized: a reader that still maps the segment of a
             # dead writer keeps its own memory.
             fresh = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-            descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC, SEGMENT_MODE)
+            # The folder is everybody's: never write through a file or link that was there.
+            fresh.unlink(missing_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            descriptor = os.open(fresh, flags, SEGMENT_MODE)
             try:
                 os.ftruncate(descriptor, image.nbytes)
                 self._memory = mmap.mmap(descriptor, image.nbytes)

@@ -11,7 +11,8 @@ Runs on: any thread. Called by: engine.decode (kernel), net (tables, exact text)
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from math import gcd
 
 import numpy as np
@@ -27,6 +28,8 @@ PRICE_LIMIT = 2**62
 """Ticks times the venue's multiplier stay below this, so that key arithmetic cannot overflow."""
 
 
+_DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?", re.ASCII)
+
 DIGITS_MAX = 28
 """Digits of a tick size: the decimal module rounds beyond these."""
 
@@ -37,11 +40,10 @@ class ScaleError(ValueError):
 
 def decimal_unit(text: str) -> tuple[int, int]:
     """A positive decimal as (mantissa, decimals), reduced: "0.05" is (5, 2), "10" is (10, 0)."""
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        raise ScaleError(f"{text!r} is not a decimal number") from None
-    if not value.is_finite() or value <= 0:
+    if not _DECIMAL.fullmatch(text):
+        raise ScaleError(f"{text!r} is not a decimal number greater than zero")
+    value = Decimal(text)
+    if value <= 0:
         raise ScaleError(f"{text!r} must be greater than zero")
     if len(value.as_tuple().digits) > DIGITS_MAX:
         raise ScaleError(f"{text!r} has more than {DIGITS_MAX} digits")
