@@ -293,7 +293,8 @@ def describe(error: BaseException) -> str:
     error = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate not accepted: {error.verify_message}"
-    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno)
+    if isinstance(error, OSError) and error.errno is not None:
+        # asyncio puts addresses into strerror; a failed look-up has a negative number.
+        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
     text = str(error) or type(error).__name__
     return " ".join(str(text).split())

@@ -245,6 +245,18 @@ def test_signals_end_the_daemon_cleanly_within_five_seconds(
         assert not Path(f"/dev/shm/pollux-{name}").exists()
 
 
+@pytest.mark.parametrize("idle", ["spin", "backoff"])
+def test_the_other_idle_policies_keep_the_same_book(
+    folder: Path, venues: Venues, idle: str
+) -> None:
+    port = free_port()
+    ours = settings(f"e2e-{port}", port).replace('idle = "block"', f'idle = "{idle}"')
+    with daemon(folder, venues.toml + ours, port) as polling:
+        polling.wait_for(binance="LIVE", bitstamp="LIVE")
+        assert_right(venues, polling)
+        assert polling.process.end() == 0
+
+
 def test_tls_is_verified(folder: Path, tmp_path: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))

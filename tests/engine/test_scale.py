@@ -154,8 +154,10 @@ def test_exact_text_is_exact(count: int, mantissa: int, decimals: int, digits: i
 
 @pytest.mark.parametrize(
     "text",
-    ["", "x", "0", "0.00", "-1", "NaN", "Infinity", "1e-19", "1e40", "0.0000000000000000001"]
-    + ["1e30000000", " 1", "1_0", "\uff11", "1.", ".1"],
+    [
+        *("", "x", "0", "0.00", "-1", "NaN", "Infinity", "1e-19", "1e40", "0.0000000000000000001"),
+        *("1e30000000", " 1", "1_0", "\uff11", "1.", ".1"),
+    ],
 )
 def test_impossible_ticks_are_refused(text: str) -> None:
     with pytest.raises(ScaleError):
