@@ -32,6 +32,7 @@ settings.load_profile("jit-off" if JIT_OFF else "compiled")
 @pytest.fixture(scope="session")
 def compiled_kernels() -> None:
     """Every kernel of engine/ and of the collected tests, compiled or loaded from the cache."""
-    import engine.engine  # noqa: F401
+    import engine.engine  # noqa: F401 (declares kernels)
+    import net.spin  # noqa: F401 (one more)
 
     compile_kernels()
