@@ -22,8 +22,10 @@ types: setup
 	$(BIN)/mypy
 
 kernels: setup  ## the kernel suites without the JIT and with every index checked
-	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -q -m kernel
-	NUMBA_BOUNDSCHECK=1 $(BIN)/pytest -q -m kernel
+	@echo "kernels without the JIT (output first) and, beside them, with every index checked"
+	@NUMBA_BOUNDSCHECK=1 $(BIN)/pytest -q -m kernel -p no:cacheprovider > $(VENV)/bounds.log 2>&1 & \
+	bounds=$$!; NUMBA_DISABLE_JIT=1 $(BIN)/pytest -q -m kernel; off=$$?; \
+	wait $$bounds; checked=$$?; cat $(VENV)/bounds.log; exit $$((off + checked))
 
 setup: $(READY)
 

@@ -12,7 +12,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-from engine.jit import JIT_OFF, compile_kernels
+from engine.jit import BOUNDS_CHECKED, JIT_OFF, compile_kernels
 
 _QUIET = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture)
 _IS_CI = os.environ.get("CI", "") not in ("", "0", "false")
@@ -26,7 +26,8 @@ settings.register_profile(
     suppress_health_check=_QUIET,
 )
 settings.register_profile("jit-off", settings.get_profile("compiled"), max_examples=15)
-settings.load_profile("jit-off" if JIT_OFF else "compiled")
+settings.register_profile("checked", settings.get_profile("compiled"), max_examples=50)
+settings.load_profile("jit-off" if JIT_OFF else "checked" if BOUNDS_CHECKED else "compiled")
 
 
 @pytest.fixture(scope="session")

@@ -242,8 +242,9 @@ def test_run_simulator_ends_cleanly_on_a_signal(number: signal.Signals) -> None:
     )
     assert process.stdout is not None and process.stderr is not None
     with process:
-        assert process.stdout.readline().startswith("binance http://127.0.0.1:")
-        assert process.stdout.readline().startswith("bitstamp http://127.0.0.1:")
+        addresses = [process.stdout.readline() for _ in range(2)]
         process.send_signal(number)
+        assert addresses[0].startswith("# binance http://127.0.0.1:")
+        assert addresses[1].startswith("# bitstamp http://127.0.0.1:")
         assert process.wait(5) == 0
         assert process.stderr.read() == ""

@@ -1,0 +1,20 @@
+"""Fixtures of the bench suite: kernels compiled once, and never without the JIT."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.jit import JIT_OFF, compile_kernels
+
+if JIT_OFF:
+    collect_ignore_glob = ["test_*.py"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bench_kernels() -> None:
+    """Every kernel of engine/, net/ and bench/, so that the workers load them from the cache."""
+    import bench.run  # noqa: F401
+    import engine.engine  # noqa: F401
+    import net.spin  # noqa: F401
+
+    compile_kernels()

@@ -1,0 +1,289 @@
+"""Every bench, tiny: that it runs, counts what it sent, and orders its percentiles. Never speed.
+
+The percentiles' order, the counts and the rows are looked at; verdicts are not, for they are of
+this moment's machine (tests/bench/test_verdicts.py has what a verdict does).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import orjson
+import psutil
+import pytest
+
+from bench import decode, ladder, seqlock
+from bench import frames as F
+from bench.feed import event_of
+from bench.host import placement
+from bench.options import Options
+from bench.registry import BENCHES
+from bench.report import new_console, print_result
+from bench.result import Result
+from bench.stamps import new_stamps
+from bench.subscribers import free_port
+from bench.wire import WireRig, serving
+from bench.workers import Worker, WorkerError
+from tests.e2e.rig import command
+
+pytestmark = pytest.mark.timeout(120)
+
+TINY = Options("tiny")
+
+
+def quiet(_text: str) -> None:
+    pass
+
+
+@contextlib.contextmanager
+def unchanged_process() -> Iterator[None]:
+    """What a bench starts, opens in shared memory or pins must be gone after it."""
+    shared = Path("/dev/shm")
+    before = {path.name for path in shared.glob("*")} if shared.is_dir() else set()
+    affinity = os.sched_getaffinity(0)
+    known = set(psutil.Process().children())
+    yield
+    left = [each for each in psutil.Process().children() if each not in known]
+    _, alive = psutil.wait_procs(left, timeout=5)
+    assert alive == []
+    after = {path.name for path in shared.glob("*")} if shared.is_dir() else set()
+    ours = {name for name in after - before if name.startswith("pollux-bench")}
+    assert ours == set()
+    assert os.sched_getaffinity(0) == affinity
+
+
+def run(name: str, options: Options = TINY) -> Result:
+    """One bench by name, with everything that every result must have."""
+    with unchanged_process():
+        result = BENCHES[name].bench.run(options, quiet)
+    assert result.name == name
+    assert result.command.startswith(f"pollux bench {name}")
+    if result.is_skipped:
+        pytest.skip(result.notes[0])
+    assert result.tables and all(table.rows for table in result.tables)
+    assert orjson.loads(orjson.dumps(result.as_json()))["name"] == name
+    print_result(new_console(), result)
+    return result
+
+
+def assert_percentiles(result: Result) -> None:
+    """p50 <= p90 <= p99 <= p99.9 <= max, all above zero, in every row that has them."""
+    for table in result.tables:
+        first = table.columns.index("p50 us")
+        for row in table.rows:
+            values = [float(value or 0) for value in row[first : first + 5]]
+            assert values == sorted(values) and values[0] > 0, row
+
+
+def value_of(result: Result, what: str) -> float:
+    (found,) = [bar.median for bar in result.bars if what in bar.what]
+    return found
+
+
+def test_decode() -> None:
+    result = run("decode")
+    (table,) = result.tables
+    assert table.rows[0][1] == 200, "two hundred recorded frames"
+    assert len(table.rows) == 5
+
+
+def test_ladder() -> None:
+    result = run("ladder")
+    assert [row[0] for row in result.tables[0].rows] == list(ladder.CASES)
+    assert all(bar.median > 0 for bar in result.bars)
+
+
+def test_merge() -> None:
+    result = run("merge")
+    assert [row[:2] for row in result.tables[0].rows][:2] == [(1, 10), (2, 10)]
+
+
+def test_seqlock() -> None:
+    result = run("seqlock")
+    assert "0 torn" in result.notes[0]
+    assert seqlock.Handoff().publish_ns(10) > 0
+
+
+def test_tick() -> None:
+    result = run("tick")
+    (table,) = result.tables
+    assert {str(row[0]) for row in table.rows} >= set(
+        (
+            "ours over TLS",
+            "bare: compiled recv loop",
+            "picows on uvloop",
+            "websockets + orjson + dicts",
+        )
+    )
+    assert all(row[1] == 500 for row in table.rows), "one run of 500 frames each"
+    assert_percentiles(result)
+    assert value_of(result, "never became visible") == 0
+    (plot,) = result.plots
+    assert all(len(samples) == 500 for samples in plot.samples_ns.values())
+
+
+def test_saturation() -> None:
+    result = run("saturation")
+    assert value_of(result, "never visible") == 0
+    assert all(int(str(row[1])) > 0 for row in result.tables[0].rows)
+
+
+def test_subscribers() -> None:
+    result = run("subscribers")
+    assert_percentiles(result)
+    rows = {(row[0], row[1]): row for row in result.tables[0].rows}
+    assert set(rows) == {("process", 0), ("process", 2), ("thread", 0), ("thread", 2)}
+    for (_, count), row in rows.items():
+        assert (row[-1] != 0) == (count != 0), row
+    assert value_of(result, "never became visible") == 0
+
+
+def test_fanout() -> None:
+    result = run("fanout")
+    assert [row[0] for row in result.tables[0].rows] == ["gateway", "bare grpc.aio"]
+    assert all(bar.median > 0 for bar in result.bars)
+
+
+def test_memory() -> None:
+    result = run("memory")
+    assert value_of(result, "kernels that allocate") == 0
+    assert value_of(result, "never became visible") == 0
+    assert "17" in result.notes[0] or "kernels" in result.notes[0]
+
+
+def test_growth() -> None:
+    result = run("growth")
+    assert len(result.tables) == 5 and len(result.plots) == 5
+
+
+# --- wire, with ours standing in for another server ----------------------------------------------
+
+
+def test_wire_measures_ours_and_another_server_in_one_run() -> None:
+    port = free_port()
+    # Another program, as far as the bench knows: it is pointed at the feed's port, and waits.
+    with serving(port, "process", placement()) as listen:
+        result = run("wire", Options("tiny", external=listen, feed_port=port))
+    assert_percentiles(result)
+    assert value_of(result, "no summary showed") == 0
+    rows = result.tables[0].rows
+    assert [str(row[0]).split()[0] for row in rows] == ["ours,", "external"]
+    assert all(row[1] == 100 and row[3] == 0 for row in rows), "a hundred events, none unseen"
+
+
+def test_a_server_that_streams_nothing_is_said_to_stream_nothing() -> None:
+    with Worker("feed") as feed, Worker("client") as client:
+        rig = WireRig(feed, client, 0)
+        rig.join_limit_s = 0.3
+        with pytest.raises(WorkerError, match="does not stream both venues' books"):
+            rig.measure(f"127.0.0.1:{free_port()}", rig.external_port, 100.0, 10, 10)
+
+
+async def _first_texts(port: int, path: str, subscribe: str, count: int) -> list[dict[str, object]]:
+    from websockets.asyncio.client import connect
+
+    texts: list[dict[str, object]] = []
+    async with connect(f"ws://127.0.0.1:{port}{path}") as link:
+        if subscribe:
+            await link.send(subscribe)
+        async for text in link:
+            texts.append(orjson.loads(text))
+            if len(texts) == count:
+                break
+    return texts
+
+
+def test_the_feed_speaks_every_channel_others_use() -> None:
+    import asyncio
+
+    def ask(path: str, subscribe: str = "", count: int = 2) -> list[dict[str, object]]:
+        return asyncio.run(_first_texts(port, path, subscribe, count))
+
+    with Worker("feed") as feed:
+        port = feed.ask("listen", cpus=sorted(os.sched_getaffinity(0)), ports=[0])["ports"][0]
+        raw = ask("/ws/btcusdt@depth20@100ms")
+        assert all(len(each["bids"]) == 20 for each in raw)  # type: ignore[arg-type]
+        combined = ask("/stream?streams=ethbtc@depth@100ms")
+        first, second = (each["data"] for each in combined)
+        assert second["U"] == first["u"] + 1 and second["s"] == "ETHBTC"  # type: ignore[index]
+        later = ask("/ws", '{"method":"SUBSCRIBE","params":["btcusdt@depth10"],"id":1}')
+        assert later[0] == {"result": None, "id": 1} and len(later[1]["asks"]) == 10  # type: ignore[arg-type]
+        for channel in ("order_book_btcusd", "diff_order_book_btcusd"):
+            text = f'{{"event":"bts:subscribe","data":{{"channel":"{channel}"}}}}'
+            subscribed, book = ask("/", text)
+            assert subscribed["event"] == "bts:subscription_succeeded"
+            assert book["channel"] == channel and book["event"] == "data"
+            amount = float(book["data"]["asks"][0][1])  # type: ignore[index]
+            assert event_of(amount) % 2 == 1, "Bitstamp's events are odd"
+
+
+# --- the parts -----------------------------------------------------------------------------------
+
+
+def test_frames_are_equally_long_publish_each_and_have_rising_ids() -> None:
+    frames = F.frame_set(F.LEVELS, 64)
+    texts = decode.synthetic(F.LEVELS, 130)
+    assert frames.frame_bytes == len(texts[0])
+    assert [orjson.loads(text)["data"]["u"] - F.FIRST_ID for text in texts] == list(range(1, 131))
+    touches = [orjson.loads(text)["data"]["b"][0] for text in texts]
+    assert len({str(touch) for touch in touches[:64]}) == 64
+
+
+def test_a_worker_that_fails_says_why_and_one_that_dies_is_noticed() -> None:
+    with Worker("sender") as worker, new_stamps(1) as stamps:
+        with pytest.raises(WorkerError, match="KeyError"):
+            worker.ask("nonsense")
+        assert worker.ask("listen", cpu=0)["port"] > 0
+        psutil.Process(worker.pid).kill()
+        with pytest.raises(WorkerError, match="ended"):
+            worker.ask("run", stamps=str(stamps.path), columns=1)
+
+
+def test_the_command_prints_a_table_json_and_plots(tmp_path: Path) -> None:
+    out = tmp_path / "figures"
+    done = subprocess.run(
+        [*command("bench", "seqlock", "merge", "--tiny", "--json", "--out", str(out))],
+        capture_output=True, text=True, timeout=100, check=False, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = orjson.loads(done.stdout)
+    assert [each["name"] for each in report["results"]] == ["seqlock", "merge"]
+    assert report["host"]["cores"] >= 1 and report["jitter"]["rows"]
+    assert "publish" in done.stderr
+    assert orjson.loads((out / "bench.json").read_bytes()) == report
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nonsense",), "no bench 'nonsense'"),
+        (("tick", "--external", "127.0.0.1:1"), "go together"),
+        (("tick", "--external", "127.0.0.1:1", "--feed-port", "9"), "for the bench wire"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_status_2(
+    arguments: tuple[str, ...], said: str
+) -> None:
+    done = subprocess.run(
+        command("bench", *arguments),
+        capture_output=True, text=True, timeout=60, check=False, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_grpc_is_what_the_light_subscribers_speak() -> None:
+    """The counting client against a real server that grpc's own client can read too."""
+    with Worker("constant") as constant, Worker("subscribers") as clients:
+        port = constant.ask("start", cpu=0)["port"]
+        target = f"127.0.0.1:{port}"
+        clients.ask("start", target=target, count=3, per_channel=2, cpus=[0])
+        assert clients.ask("count")["least"] > 0
+        clients.ask("stop")
+        with grpc.insecure_channel(target) as channel:
+            call = channel.unary_stream("/orderbook.OrderbookAggregator/BookSummary", None, None)
+            assert next(iter(call(b"", timeout=10)))

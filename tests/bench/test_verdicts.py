@@ -1,0 +1,200 @@
+"""That every verdict can fail: bars, rates, latencies and growth, on known data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import drive, fanout, growth, ladder, memory, saturation, subscribers, tick, wire
+from bench import frames as F
+from bench.host import describe, jitter, placement
+from bench.options import Options
+from bench.plots import draw
+from bench.report import new_console, print_result, report_json, text_of
+from bench.result import Bar, Plot, Rate, Result, Table
+from bench.rig import Load, Run, alternating, evaluate
+from bench.run import Request, list_benches, run_benches
+from bench.stats import latency, ratios, spread
+from engine.handoff import HandoffReader
+
+TABLE = Table("t", ("a", "b"), (("x", 1.0),))
+TINY = Options("tiny")
+
+
+def result_with(*bars: Bar, rates: tuple[Rate, ...] = ()) -> Result:
+    return Result("tick", "q", "pollux bench tick", (TABLE,), bars, rates)
+
+
+def run_of(latency_ns: float, missing: int = 0) -> Run:
+    samples = np.full(100, latency_ns)
+    return Run(samples, samples, 100 + missing, 2000.0, 0, missing)
+
+
+def test_a_bar_fails_on_its_wrong_side_and_on_no_number() -> None:
+    assert Bar("x", (5.0, 6.0, 4.9), 5.0, is_at_least=True).verdict == "PASS"
+    assert Bar("x", (4.0, 6.0, 4.9), 5.0, is_at_least=True).verdict == "FAIL"
+    assert Bar("x", (1.0, 1.6, 1.4), 1.5, is_at_least=False).verdict == "PASS"
+    assert Bar("x", (1.0, 1.6, 1.7), 1.5, is_at_least=False).verdict == "FAIL"
+    for least in (True, False):
+        assert Bar("x", (math.nan,), 1.0, least).verdict == "FAIL"
+    with pytest.raises(AssertionError):
+        Bar("x", (), 1.0, True)
+
+
+def test_a_rate_that_is_not_reached_fails_the_bench() -> None:
+    good = Bar("x", (9.0,), 5.0, True)
+    assert result_with(good, rates=(Rate("r", 2000.0, 1981.0),)).verdict == "PASS"
+    assert result_with(good, rates=(Rate("r", 2000.0, 1979.0),)).verdict == "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("ours", "bare", "naive", "missing", "failing"),
+    [
+        (13.0, 10.0, 100.0, 0, []),
+        (21.0, 10.0, 200.0, 0, ["median, ours / bare", "p99, ours / bare"]),
+        (13.0, 10.0, 60.0, 0, ["median, naive / ours", "p99, naive / ours"]),
+        (13.0, 10.0, 100.0, 1, ["frames that never became visible"]),
+    ],
+)
+def test_the_tick_bars_can_fail(
+    ours: float, bare: float, naive: float, missing: int, failing: list[str]
+) -> None:
+    runs = {"ours": [run_of(ours, missing)], "bare": [run_of(bare)], "naive": [run_of(naive)]}
+    bars = tick.compared(runs)
+    assert [bar.what for bar in bars if not bar.passes] == failing
+
+
+def test_the_subscriber_bar_can_fail() -> None:
+    load, options = Load(2000.0, 1.0), TINY
+    for with_many, verdict in ((1200.0, "PASS"), (1300.0, "FAIL")):
+        runs = {
+            (placement_name, count): [run_of(with_many if count else 1000.0)]
+            for placement_name in subscribers.PLACEMENTS
+            for count in (0, 100)
+        }
+        result = subscribers._result(options, load, runs, dict.fromkeys(runs, 1))
+        assert result.bars[0].verdict == verdict
+
+
+def test_the_fanout_bar_can_fail() -> None:
+    for part, verdict in ((0.85, "PASS"), (0.75, "FAIL")):
+        served = {
+            "gateway": [fanout.Served(100 * part, 100 * part, 1.0)],
+            "bare grpc.aio": [fanout.Served(100.0, 100.0, 1.0)],
+        }
+        assert fanout._result(TINY, 100, served).verdict == verdict
+
+
+def test_the_other_bars_are_the_issue_s() -> None:
+    assert saturation.NAIVE_MIN == 10 and ladder.BAR_RATIO == 1.3
+    assert (tick.BARE_P50_MAX, tick.BARE_P99_MAX, tick.NAIVE_MIN) == (1.5, 2.0, 5.0)
+    assert subscribers.P99_MAX == 1.25 and fanout.PART_MIN == 0.8
+
+
+def test_the_wire_bar_fails_on_a_lost_event() -> None:
+    name = wire.OURS[0]
+    for missing, verdict in ((0, "PASS"), (1, "FAIL")):
+        run = replace(run_of(1000.0, missing), achieved_hz=200.0)
+        assert wire._result(TINY, 200.0, {name: [run]}).verdict == verdict
+
+
+def test_growth_of_memory_is_seen_and_flat_is_flat() -> None:
+    times = [float(second) for second in range(300)]
+    flat = [200 << 20] * 300
+    leaks = [(200 << 20) + 2000 * second for second in range(300)]
+    warms = [(200 << 20) + (second * 100_000 if second < 90 else 9_000_000)
+             for second in range(300)]  # fmt: skip
+    assert memory.growth_kib(times, flat) == pytest.approx(0, abs=1e-6)
+    assert memory.growth_kib(times, leaks) == pytest.approx(199 * 2000 / 1024)
+    assert memory.growth_kib(times, leaks) > memory.GROWTH_KIB_MAX
+    assert memory.growth_kib(times, warms) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_dropped_frame_is_missing_and_a_conflated_one_waits_for_its_successor() -> None:
+    intended = np.arange(6, dtype=np.int64) * 1000 + 1_800_000_000_000_000_000
+    actual = intended + 10
+    published = intended + 100
+    published[2] = 0  # shown together with frame 3
+    published[5] = 0  # never
+    one = evaluate(intended, actual, published, 1, 6)
+    assert (one.sent, one.conflated, one.missing) == (5, 1, 1)
+    assert one.intended_ns.tolist() == [100, 1100, 100, 100], "no rounding of the wall clock"
+    assert one.actual_ns.tolist() == [90, 1090, 90, 90]
+    assert one.achieved_hz == pytest.approx(1e6)
+
+
+def test_a_late_send_counts_from_when_it_was_due() -> None:
+    intended = np.array([1000, 2000], np.int64)
+    one = evaluate(intended, intended + 500, intended + 600, 0, 2)
+    assert one.intended_ns.tolist() == [600, 600] and one.actual_ns.tolist() == [100, 100]
+
+
+def test_drive_refuses_to_time_frames_that_are_not_applied() -> None:
+    engine = drive.new_engine(F.instrument())
+    drive.seed(engine, F.snapshot(20))
+    gap = F.diff(F.FIRST_ID + 5, F.FIRST_ID + 5, [], [])
+    with pytest.raises(AssertionError, match="1 of 1 frames were not applied"):
+        drive.Batch([gap]).run(engine)
+    assert isinstance(engine.reader(), HandoffReader)
+
+
+def test_statistics() -> None:
+    known = latency(np.arange(1, 1001, dtype=np.float64))
+    assert (known.count, known.p50_ns, known.max_ns) == (1000, 500.5, 1000)
+    assert known.p50_ns <= known.p90_ns <= known.p99_ns <= known.p999_ns <= known.max_ns
+    assert ratios([4.0, 9.0], [2.0, 3.0]) == (2.0, 3.0)
+    assert math.isnan(ratios([1.0], [0.0])[0])
+    assert spread([3.0, 1.0, 2.0]) == "2.00 (1.00-3.00)"
+    assert alternating(("a", "b"), 0) == ("a", "b") and alternating(("a", "b"), 1) == ("b", "a")
+    assert Options("short", repeat=7).repetitions == 7 and Options().repetitions >= 5
+    assert [text_of(cell) for cell in (None, 1234.5, 12.345, 0.5, 1000, "x")] == [
+        "-", "1,234", "12.35", "0.500", "1,000", "x",
+    ]  # fmt: skip
+
+
+def test_the_host_is_described_and_its_jitter_measured() -> None:
+    facts = describe()
+    assert {"cpu", "cores", "kernel", "virtualisation", "python", "versions", "load"} <= set(facts)
+    assert {"numba", "numpy", "picows"} <= set(facts["versions"])
+    table = jitter(0.01)
+    assert len(table.rows) == facts["cores"]
+    assert all(float(str(row[4])) > 0 for row in table.rows), "some gap is the longest"
+    assert placement().engine >= placement().sender
+
+
+def test_check_turns_a_failed_bar_into_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench import merge
+
+    failing = replace(result_with(Bar("x", (1.0,), 5.0, True)), name="merge")
+    monkeypatch.setattr(merge, "run", lambda _options, _say: failing)
+    assert run_benches(Request(("merge",), TINY)) == 0
+    assert run_benches(Request(("merge",), TINY, is_checked=True)) == 1
+    passing = replace(failing, bars=(Bar("x", (9.0,), 5.0, True),))
+    monkeypatch.setattr(merge, "run", lambda _options, _say: passing)
+    assert run_benches(Request(("merge",), TINY, is_checked=True)) == 0
+
+
+def test_a_failed_bar_is_printed_as_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    bad = result_with(Bar("x", (1.0,), 5.0, True), rates=(Rate("r", 10.0, 5.0),))
+    print_result(new_console(), bad)
+    said = capsys.readouterr().out
+    assert said.count("FAIL") == 3 and "must be at least 5" in said
+    assert report_json({}, TABLE, [bad])["verdict"] == "FAIL"
+
+
+def test_plots_are_written(tmp_path: Path) -> None:
+    samples = {"a": np.random.default_rng(1).lognormal(9, 1, 2000), "empty": np.zeros(0)}
+    lines = {"b": ([1.0, 10.0], [5.0, 6.0])}
+    plots = (Plot("p", "us", samples_ns=samples), Plot("q", "n", "ns", lines=lines))
+    written = draw([replace(result_with(), plots=plots)], tmp_path)
+    assert [path.name for path in written] == ["tick-1.png", "tick-2.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in written)
+
+
+def test_the_list_names_every_bench() -> None:
+    assert len(list_benches().splitlines()) == 12
+    assert growth.QUESTION
