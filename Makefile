@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check lint types kernels proto lock clean
+.PHONY: setup demo test check lint types kernels bench-tests proto lock clean
 
 demo: setup  ## simulated venues, the daemon and a live ladder in this terminal
 	@$(BIN)/pollux demo
@@ -36,6 +36,9 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+bench-tests: setup  ## every bench, tiny
+	$(BIN)/pytest -q -m bench tests/bench
 
 proto: setup  ## regenerate the code of proto/
 	$(BIN)/python proto/generate.py

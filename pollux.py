@@ -238,6 +238,44 @@ def _print_summary(summary: ReplaySummary) -> None:
 # --- measuring -----------------------------------------------------------------------------------
 
 
+@cli.command()
+@click.argument("names", nargs=-1, metavar="[list | NAME...]")
+@click.option("--short", "scale", flag_value="short", default="short", help="Minutes [default].")
+@click.option("--full", "scale", flag_value="full", help="Long runs, for figures to publish.")
+@click.option("--tiny", "scale", flag_value="tiny", hidden=True)
+@click.option("--repeat", type=click.IntRange(min=1), help="Alternating repetitions.")
+@click.option("--rate", type=click.FloatRange(min=1), help="Frames a second, instead of its own.")
+@click.option("--seconds", type=click.FloatRange(min=0.1), help="Of each run of each contender.")
+@click.option("--external", metavar="HOST:PORT", default="", help="Measure this server (wire).")
+@click.option("--feed-port", type=click.IntRange(0, 65535), default=0, help="Its feed is here.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="JSON and PNG here.")
+@click.option("--check", is_flag=True, help="Exit status 1 if a bar is not reached.")
+def bench(
+    names: tuple[str, ...], as_json: bool, out: Path | None, check: bool, **given: Any
+) -> int:
+    """Measure; a short set without NAME. `bench list` names them all."""
+    from bench.run import BenchError, Options, Request, list_benches, run_benches
+
+    if names == ("list",):
+        click.echo(list_benches())
+        return 0
+    options = Options(
+        scale=given["scale"],
+        repeat=given["repeat"],
+        rate_hz=given["rate"],
+        seconds=given["seconds"],
+        external=given["external"],
+        feed_port=given["feed_port"],
+    )
+    try:
+        request = Request(names, options, as_json, out, check)
+        compile_with_progress()
+        return run_benches(request)
+    except BenchError as error:
+        raise CommandError(str(error), error.status) from None
+
+
 # --- shared --------------------------------------------------------------------------------------
 
 

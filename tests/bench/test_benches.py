@@ -31,7 +31,7 @@ from bench.wire import WireRig, serving
 from bench.workers import Worker, WorkerError
 from tests.e2e.rig import command
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.bench]
 
 TINY = Options("tiny")
 

@@ -21,6 +21,8 @@ from bench.run import Request, list_benches, run_benches
 from bench.stats import latency, ratios, spread
 from engine.handoff import HandoffReader
 
+pytestmark = pytest.mark.bench
+
 TABLE = Table("t", ("a", "b"), (("x", 1.0),))
 TINY = Options("tiny")
 

@@ -1,0 +1,59 @@
+"""The benches: their names, their questions, which are in the short set, where they live.
+
+Runs on: the harness's main thread. Called by: pollux.py, bench.run, the tests.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Protocol
+
+from bench.options import Options, Say
+from bench.result import Result
+
+
+class Bench(Protocol):
+    """What a bench's module has."""
+
+    QUESTION: str
+
+    def run(self, options: Options, say: Say) -> Result:
+        """Measure."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A bench that can be asked for by name."""
+
+    name: str
+    question: str
+    is_short: bool
+    """Runs where no name is given."""
+
+    @property
+    def bench(self) -> Bench:
+        module: Bench = importlib.import_module(f"bench.{self.name}")
+        return module
+
+
+BENCHES = {
+    entry.name: entry
+    for entry in (
+        Entry("decode", "the compiled call against orjson.loads, recorded frames", True),
+        Entry("ladder", "cost of a changed level: near, deep, far; 100 and 10,000 resting", True),
+        Entry("merge", "cost of a publication by venues and depth", True),
+        Entry("seqlock", "publish and read cost of the handoff, alone and contended", True),
+        Entry("tick", "tick to publish: ours, bare, asyncio, uvloop, naive", True),
+        Entry("saturation", "frames a second at saturation: ours, bare, naive", True),
+        Entry(
+            "subscribers", "tick to publish with 0 to 100 subscribers, thread and process", False
+        ),
+        Entry("wire", "venue send to gRPC receive; --external measures another server", False),
+        Entry("fanout", "summaries a second to 100 subscribers against bare grpc.aio", False),
+        Entry("growth", "cost by levels held, levels a frame, venues, instruments", False),
+        Entry(
+            "memory", "resident memory at 2,000 frames a second; kernels allocate nothing", False
+        ),
+    )
+}

@@ -1,0 +1,136 @@
+"""`pollux bench`: runs the benches that were asked for, one after the other, and reports.
+
+First the host and its jitter, then each bench, then JSON and plots. A bench that cannot be run is
+reported as such; a bar that is not reached is printed as FAIL.
+Runs on: the main thread of the command, pinned to the last CPU while a bench measures in this
+process. Called by: pollux.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench import bare, drive, h2, host, seqlock  # noqa: F401 (declare kernels)
+from bench.options import Options, Say
+from bench.plots import draw
+from bench.registry import BENCHES, Entry
+from bench.report import new_console, print_host, print_result, report_json
+from bench.result import Result
+from bench.workers import WorkerError
+from engine import jit
+
+JITTER_S = {"tiny": 0.02, "short": 0.5, "full": 5.0}
+OWN_PROCESS = frozenset({"decode", "ladder", "merge", "seqlock", "growth"})
+"""Benches that measure in the harness's own process, which is then pinned to the engine's CPU."""
+
+
+class BenchError(Exception):
+    """The benches cannot be run as asked: one line. `status` is the exit status."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asked for."""
+
+    names: tuple[str, ...]
+    options: Options
+    as_json: bool = False
+    out: Path | None = None
+    is_checked: bool = False
+
+    def __post_init__(self) -> None:
+        """BenchError: what cannot be run as asked."""
+        chosen(self.names)
+        options = self.options
+        if bool(options.external) != bool(options.feed_port):
+            raise BenchError("--external and --feed-port go together", 2)
+        if options.external and "wire" not in self.names:
+            raise BenchError("--external is for the bench wire: pollux bench wire", 2)
+
+
+def list_benches() -> str:
+    """One line a bench; those of the short set are marked."""
+    lines = [f"{'*' if e.is_short else ' '} {e.name:<12} {e.question}" for e in BENCHES.values()]
+    return "\n".join((*lines, "* runs where no name is given"))
+
+
+def chosen(names: Sequence[str]) -> list[Entry]:
+    """The benches of these names; the short set for none. BenchError: unknown name."""
+    for name in names:
+        if name not in BENCHES:
+            raise BenchError(f"no bench {name!r}; known: {', '.join(BENCHES)}, list", 2)
+    return [BENCHES[n] for n in names] or [e for e in BENCHES.values() if e.is_short]
+
+
+def run_benches(request: Request) -> int:
+    """Run and report; 1 where `is_checked` and a bar failed, else 0. BenchError: one line."""
+    entries = chosen(request.names)
+    if request.out is not None:
+        request.out.mkdir(parents=True, exist_ok=True)
+    jit.compile_kernels()
+    console = new_console(stderr=request.as_json)
+    facts = host.describe()
+    gaps = host.jitter(JITTER_S[request.options.scale])
+    print_host(console, facts, gaps)
+    results = []
+    for entry, say in _progress(entries):
+        is_own = entry.name in OWN_PROCESS
+        place = host.placement()
+        with host.placed((place.engine,) if is_own else place.others, is_own):
+            try:
+                result = entry.bench.run(request.options, say)
+            except WorkerError as error:
+                raise BenchError(f"{entry.name}: {error}", 1) from error
+        results.append(result)
+        print_result(console, result)
+    report = report_json(facts, gaps, results)
+    if request.as_json:
+        sys.stdout.buffer.write(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
+    if request.out is not None:
+        _write(console, request.out, report, results)
+    return 1 if request.is_checked and report["verdict"] == "FAIL" else 0
+
+
+def _write(console: Console, out: Path, report: dict[str, object], results: list[Result]) -> None:
+    path = out / "bench.json"
+    path.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
+    for written in (path, *draw(results, out)):
+        console.print(f"written: {written}", markup=False)
+
+
+def _progress(entries: list[Entry]) -> Iterator[tuple[Entry, Say]]:
+    """Each bench with a function that shows its steps: a bar on a terminal, else plain lines."""
+    if not sys.stderr.isatty():
+        for entry in entries:
+            print(f"bench {entry.name}", file=sys.stderr, flush=True)
+            yield entry, lambda _text: None
+        return
+    columns = (TextColumn("{task.fields[name]}"), BarColumn(), TextColumn("{task.description}"))
+    # Redrawn when a step begins, never by a timer: its thread would run beside what is measured.
+    with Progress(
+        *columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True,
+        auto_refresh=False,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("", total=len(entries), name="")
+        for number, entry in enumerate(entries):
+            bar.update(task, completed=number, name=entry.name)
+
+            def say(text: str) -> None:
+                bar.update(task, description=text)
+                bar.refresh()
+
+            yield entry, say
+
+
+__all__ = ["BenchError", "Options", "Request", "chosen", "list_benches", "run_benches"]
