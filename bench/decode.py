@@ -103,7 +103,7 @@ class Contest:
 
 
 COLUMNS = (
-    "frames", "count", "bytes", "levels", "compiled ns", "from Python ns", "orjson.loads ns",
+    "frames", "count", "bytes", "levels", "compiled ns", "by Python ns", "orjson.loads ns",
     "ns a level", "orjson / compiled", "orjson / from Python",
 )  # fmt: skip
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
@@ -38,7 +39,13 @@ def new_console(stderr: bool = False) -> Console:
 
 def print_table(console: Console, table: Table) -> None:
     """One table; the first column is text, the others are numbers."""
-    shown = RichTable(title=table.title, title_justify="left", title_style="bold")
+    shown = RichTable(
+        title=table.title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     for index, column in enumerate(table.columns):
         shown.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
     for row in table.rows:

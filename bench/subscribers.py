@@ -110,9 +110,9 @@ def _result(
     most = max(count for _, count in runs)
     rows = tuple(_row(case, each, messages[case]) for case, each in runs.items())
     columns = (
-        "gateway", "subscribers", "frames",
-        *(f"{name} us" for name in PERCENTILE_NAMES), "p99 us over repetitions", "due p50 us",
-        "due p99 us", "messages got",
+        "gateway", "readers", "frames",
+        *(f"{name} us" for name in PERCENTILE_NAMES), "p99 us by run", "p50 us due",
+        "p99 us due", "messages",
     )  # fmt: skip
     values = ratios(p99s(runs[DEFAULT_PLACEMENT, most]), p99s(runs[DEFAULT_PLACEMENT, 0]))
     other = next(p for p in PLACEMENTS if p != DEFAULT_PLACEMENT)

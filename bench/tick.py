@@ -22,21 +22,24 @@ QUESTION = "tick to publish: frame due to snapshot visible in the handoff"
 KINDS = ("ours", "bare", "asyncio", "uvloop", "naive")
 TLS_KIND = "ours-tls"
 NAMES = {
-    "ours": "ours: picows, spinning loop",
-    TLS_KIND: "ours over TLS",
-    "bare": "bare: compiled recv loop",
-    "asyncio": "picows on asyncio",
-    "uvloop": "picows on uvloop",
-    "naive": "websockets + orjson + dicts",
+    "ours": "ours",
+    TLS_KIND: "ours, TLS",
+    "bare": "bare loop",
+    "asyncio": "asyncio",
+    "uvloop": "uvloop",
+    "naive": "naive",
 }
+LEGEND = (
+    "ours: picows on the spinning loop; bare loop: compiled recv(2) and framing, same kernel; "
+    "asyncio, uvloop: our streams on those loops; naive: websockets + orjson + sorted dictionaries"
+)
 BARE_P50_MAX = 1.5
 BARE_P99_MAX = 2.0
 NAIVE_MIN = 5.0
 
 US_COLUMNS = tuple(f"{name} us" for name in PERCENTILE_NAMES)
 COLUMNS = (
-    "who", "frames", "conflated", *US_COLUMNS, "p50 us over repetitions", "sent p50 us",
-    "sent p99 us",
+    "who", "frames", "joined", *US_COLUMNS, "p50 us by run", "p50 us sent", "p99 us sent",
 )  # fmt: skip
 
 
@@ -90,7 +93,7 @@ def compared(runs: dict[str, list[Run]]) -> tuple[Bar, ...]:
 def run(options: Options, say: Say) -> Result:
     """Every contender, alternating."""
     load = default_load(options, 0.25, 1.0, 10.0)
-    notes = []
+    notes = [LEGEND]
     with tls_files() as tls:
         kinds = (*KINDS, TLS_KIND) if tls else KINDS
         if not tls:

@@ -176,8 +176,8 @@ def _result(options: Options, rate_hz: float, runs: dict[str, list[Run]]) -> Res
              sent.p50_ns / 1000, sent.p99_ns / 1000)
         )  # fmt: skip
     columns = (
-        "who", "events", "conflated", "never seen", *(f"{name} us" for name in PERCENTILE_NAMES),
-        "p50 us over repetitions", "sent p50 us", "sent p99 us",
+        "who", "events", "joined", "unseen", *(f"{name} us" for name in PERCENTILE_NAMES),
+        "p50 us by run", "p50 us sent", "p99 us sent",
     )  # fmt: skip
     missing = sum(r.missing for name, each in runs.items() if name != EXTERNAL for r in each)
     return Result(

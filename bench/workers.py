@@ -9,6 +9,7 @@ Runs on: both sides. Called by: the rigs; `python -m bench.workers ROLE` is the 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import os
@@ -145,7 +146,9 @@ class Worker:
     def end(self) -> None:
         """Close its stdin, then insist."""
         if self._popen.stdin is not None:
-            self._popen.stdin.close()
+            # What a dead worker did not take is lost; its end was reported where it was asked.
+            with contextlib.suppress(OSError):
+                self._popen.stdin.close()
         try:
             self._popen.wait(END_LIMIT_S)
         except subprocess.TimeoutExpired:
