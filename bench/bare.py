@@ -14,6 +14,7 @@ import socket
 
 import numpy as np
 
+from engine import status as S
 from engine.atomics import Bytes, Words, int64, load_acquire
 from engine.engine import Engine
 from engine.feed import on_frame
@@ -29,6 +30,8 @@ MSG_DONTWAIT = 0x40
 """From sys/socket.h on Linux: -1 at once where nothing is waiting."""
 CLOSED_BY_PEER = 0
 STOPPED = 1
+REFUSED_AT = 1
+"""Where in `stop` the frames are counted that were not APPLIED."""
 NOT_UNDERSTOOD = -1
 
 if JIT_OFF:
@@ -56,7 +59,7 @@ def receive_loop(
     buffer: Bytes,
     stop: Words,
 ) -> int:
-    """Until stop[0] is set or the peer closes; why it ended."""
+    """Until stop[0] is set or the peer closes; why it ended. Frames not applied: REFUSED_AT."""
     base = buffer.ctypes.data
     start = int64(0)
     end = int64(0)
@@ -87,7 +90,9 @@ def receive_loop(
             at = base + start + header
             start += header + size
             is_last = int64(1) if start == end else int64(0)
-            on_frame(arena_address, connection, protocol, at, size, now_ns, is_last)
+            status = on_frame(arena_address, connection, protocol, at, size, now_ns, is_last)
+            if status != S.APPLIED:
+                stop[REFUSED_AT] += 1
         if start == end:
             start = int64(0)
             end = int64(0)

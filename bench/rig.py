@@ -98,6 +98,7 @@ class Rig:
 
     def __init__(self, kinds: tuple[str, ...]) -> None:
         self.place: Placement = placement()
+        self.troubles: list[str] = []
         self.sender = Worker("sender")
         self.targets: dict[str, Worker] = {}
         try:
@@ -117,6 +118,12 @@ class Rig:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _note(self, kind: str, ended: Message) -> None:
+        """Keep what went wrong inside a target: it explains frames that were not seen."""
+        if ended.get("refused"):
+            self.troubles.append(f"{kind}: {ended['refused']} frames were not applied")
+        self.troubles += [f"{kind}: {line}" for line in ended.get("warnings", ())]
 
     def close(self) -> None:
         """End every process."""
@@ -147,6 +154,7 @@ class Rig:
                 ended = self.targets[kind].ask("stop")
             if not ended["ended"]:
                 raise WorkerError(f"{kind} did not end")
+            self._note(kind, ended)
 
     def measure(self, kind: str, load: Load, **more: Any) -> Run:
         """One run of one kind."""

@@ -38,19 +38,25 @@ def run(options: Options, say: Say) -> Result:
                 say(f"{repetition + 1}/{options.repetitions} {NAMES[kind]}")
                 count_max = options.pick(TINY_FRAMES_MAX, FRAMES_MAX, FRAMES_MAX)
                 answers[kind].append(rig.flood(kind, seconds, count_max))
+        troubles = rig.troubles
     rates = {kind: [rate_hz(answer) for answer in answers[kind]] for kind in KINDS}
     rows = []
-    lost = 0
+    losses = []
     for kind in KINDS:
         sent = sum(answer["sent"] for answer in answers[kind])
-        lost += sent - sum(answer["published"] for answer in answers[kind])
+        lost = sent - sum(answer["published"] for answer in answers[kind])
+        losses.append(lost)
         size = answers[kind][0]["frame_bytes"]
         middle = sorted(rates[kind])[len(rates[kind]) // 2]
-        rows.append((NAMES[kind], sent, spread(rates[kind], 0), middle * size / 1e6, 1e6 / middle))
-    columns = ("who", "frames", "frames a second", "MB a second", "us a frame")
+        rows.append(
+            (NAMES[kind], sent, lost, spread(rates[kind], 0), middle * size / 1e6, 1e6 / middle)
+        )
+    columns = ("who", "frames", "lost", "frames a second", "MB a second", "us a frame")
     bars = (
         Bar("ours / naive", ratios(rates["ours"], rates["naive"]), NAIVE_MIN, True),
-        Bar("frames sent but never visible", (float(lost),), 0.0, False, "frames"),
+        Bar("frames sent but never visible", (float(sum(losses)),), 0.0, False, "frames"),
     )
     table = Table("frames a second at saturation: median (min-max)", columns, tuple(rows))
-    return Result("saturation", QUESTION, options.command("saturation"), (table,), bars)
+    return Result(
+        "saturation", QUESTION, options.command("saturation"), (table,), bars, notes=tuple(troubles)
+    )

@@ -33,7 +33,7 @@ START_DELAY_NS = 20_000_000
 """Between the handshake and the first frame: the target has to come back to its loop."""
 DRAIN_LIMIT_S = 20.0
 """How long after the last frame its publication is waited for."""
-QUIET_LIMIT_S = 2.0
+QUIET_LIMIT_S = 5.0
 """Nothing published for so long: nothing will be."""
 COLLECT_EVERY = 16
 """Frames between two walks of the ring, a quarter of its slots."""

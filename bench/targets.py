@@ -27,7 +27,7 @@ import numpy as np
 import psutil
 
 from bench import frames as F
-from bench.bare import run_bare
+from bench.bare import REFUSED_AT, run_bare
 from bench.drive import seed
 from bench.host import pin, prioritise
 from bench.stamps import Stamps
@@ -99,6 +99,7 @@ class Target:
         self._stop: Words = np.zeros(8, np.int64)
         self._error: BaseException | None = None
         self._live: Live | None = None
+        self._host: Host | None = None
         self._engine: Engine | None = None
         self._gateway: Gateway | None = None
         snapshot = F.snapshot()
@@ -127,7 +128,7 @@ class Target:
             return lambda: run_bare(engine, port, self._stop)
         idle = "spin" if self.kind == "ours" else "block"
         config = parse_config(config_text(port, idle, request.get("ca_file", "")), "bench")
-        host = Host(engine, snapshot)
+        host = self._host = Host(engine, snapshot)
         kind = UvloopLive if self.kind == "uvloop" else Live
         live = self._live = host.live = kind(config, engine, host)
         return live.run
@@ -152,8 +153,14 @@ class Target:
         facts: dict[str, Any] = {"ended": not self._thread.is_alive()}
         if engine is not None:
             facts["frames"] = engine.counters(0).frames
+            facts["refused"] = int(self._stop[REFUSED_AT])
             facts["published"] = engine.reader().published
             engine.close()
+        if self._host is not None:
+            # "lost" and "disconnected" belong to the sender's hanging up.
+            facts["warnings"] = [
+                line for line in self._host.lines if "broken" in line or "refused" in line
+            ]
         if self._error is not None:
             raise self._error
         return facts

@@ -105,6 +105,7 @@ def run(options: Options, say: Say) -> Result:
                     say(f"{repetition + 1}/{options.repetitions} {NAMES[kind]}")
                     facts = {"tls": tls} if kind == TLS_KIND else {}
                     runs[kind].append(rig.measure(kind, load, **facts))
+            notes += rig.troubles
     rows = tuple(row(NAMES[kind], runs[kind]) for kind in kinds)
     title = f"tick to publish at {load.rate_hz:g} frames a second, {load.levels} levels a frame"
     samples = {NAMES[k]: np.concatenate([r.intended_ns for r in runs[k]]) for k in kinds}
