@@ -37,8 +37,8 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-bench-tests: setup  ## every bench, tiny
-	$(BIN)/pytest -q -m bench tests/bench
+bench-tests: setup  ## every bench, tiny (part of `make test`)
+	$(BIN)/pytest -q tests/bench
 
 proto: setup  ## regenerate the code of proto/
 	$(BIN)/python proto/generate.py

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bench.options import Options, Say
-from bench.result import Result
+from bench.report.result import Result
 
 
 class Bench(Protocol):
@@ -33,7 +33,7 @@ class Entry:
 
     @property
     def bench(self) -> Bench:
-        module: Bench = importlib.import_module(f"bench.{self.name}")
+        module: Bench = importlib.import_module(f"bench.questions.{self.name}")
         return module
 
 

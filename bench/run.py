@@ -17,14 +17,17 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import bare, drive, h2, host, seqlock  # noqa: F401 (declare kernels)
+from bench.clients import h2  # noqa: F401 (declare kernels)
+from bench.contenders import bare  # noqa: F401 (declare kernels)
 from bench.options import Options, Say
-from bench.plots import draw
+from bench.questions import seqlock  # noqa: F401 (declare kernels)
 from bench.registry import BENCHES, Entry
-from bench.report import new_console, print_host, print_result, report_json
-from bench.result import Result
-from bench.workers import WorkerError
-from engine import jit
+from bench.report.plots import draw
+from bench.report.result import Result
+from bench.report.tables import new_console, print_host, print_result, report_json
+from bench.rig import drive, host  # noqa: F401 (declare kernels)
+from bench.rig.kernels import compile_bench_kernels
+from bench.rig.workers import WorkerError
 
 JITTER_S = {"tiny": 0.02, "short": 0.5, "full": 5.0}
 OWN_PROCESS = frozenset({"decode", "ladder", "merge", "seqlock", "growth"})
@@ -78,7 +81,7 @@ def run_benches(request: Request) -> int:
     entries = chosen(request.names)
     if request.out is not None:
         request.out.mkdir(parents=True, exist_ok=True)
-    jit.compile_kernels()
+    compile_bench_kernels()
     console = new_console(stderr=request.as_json)
     facts = host.describe()
     gaps = host.jitter(JITTER_S[request.options.scale])

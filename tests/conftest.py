@@ -8,7 +8,6 @@ Runs on: the tests' thread.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -38,9 +37,3 @@ def compiled_kernels() -> None:
     import net.spin  # noqa: F401 (one more)
 
     compile_kernels()
-
-
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave tests/bench alone unless asked for: its kernels call ours, and would be compiled."""
-    is_bench = collection_path == Path(__file__).parent / "bench"
-    return True if is_bench and config.option.markexpr != "bench" else None

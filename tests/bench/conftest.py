@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.jit import JIT_OFF, compile_kernels
+from bench.rig.kernels import compile_bench_kernels
+from engine.jit import JIT_OFF
 
 if JIT_OFF:
     collect_ignore_glob = ["test_*.py"]
@@ -13,8 +14,6 @@ if JIT_OFF:
 @pytest.fixture(scope="session", autouse=True)
 def bench_kernels() -> None:
     """Every kernel of engine/, net/ and bench/, so that the workers load them from the cache."""
-    import bench.run  # noqa: F401
-    import engine.engine  # noqa: F401
-    import net.spin  # noqa: F401
+    import bench.run  # noqa: F401 (declares the benches' kernels)
 
-    compile_kernels()
+    compile_bench_kernels()

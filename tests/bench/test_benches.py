@@ -17,21 +17,23 @@ import orjson
 import psutil
 import pytest
 
-from bench import decode, ladder, seqlock
-from bench import frames as F
-from bench.feed import event_of
-from bench.host import placement
+from bench.load import frames as F
+from bench.load.feed import event_of
 from bench.options import Options
+from bench.questions import decode, ladder, seqlock
+from bench.questions.subscribers import free_port
+from bench.questions.wire import WireRig, serving
 from bench.registry import BENCHES
-from bench.report import new_console, print_result
-from bench.result import Result
-from bench.stamps import new_stamps
-from bench.subscribers import free_port
-from bench.wire import WireRig, serving
-from bench.workers import Worker, WorkerError
+from bench.report.result import Result
+from bench.report.tables import new_console, print_result
+from bench.rig.host import placement
+from bench.rig.segments import run_prefix
+from bench.rig.stamps import new_stamps
+from bench.rig.workers import Worker, WorkerError
+from engine.handoff import segment_path
 from tests.e2e.rig import command
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.bench]
+pytestmark = pytest.mark.timeout(120)
 
 TINY = Options("tiny")
 
@@ -40,20 +42,22 @@ def quiet(_text: str) -> None:
     pass
 
 
+def segments_of(pid: int) -> list[str]:
+    """The shared memory of one run: other runs beside this one have their own."""
+    return [path.name for path in segment_path("x").parent.glob(f"pollux-{run_prefix(pid)}*")]
+
+
 @contextlib.contextmanager
 def unchanged_process() -> Iterator[None]:
     """What a bench starts, opens in shared memory or pins must be gone after it."""
-    shared = Path("/dev/shm")
-    before = {path.name for path in shared.glob("*")} if shared.is_dir() else set()
     affinity = os.sched_getaffinity(0)
     known = set(psutil.Process().children())
+    before = segments_of(os.getpid())
     yield
     left = [each for each in psutil.Process().children() if each not in known]
     _, alive = psutil.wait_procs(left, timeout=5)
     assert alive == []
-    after = {path.name for path in shared.glob("*")} if shared.is_dir() else set()
-    ours = {name for name in after - before if name.startswith("pollux-bench")}
-    assert ours == set()
+    assert segments_of(os.getpid()) == before
     assert os.sched_getaffinity(0) == affinity
 
 

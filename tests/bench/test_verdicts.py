@@ -9,19 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import drive, fanout, growth, ladder, memory, saturation, subscribers, tick, wire
-from bench import frames as F
-from bench.host import describe, jitter, placement
+from bench.load import frames as F
 from bench.options import Options
-from bench.plots import draw
-from bench.report import new_console, print_result, report_json, text_of
-from bench.result import Bar, Plot, Rate, Result, Table
-from bench.rig import Load, Run, alternating, evaluate
+from bench.questions import fanout, growth, ladder, memory, saturation, subscribers, tick, wire
+from bench.report.plots import draw
+from bench.report.result import Bar, Plot, Rate, Result, Table
+from bench.report.stats import latency, ratios, spread
+from bench.report.tables import new_console, print_result, report_json, text_of
+from bench.rig import drive
+from bench.rig.host import describe, jitter, placement
+from bench.rig.rig import Load, Run, alternating, evaluate
 from bench.run import Request, list_benches, run_benches
-from bench.stats import latency, ratios, spread
 from engine.handoff import HandoffReader
-
-pytestmark = pytest.mark.bench
 
 TABLE = Table("t", ("a", "b"), (("x", 1.0),))
 TINY = Options("tiny")
@@ -169,7 +168,7 @@ def test_the_host_is_described_and_its_jitter_measured() -> None:
 
 
 def test_check_turns_a_failed_bar_into_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench import merge
+    from bench.questions import merge
 
     failing = replace(result_with(Bar("x", (1.0,), 5.0, True)), name="merge")
     monkeypatch.setattr(merge, "run", lambda _options, _say: failing)

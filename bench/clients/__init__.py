@@ -1,0 +1,1 @@
+"""What receives: a subscriber that stamps, and a crowd that counts."""

@@ -1,0 +1,257 @@
+"""What is measured, as a process of its own: ours, and each of the references.
+
+    ours      net.live on the spinning loop: the daemon's own engine thread
+    asyncio   the same streams and sessions on asyncio's selector loop
+    uvloop    the same on uvloop
+    bare      the engine's kernel in a compiled receive loop (bench.contenders.bare)
+    naive     websockets + orjson + sorted dictionaries (bench.contenders.naive)
+
+The measured thread is pinned to the engine's CPU; all else of the process stays on the others. A
+gateway can be put beside ours, as a thread of this process or as a process of its own.
+Runs on: a worker process of the harness. Called by: bench.rig.workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from bench.contenders.bare import REFUSED_AT, run_bare
+from bench.load import frames as F
+from bench.rig.drive import seed
+from bench.rig.host import pin, prioritise
+from bench.rig.stamps import Stamps
+from bench.rig.workers import Handler, Message
+from engine import layout as L
+from engine import status as S
+from engine.atomics import Words
+from engine.engine import Engine, FeedSpec, InstrumentSpec, Stage
+from engine.handoff import write_word
+from net import spin  # noqa: F401 (declares a kernel)
+from net.config import parse_config
+from net.daemon import child_environment
+from net.gateway import GatewayOptions, run_gateway
+from net.live import Live
+
+STOP_LIMIT_S = 10.0
+READY_LIMIT_S = 60.0
+
+KINDS = ("ours", "asyncio", "uvloop", "bare", "naive")
+
+
+class UvloopLive(Live):
+    """The engine thread on uvloop's event loop."""
+
+    def run(self) -> None:
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._main())
+
+
+class Host:
+    """The housekeeping side of one target: answers for the snapshot, keeps what was logged."""
+
+    def __init__(self, engine: Engine, snapshot: bytes) -> None:
+        self.engine = engine
+        self.live: Live | None = None
+        self.lines: list[str] = []
+        self._snapshot = snapshot
+
+    def request_snapshot(self, feed: int, symbol: str, venue: str) -> None:
+        assert self.live is not None
+        stage = Stage()
+        status = self.engine.stage(feed, self._snapshot, stage)
+        assert status == S.APPLIED, f"snapshot of {symbol} refused: {S.TEXTS[status]}"
+        self.live.snapshot(feed, stage)
+
+    def log(self, level: str, event: str, **facts: object) -> None:
+        self.lines.append(f"{level} {event} {facts}")
+
+
+def config_text(port: int, idle: str, ca_file: str) -> str:
+    """A configuration with one Binance feed at a port of this machine."""
+    scheme = "wss" if ca_file else "ws"
+    return (
+        f'[[instrument]]\nsymbol = "BTC-USD"\n[[instrument.venue]]\nname = "binance"\n'
+        f'symbol = "{F.SYMBOL}"\ntick_size = "0.01"\n[venue.binance]\n'
+        f'ws_url = "{scheme}://127.0.0.1:{port}"\nrest_url = "http://127.0.0.1:1"\n'
+        f'ca_file = "{ca_file}"\n[engine]\nidle = "{idle}"\n'
+    )
+
+
+class Target:
+    """One run of one kind, from `start` to `stop`."""
+
+    def __init__(self, request: Message) -> None:
+        self.kind: str = request["kind"]
+        self._request = request
+        self._stop: Words = np.zeros(8, np.int64)
+        self._error: BaseException | None = None
+        self._live: Live | None = None
+        self._host: Host | None = None
+        self._engine: Engine | None = None
+        self._gateway: Gateway | None = None
+        snapshot = F.snapshot()
+        body = self._body(snapshot)
+        self._thread = threading.Thread(target=self._run, args=(body,), name="measured")
+        self._thread.start()
+        if request.get("gateway"):
+            self._gateway = Gateway(request)
+
+    def _body(self, snapshot: bytes) -> Callable[[], object]:
+        request, port = self._request, int(self._request["port"])
+        if self.kind == "naive":
+            from bench.contenders.naive import run_naive
+
+            stamps = Stamps(Path(request["stamps"]), request["columns"])
+            return lambda: run_naive(port, snapshot, stamps)
+        feed = FeedSpec("binance", L.PROTOCOL_BINANCE, 0, F.SYMBOL, "0.01")
+        engine = self._engine = Engine(
+            (InstrumentSpec("BTC-USD", (feed,)),),
+            handoff_name=request["handoff"],
+            start_ns=time.time_ns(),
+            reads_clock=True,
+        )
+        if self.kind == "bare":
+            seed(engine, snapshot)
+            return lambda: run_bare(engine, port, self._stop)
+        idle = "spin" if self.kind == "ours" else "block"
+        config = parse_config(config_text(port, idle, request.get("ca_file", "")), "bench")
+        host = self._host = Host(engine, snapshot)
+        kind = UvloopLive if self.kind == "uvloop" else Live
+        live = self._live = host.live = kind(config, engine, host)
+        return live.run
+
+    def _run(self, body: Callable[[], object]) -> None:
+        try:
+            pin(int(self._request["cpu"]))
+            prioritise()
+            body()
+        except BaseException as error:
+            self._error = error
+
+    def stop(self) -> Message:
+        """End the measured thread; counters of the run."""
+        if self._gateway is not None:
+            self._gateway.stop()
+        if self._live is not None and self._thread.is_alive():
+            self._live.stop()
+        write_word(self._stop, 0, 1)
+        self._thread.join(STOP_LIMIT_S)
+        engine = self._engine
+        facts: dict[str, Any] = {"ended": not self._thread.is_alive()}
+        if engine is not None:
+            facts["frames"] = engine.counters(0).frames
+            facts["refused"] = int(self._stop[REFUSED_AT])
+            facts["published"] = engine.reader().published
+            engine.close()
+        if self._host is not None:
+            # "lost" and "disconnected" belong to the sender's hanging up.
+            facts["warnings"] = [
+                line for line in self._host.lines if "broken" in line or "refused" in line
+            ]
+        if self._error is not None:
+            raise self._error
+        return facts
+
+    def gateway_cpu_s(self) -> float:
+        return self._gateway.cpu_s() if self._gateway is not None else 0.0
+
+
+class Gateway:
+    """The daemon's gateway, as a thread here or as a process, on a CPU of its own."""
+
+    def __init__(self, request: Message) -> None:
+        self._options = GatewayOptions(
+            handoff_name=request["handoff"],
+            listen=f"127.0.0.1:{request['gateway_port']}",
+            cpu=request["gateway_cpu"],
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        if request["gateway"] == "process":
+            self._start_process()
+        else:
+            self._start_thread()
+
+    def _start_process(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "net.gateway", self._options.to_json()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            env=child_environment(),
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line.startswith(b"ready "), "the gateway did not start"
+
+    def _start_thread(self) -> None:
+        ready = threading.Event()
+        self._thread = threading.Thread(
+            target=run_gateway,
+            args=(self._options,),
+            kwargs={"ready": lambda _port: ready.set(), "stop": self._stop},
+            daemon=True,
+        )
+        self._thread.start()
+        assert ready.wait(READY_LIMIT_S), "the gateway did not start"
+
+    def cpu_s(self) -> float:
+        """CPU seconds of the gateway process so far; 0 for a thread."""
+        if self._process is None:
+            return 0.0
+        times = psutil.Process(self._process.pid).cpu_times()
+        return float(times.user + times.system)
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_LIMIT_S)
+            finally:
+                self._process.kill()
+                self._process.wait()
+        if self._thread is not None:
+            self._thread.join(STOP_LIMIT_S)
+
+
+def handlers() -> dict[str, Handler]:
+    """`start` a kind, look at the process, `stop` it."""
+    current: list[Target] = []
+
+    def start(request: Message) -> Message:
+        assert not current, "a target runs already"
+        pin(*request["other_cpus"])
+        current.append(Target(request))
+        return {"pid": os.getpid()}
+
+    def stop(request: Message) -> Message:
+        return current.pop().stop()
+
+    def usage(request: Message) -> Message:
+        own = psutil.Process()
+        cpu = own.cpu_times()
+        return {
+            "rss_bytes": own.memory_info().rss,
+            "cpu_s": cpu.user + cpu.system,
+            "gateway_cpu_s": current[0].gateway_cpu_s() if current else 0.0,
+        }
+
+    def close(request: Message) -> Message:
+        return current.pop().stop() if current else {}
+
+    return {"start": start, "stop": stop, "usage": usage, "close": close}

@@ -1,0 +1,298 @@
+"""The load: one websocket connection, frames sent at intended times, stamps of both times.
+
+Open loop: frame i is due at start + i / rate, whatever became of the frames before it; a late send
+counts from when it was due. The collector sits in the same process, on the same CPU: between two
+sends, never while the engine is at work on a frame, it walks the ring of the handoff and notes when
+each update id was published.
+Runs on: a worker process of the harness, pinned to the first CPU, garbage collector off.
+Called by: bench.rig.workers.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import gc
+import hashlib
+import os
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.load import frames as F
+from bench.rig.host import pin, prioritise
+from bench.rig.stamps import LATEST_ID, LATEST_NS, Stamps
+from bench.rig.workers import Handler, Message
+from engine import layout as L
+from engine.handoff import HandoffError, HandoffReader
+
+ACCEPT_LIMIT_S = 20.0
+START_DELAY_NS = 20_000_000
+"""Between the handshake and the first frame: the target has to come back to its loop."""
+DRAIN_LIMIT_S = 20.0
+"""How long after the last frame its publication is waited for."""
+QUIET_LIMIT_S = 5.0
+"""Nothing published for so long: nothing will be."""
+COLLECT_EVERY = 16
+"""Frames between two walks of the ring, a quarter of its slots."""
+SLEEP_MARGIN_NS = 200_000
+"""With `yields` the sender sleeps until so long before a frame is due, then spins."""
+REALTIME_PRIORITY = 10
+"""Where it yields the CPU the sender asks for SCHED_FIFO, to get it back in time."""
+FLOOD_ROWS = 64
+"""Frames a send when flooding: some 80 kB."""
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+Link = socket.socket | ssl.SSLSocket
+
+
+def accept(listener: socket.socket, tls: ssl.SSLContext | None) -> Link:
+    """The next connection that is still there, upgraded to a websocket."""
+    end_s = time.monotonic() + ACCEPT_LIMIT_S
+    while True:
+        listener.settimeout(max(end_s - time.monotonic(), 0.01))
+        link, _ = listener.accept()
+        try:
+            return _upgrade(link, tls)
+        except (OSError, ConnectionError):
+            # A target that waited too long for its turn has left, and comes again.
+            link.close()
+
+
+def _upgrade(plain: socket.socket, tls: ssl.SSLContext | None) -> Link:
+    """The opening handshake (RFC 6455, section 4.2). OSError: the peer has gone."""
+    link: Link = plain
+    link.settimeout(ACCEPT_LIMIT_S)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if tls is not None:
+        link = tls.wrap_socket(link, server_side=True)
+    request = b""
+    while b"\r\n\r\n" not in request:
+        part = link.recv(4096)
+        if not part:
+            raise ConnectionError("left during the handshake")
+        request += part
+    if tls is None and _has_left(plain):
+        raise ConnectionError("left before it was answered")
+    headers = {
+        name.strip().lower(): value.strip()
+        for name, _, value in (line.partition(b":") for line in request.split(b"\r\n")[1:])
+    }
+    digest = hashlib.sha1(headers[b"sec-websocket-key"] + _GUID).digest()
+    link.sendall(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
+    )
+    link.settimeout(None)
+    return link
+
+
+def _has_left(link: socket.socket) -> bool:
+    """Whether the peer has closed the connection; it sends nothing more at this point."""
+    link.setblocking(False)
+    try:
+        return link.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    finally:
+        link.settimeout(ACCEPT_LIMIT_S)
+
+
+class Collector:
+    """Notes publications: out of a handoff's ring, or nothing where the target does it itself."""
+
+    def __init__(self, stamps: Stamps, handoff: str) -> None:
+        self._stamps = stamps
+        self._reader = _attach(handoff) if handoff else None
+        self._sequence = self._reader.sequence(0) + 1 if self._reader else 0
+        self.overwritten = 0
+
+    def collect(self) -> None:
+        """Every book published since the last time."""
+        reader = self._reader
+        if reader is None:
+            return
+        published, columns = self._stamps.published, self._stamps.columns
+        book = reader.book
+        update_at = L.SLOT_VENUES_AT + L.VENUE_UPDATE_ID
+        while True:
+            got = reader.read_exact(0, self._sequence)
+            if got == 0:
+                return
+            if got > 0:
+                index = int(book[update_at]) - F.FIRST_ID - 1
+                if 0 <= index < columns and published[index] == 0:
+                    published[index] = book[L.SLOT_PUBLISH_NS]
+            else:
+                self.overwritten += 1
+            self._sequence += 1
+
+    def latest(self) -> tuple[int, int]:
+        """The id that is visible now, and when it was published."""
+        if self._reader is None:
+            header = self._stamps.header
+            return int(header[LATEST_ID]), int(header[LATEST_NS])
+        if self._reader.read(0) <= 0:
+            return 0, 0
+        book = self._reader.book
+        return int(book[L.SLOT_VENUES_AT + L.VENUE_UPDATE_ID]), int(book[L.SLOT_PUBLISH_NS])
+
+    def drain(self, last_id: int) -> tuple[int, int]:
+        """Collect until the last id is visible, or nothing more comes; `latest`."""
+        end_s = time.monotonic() + DRAIN_LIMIT_S
+        quiet_s = time.monotonic()
+        seen = self.latest()
+        while seen[0] < last_id and time.monotonic() < end_s:
+            time.sleep(0.001)
+            self.collect()
+            now = self.latest()
+            if now != seen:
+                seen, quiet_s = now, time.monotonic()
+            elif time.monotonic() - quiet_s > QUIET_LIMIT_S:
+                break
+        self.collect()
+        return seen
+
+
+def _attach(handoff: str) -> HandoffReader:
+    end_s = time.monotonic() + ACCEPT_LIMIT_S
+    while True:
+        try:
+            return HandoffReader.attach(handoff)
+        except HandoffError:
+            if time.monotonic() > end_s:
+                raise
+            time.sleep(0.01)
+
+
+def _pace(link: Link, frames: F.FrameSet, request: Message, at: Stamps, walk: Collector) -> None:
+    """Send every frame when it is due."""
+    interval_ns = 1e9 / request["rate_hz"]
+    yields, count = request["yields"], request["count"]
+    clock, send, rows = time.time_ns, link.sendall, frames.rows
+    intended, actual = at.intended, at.actual
+    views = [memoryview(row) for row in frames.matrix]
+    start_ns = clock() + START_DELAY_NS
+    for index in range(count):
+        row = index % rows
+        frames.renumber(row, 1, F.FIRST_ID + 1 + index)
+        view = views[row]
+        due_ns = start_ns + int(index * interval_ns)
+        if yields:
+            rest_ns = due_ns - clock() - SLEEP_MARGIN_NS
+            if rest_ns > 0:
+                time.sleep(rest_ns / 1e9)
+        now_ns = clock()
+        while now_ns < due_ns:
+            now_ns = clock()
+        send(view)
+        intended[index], actual[index] = due_ns, now_ns
+        if index % COLLECT_EVERY == COLLECT_EVERY - 1:
+            half_ns = due_ns + int(interval_ns / 2)
+            while clock() < half_ns:
+                pass
+            walk.collect()
+
+
+def _flood(link: Link, frames: F.FrameSet, request: Message) -> tuple[int, int]:
+    """Send batches as fast as the connection takes them; (frames sent, first send)."""
+    end_ns = time.time_ns() + START_DELAY_NS
+    while time.time_ns() < end_ns:
+        pass
+    first_ns = time.time_ns()
+    end_ns = first_ns + int(request["seconds"] * 1e9)
+    sent = 0
+    while time.time_ns() < end_ns and sent < request["count"]:
+        row = sent % (frames.rows - frames.rows % FLOOD_ROWS)
+        frames.renumber(row, FLOOD_ROWS, F.FIRST_ID + 1 + sent)
+        link.sendall(memoryview(frames.matrix[row : row + FLOOD_ROWS]).cast("B"))  # type: ignore[arg-type]
+        sent += FLOOD_ROWS
+    return sent, first_ns
+
+
+def _asks_for_realtime() -> bool:
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(REALTIME_PRIORITY))
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
+def _release_realtime() -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+class Sender:
+    """A listening socket, and one run after the other on it."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._tls: ssl.SSLContext | None = None
+        self._frames: dict[int, F.FrameSet] = {}
+
+    def listen(self, request: Message) -> Message:
+        """Where to connect; with `tls_cert` the next connections are TLS."""
+        pin(request["cpu"])
+        prioritise()
+        self._tls = None
+        if request.get("tls_cert"):
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(request["tls_cert"])
+        return {"port": self._listener.getsockname()[1]}
+
+    def _set(self, levels: int) -> F.FrameSet:
+        if levels not in self._frames:
+            self._frames[levels] = F.frame_set(levels)
+        return self._frames[levels]
+
+    def run(self, request: Message) -> Message:
+        """Accept one connection and send at a rate; what was sent and seen."""
+        frames = self._set(request["levels"])
+        stamps = Stamps(Path(request["stamps"]), request["columns"])
+        with accept(self._listener, self._tls) as link:
+            walk = Collector(stamps, request["handoff"])
+            is_realtime = request["yields"] and _asks_for_realtime()
+            gc.collect()
+            gc.disable()
+            try:
+                _pace(link, frames, request, stamps, walk)
+            finally:
+                gc.enable()
+                _release_realtime()
+            latest, _ = walk.drain(F.FIRST_ID + request["count"])
+            return {
+                "sent": request["count"],
+                "latest": latest - F.FIRST_ID,
+                "overwritten": walk.overwritten,
+                "is_realtime": bool(is_realtime),
+                "frame_bytes": frames.frame_bytes,
+            }
+
+    def flood(self, request: Message) -> Message:
+        """Accept one connection and send as fast as it goes; how long all of it took."""
+        frames = self._set(request["levels"])
+        stamps = Stamps(Path(request["stamps"]), request["columns"])
+        stamps.header[:] = 0
+        with accept(self._listener, self._tls) as link:
+            walk = Collector(stamps, request["handoff"])
+            sent, first_ns = _flood(link, frames, request)
+            latest, latest_ns = walk.drain(F.FIRST_ID + sent)
+            return {
+                "sent": sent,
+                "published": latest - F.FIRST_ID,
+                "taken_ns": latest_ns - first_ns,
+                "frame_bytes": frames.frame_bytes,
+            }
+
+
+def handlers() -> dict[str, Handler]:
+    """`listen`, then `run` or `flood` any number of times."""
+    sender = Sender()
+    handle: dict[str, Callable[[Message], Message]] = {
+        "listen": sender.listen, "run": sender.run, "flood": sender.flood,
+    }  # fmt: skip
+    return handle

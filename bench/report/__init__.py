@@ -1,0 +1,1 @@
+"""What is answered: percentiles, verdicts, tables, plots."""

@@ -1,0 +1,188 @@
+"""The machine under the bench: what it is, which CPU does what, and how much its CPUs stutter.
+
+The jitter table comes first in every report: a gap in a loop that does nothing but read the clock
+is time that the machine, not the program, took away.
+Runs on: the harness's main thread. Called by: bench.run, the rigs (for the CPUs).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import platform
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.report.result import Cell, Table
+from bench.rig.kernels import bench_kernel
+from engine.atomics import Words
+from engine.wall import CLOCK_MONOTONIC, clock_ns
+
+GAPS_NS = (1_000, 10_000, 100_000)
+"""The gaps that are counted: more than 1, 10 and 100 us."""
+GAP_COLUMNS = ("> 1 us", "> 10 us", "> 100 us")
+
+
+@functools.cache
+def cpus() -> tuple[int, ...]:
+    """The CPUs this process might use when it was first asked, before it pinned anything."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which CPU does what: the measured engine on the last, sender and collector on the first."""
+
+    engine: int
+    sender: int
+    others: tuple[int, ...]
+    """Gateways and clients: the CPUs between, or the sender's where there are only two."""
+
+
+def placement() -> Placement:
+    """The placement for this machine."""
+    known = cpus()
+    between = known[1:-1]
+    return Placement(known[-1], known[0], between or (known[0],))
+
+
+def pin(*wanted: int) -> None:
+    """Keep the calling thread, and threads it starts, on these CPUs."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, set(wanted))
+
+
+AUTOGROUP = Path("/proc/self/autogroup")
+HIGHEST_NICE = -20
+"""The measured thread and the sender ask for it: on a shared machine other programs' turns on their
+CPUs would else be most of what is measured. All contenders get the same, or none."""
+
+
+def prioritise(nice: int = HIGHEST_NICE) -> bool:
+    """Give the calling thread a priority, where the system allows it; whether it did.
+
+    Under autogrouping (sched(7)) nice values count within a session only: the session's own is set
+    too. Workers have sessions of their own.
+    """
+    try:
+        # On Linux 0 is the calling thread alone.
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
+        if AUTOGROUP.exists():
+            AUTOGROUP.write_text(str(nice), encoding="ascii")
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def placed(wanted: tuple[int, ...], is_measured: bool) -> Iterator[None]:
+    """Run a block on these CPUs, at the highest priority where it is what is measured."""
+    if not hasattr(os, "sched_getaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    pin(*wanted)
+    prioritise(HIGHEST_NICE if is_measured else 0)
+    try:
+        yield
+    finally:
+        prioritise(nice)
+        pin(*before)
+
+
+@bench_kernel("void(int64, int64[::1])")
+def spin_gaps(duration_ns: int, gaps: Words) -> None:
+    """Read the clock until the time is over; gaps[0:3] count the long steps, gaps[3] the worst."""
+    last = clock_ns(CLOCK_MONOTONIC)
+    end = last + duration_ns
+    while last < end:
+        now = clock_ns(CLOCK_MONOTONIC)
+        gap = now - last
+        if gap > 1_000:
+            gaps[0] += 1
+            gaps[1] += 1 if gap > 10_000 else 0
+            gaps[2] += 1 if gap > 100_000 else 0
+        gaps[3] = max(gaps[3], gap)
+        last = now
+
+
+def jitter(seconds: float) -> Table:
+    """Every CPU in turn for `seconds`: how often and how long it was taken away."""
+    import numpy as np
+
+    rows: list[tuple[Cell, ...]] = []
+    for cpu in cpus():
+        gaps = np.zeros(len(GAPS_NS) + 1, np.int64)
+
+        def measure(cpu: int = cpu, gaps: Words = gaps) -> None:
+            pin(cpu)
+            spin_gaps(int(seconds * 1e9), gaps)
+
+        thread = threading.Thread(target=measure)
+        thread.start()
+        thread.join()
+        per_second = [float(count) / seconds for count in gaps[:3]]
+        rows.append((f"cpu {cpu}", *per_second, float(gaps[3]) / 1000))
+    columns = ("gaps a second", *GAP_COLUMNS, "max us")
+    return Table(f"jitter: a spinning thread for {seconds:g} s on each CPU", columns, tuple(rows))
+
+
+def _cpu_model() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or "unknown"
+    names = [line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line]
+    return names[0] if names else platform.machine()
+
+
+def _virtualisation() -> str:
+    """What the CPU flags and the firmware tell about a hypervisor."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return "unknown"
+    if " hypervisor" not in flags:
+        return "none"
+    for name in ("sys_vendor", "product_name"):
+        try:
+            text = Path(f"/sys/class/dmi/id/{name}").read_text(encoding="utf-8").strip()
+        except OSError:
+            continue
+        if text:
+            return f"hypervisor ({text})"
+    return "hypervisor"
+
+
+def describe() -> dict[str, Any]:
+    """The facts that belong beside every figure."""
+    packages = ("numba", "numpy", "picows", "orjson", "grpcio", "uvloop", "websockets")
+    return {
+        "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "host": platform.node(),
+        "cpu": _cpu_model(),
+        "cores": len(cpus()),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "virtualisation": _virtualisation(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in packages},
+        "load": [round(value, 2) for value in psutil.getloadavg()],
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except ModuleNotFoundError:
+        return "absent"

@@ -1,0 +1,65 @@
+"""A shared array of times, one column an update id: intended, sent, published.
+
+    header: latest published id, when it was published | intended | actual | published
+
+The sender writes the first two rows. The third is written by the collector (out of the handoff's
+ring) or, for a reference without a handoff, by the reference itself. Times are wall-clock ns.
+Each word has one writer; readers look after the run, or only at the header, whose id is written
+after its time.
+Runs on: sender, reference and harness processes. Called by: load/sender.py,
+contenders/naive.py, the rigs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from engine.atomics import Words
+
+HEADER_WORDS = 8
+(LATEST_ID, LATEST_NS) = range(2)
+ROWS = 3
+
+
+class Stamps:
+    """A mapping of the file; `intended`, `actual` and `published` are views of its rows."""
+
+    def __init__(self, path: Path, columns: int) -> None:
+        self.path = path
+        self.columns = columns
+        words_count = HEADER_WORDS + ROWS * columns
+        with path.open("r+b") as file:
+            file.truncate(words_count * 8)
+            self._memory = mmap.mmap(file.fileno(), words_count * 8)
+        words: Words = np.frombuffer(self._memory, np.int64)
+        self.header = words[:HEADER_WORDS]
+        self.intended, self.actual, self.published = words[HEADER_WORDS:].reshape(ROWS, columns)
+
+    def note(self, index: int, update_id: int, now_ns: int) -> None:
+        """An update is visible: the reference's own publication."""
+        if index < self.columns:
+            self.published[index] = now_ns
+        self.header[LATEST_NS] = now_ns
+        self.header[LATEST_ID] = update_id
+
+
+@contextlib.contextmanager
+def new_stamps(columns: int) -> Iterator[Stamps]:
+    """Fresh stamps in shared memory, gone after the block and, on Linux, with this process."""
+    if hasattr(os, "memfd_create"):
+        # Memory without a name: workers reach it through this process's descriptor.
+        descriptor = os.memfd_create("pollux-bench-stamps")
+        try:
+            yield Stamps(Path(f"/proc/{os.getpid()}/fd/{descriptor}"), columns)
+        finally:
+            os.close(descriptor)
+        return
+    with tempfile.NamedTemporaryFile(prefix="pollux-bench-") as file:
+        yield Stamps(Path(file.name), columns)
