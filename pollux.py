@@ -239,7 +239,9 @@ def _print_summary(summary: ReplaySummary) -> None:
 
 
 @cli.command()
-@click.argument("names", nargs=-1, metavar="[list | NAME...]")
+@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.option("--list", "is_list", is_flag=True, help="Name the benches, and do nothing else.")
+@click.option("--bars", "has_bars", is_flag=True, help="All that must hold, ten minutes.")
 @click.option("--short", "scale", flag_value="short", default="short", help="Minutes [default].")
 @click.option("--full", "scale", flag_value="full", help="Long runs, for figures to publish.")
 @click.option("--tiny", "scale", flag_value="tiny", hidden=True)
@@ -252,12 +254,18 @@ def _print_summary(summary: ReplaySummary) -> None:
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="JSON and PNG here.")
 @click.option("--check", is_flag=True, help="Exit status 1 if a bar is not reached.")
 def bench(
-    names: tuple[str, ...], as_json: bool, out: Path | None, check: bool, **given: Any
+    names: tuple[str, ...],
+    is_list: bool,
+    has_bars: bool,
+    as_json: bool,
+    out: Path | None,
+    check: bool,
+    **given: Any,
 ) -> int:
-    """Measure; a short set without NAME. `bench list` names them all."""
+    """Measure; a short set without NAME."""
     from bench.run import BenchError, Options, Request, list_benches, run_benches
 
-    if names == ("list",):
+    if is_list:
         click.echo(list_benches())
         return 0
     options = Options(
@@ -269,7 +277,7 @@ def bench(
         feed_port=given["feed_port"],
     )
     try:
-        request = Request(names, options, as_json, out, check)
+        request = Request(names, options, as_json, out, check, has_bars)
         compile_with_progress()
         return run_benches(request)
     except BenchError as error:

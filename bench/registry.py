@@ -28,8 +28,10 @@ class Entry:
 
     name: str
     question: str
-    is_short: bool
+    is_short: bool = False
     """Runs where no name is given."""
+    has_bars: bool = False
+    """Runs with --bars: one bench for each figure that must hold, but for the ten-minute one."""
 
     @property
     def bench(self) -> Bench:
@@ -40,20 +42,16 @@ class Entry:
 BENCHES = {
     entry.name: entry
     for entry in (
-        Entry("decode", "the compiled call against orjson.loads, recorded frames", True),
-        Entry("ladder", "cost of a changed level: near, deep, far; 100 and 10,000 resting", True),
-        Entry("merge", "cost of a publication by venues and depth", True),
-        Entry("seqlock", "publish and read cost of the handoff, alone and contended", True),
-        Entry("tick", "tick to publish: ours, bare, asyncio, uvloop, naive", True),
-        Entry("saturation", "frames a second at saturation: ours, bare, naive", True),
-        Entry(
-            "subscribers", "tick to publish with 0 to 100 subscribers, thread and process", False
-        ),
-        Entry("wire", "venue send to gRPC receive; --external measures another server", False),
-        Entry("fanout", "summaries a second to 100 subscribers against bare grpc.aio", False),
-        Entry("growth", "cost by levels held, levels a frame, venues, instruments", False),
-        Entry(
-            "memory", "resident memory at 2,000 frames a second; kernels allocate nothing", False
-        ),
+        Entry("decode", "the whole call against orjson.loads, recorded frames", True, True),
+        Entry("ladder", "a changed level: near, deep, far; 100 and 10,000 resting", True, True),
+        Entry("merge", "a publication by venues and depth", True),
+        Entry("seqlock", "publishing and reading a slot, alone and contended", True),
+        Entry("tick", "tick to publish: ours, bare, asyncio, uvloop, naive", True, True),
+        Entry("saturation", "frames a second at saturation: ours, bare, naive", True, True),
+        Entry("subscribers", "tick to publish with 0 to 100 subscribers", has_bars=True),
+        Entry("fanout", "summaries a second to 100 against bare grpc.aio", has_bars=True),
+        Entry("wire", "venue send to gRPC receive; --external measures others"),
+        Entry("growth", "a frame by levels held, its levels, venues, instruments"),
+        Entry("memory", "resident memory at 2,000 frames a second; allocations"),
     )
 }

@@ -24,7 +24,14 @@ from bench.questions import seqlock  # noqa: F401 (declare kernels)
 from bench.registry import BENCHES, Entry
 from bench.report.plots import draw
 from bench.report.result import Result
-from bench.report.tables import new_console, print_host, print_result, report_json
+from bench.report.tables import (
+    bars_table,
+    new_console,
+    print_host,
+    print_result,
+    print_table,
+    report_json,
+)
 from bench.rig import drive, host  # noqa: F401 (declare kernels)
 from bench.rig.kernels import compile_bench_kernels
 from bench.rig.workers import WorkerError
@@ -51,11 +58,15 @@ class Request:
     as_json: bool = False
     out: Path | None = None
     is_checked: bool = False
+    has_bars: bool = False
+    """Without names: the benches of all bars."""
 
     def __post_init__(self) -> None:
         """BenchError: what cannot be run as asked."""
         chosen(self.names)
         options = self.options
+        if self.has_bars and self.names:
+            raise BenchError("either --bars or names", 2)
         if bool(options.external) != bool(options.feed_port):
             raise BenchError("--external and --feed-port go together", 2)
         if options.external and "wire" not in self.names:
@@ -63,22 +74,27 @@ class Request:
 
 
 def list_benches() -> str:
-    """One line a bench; those of the short set are marked."""
-    lines = [f"{'*' if e.is_short else ' '} {e.name:<12} {e.question}" for e in BENCHES.values()]
-    return "\n".join((*lines, "* runs where no name is given"))
+    """One line a bench, marked where it runs without being named."""
+    lines = [
+        f"{'*' if e.is_short else ' '}{'|' if e.has_bars else ' '} {e.name:<12} {e.question}"
+        for e in BENCHES.values()
+    ]
+    return "\n".join((*lines, "*  runs where no name is given", " | runs with --bars"))
 
 
-def chosen(names: Sequence[str]) -> list[Entry]:
-    """The benches of these names; the short set for none. BenchError: unknown name."""
+def chosen(names: Sequence[str], has_bars: bool = False) -> list[Entry]:
+    """The benches of these names; a set for none. BenchError: unknown name."""
     for name in names:
         if name not in BENCHES:
-            raise BenchError(f"no bench {name!r}; known: {', '.join(BENCHES)}, list", 2)
-    return [BENCHES[n] for n in names] or [e for e in BENCHES.values() if e.is_short]
+            raise BenchError(f"no bench {name!r}; known: {', '.join(BENCHES)}", 2)
+    if names:
+        return [BENCHES[name] for name in names]
+    return [e for e in BENCHES.values() if (e.has_bars if has_bars else e.is_short)]
 
 
 def run_benches(request: Request) -> int:
     """Run and report; 1 where `is_checked` and a bar failed, else 0. BenchError: one line."""
-    entries = chosen(request.names)
+    entries = chosen(request.names, request.has_bars)
     if request.out is not None:
         request.out.mkdir(parents=True, exist_ok=True)
     compile_bench_kernels()
@@ -97,6 +113,9 @@ def run_benches(request: Request) -> int:
                 raise BenchError(f"{entry.name}: {error}", 1) from error
         results.append(result)
         print_result(console, result)
+    if any(result.bars for result in results):
+        console.print()
+        print_table(console, bars_table(results))
     report = report_json(facts, gaps, results)
     if request.as_json:
         sys.stdout.buffer.write(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")

@@ -90,7 +90,9 @@ async def receive(port: int, snapshot: bytes, stamps: Stamps) -> None:
     book, shared = NaiveBook(snapshot), SharedTop()
     published: Top = []
     async with connect(f"ws://127.0.0.1:{port}/", compression=None, max_size=None) as link:
-        async for message in link:
+        while True:
+            # Bytes: orjson reads UTF-8 by itself, a str would be decoded for nothing.
+            message = await link.recv(decode=False)
             if not book.apply(orjson.loads(message)["data"]):
                 continue
             top = book.top()

@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from bench.contenders.bare import REFUSED_AT, run_bare
 from bench.load import frames as F
 from bench.rig.drive import seed
 from bench.rig.host import pin, prioritise
+from bench.rig.leash import leashed
 from bench.rig.stamps import Stamps
 from bench.rig.workers import Handler, Message
 from engine import layout as L
@@ -102,14 +102,16 @@ class Target:
         self._host: Host | None = None
         self._engine: Engine | None = None
         self._gateway: Gateway | None = None
-        snapshot = F.snapshot()
-        body = self._body(snapshot)
-        self._thread = threading.Thread(target=self._run, args=(body,), name="measured")
-        self._thread.start()
-        if request.get("gateway"):
-            self._gateway = Gateway(request)
+        self._thread = threading.Thread(target=self._run, name="measured")
+        self._body: Callable[[], object] = lambda: None
 
-    def _body(self, snapshot: bytes) -> Callable[[], object]:
+    def start(self) -> None:
+        self._body = self._prepare(F.snapshot())
+        self._thread.start()
+        if self._request.get("gateway"):
+            self._gateway = Gateway(self._request)
+
+    def _prepare(self, snapshot: bytes) -> Callable[[], object]:
         request, port = self._request, int(self._request["port"])
         if self.kind == "naive":
             from bench.contenders.naive import run_naive
@@ -133,11 +135,11 @@ class Target:
         live = self._live = host.live = kind(config, engine, host)
         return live.run
 
-    def _run(self, body: Callable[[], object]) -> None:
+    def _run(self) -> None:
         try:
             pin(int(self._request["cpu"]))
             prioritise()
-            body()
+            self._body()
         except BaseException as error:
             self._error = error
 
@@ -165,6 +167,11 @@ class Target:
             raise self._error
         return facts
 
+    def abandon(self) -> None:
+        """Take back the segment's name; all else ends with the process, at once."""
+        if self._engine is not None:
+            self._engine.handoff.close()
+
     def gateway_cpu_s(self) -> float:
         return self._gateway.cpu_s() if self._gateway is not None else 0.0
 
@@ -188,7 +195,7 @@ class Gateway:
 
     def _start_process(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "net.gateway", self._options.to_json()],
+            leashed("net.gateway", self._options.to_json()),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             env=child_environment(),
@@ -237,6 +244,7 @@ def handlers() -> dict[str, Handler]:
         assert not current, "a target runs already"
         pin(*request["other_cpus"])
         current.append(Target(request))
+        current[0].start()
         return {"pid": os.getpid()}
 
     def stop(request: Message) -> Message:
@@ -252,6 +260,8 @@ def handlers() -> dict[str, Handler]:
         }
 
     def close(request: Message) -> Message:
-        return current.pop().stop() if current else {}
+        for target in current:
+            target.abandon()
+        return {}
 
     return {"start": start, "stop": stop, "usage": usage, "close": close}

@@ -63,8 +63,8 @@ def handlers() -> dict[str, Handler]:
         return {"published": published}
 
     def close(request: Message) -> Message:
-        if current:
-            current.pop().stop()
+        for publisher in current:
+            publisher.engine.handoff.close()
         return {}
 
     return {"start": start, "stop": stop, "close": close}

@@ -1,7 +1,7 @@
-"""How does a frame's cost grow: with levels held, its levels, venues, instruments, subscribers?
+"""How does a frame's cost grow: with levels held, its levels, venues, instruments?
 
-The first four are frames through the compiled call in this process; subscribers are the rig's tick
-to publish with the default gateway.
+Frames through the compiled call in this process. How tick to publish grows with the subscribers is
+the question of the bench of that name.
 Runs on: the harness's main thread, pinned to the last CPU.
 """
 
@@ -14,22 +14,17 @@ import numpy as np
 from bench.load import frames as F
 from bench.options import Options, Say
 from bench.questions.merge import Case as MergeCase
-from bench.questions.subscribers import DEFAULT_PLACEMENT, measure
 from bench.report.result import Plot, Result, Table
 from bench.report.stats import spread
 from bench.rig.drive import Batch, new_engine, seed
-from bench.rig.host import placed, placement
-from bench.rig.rig import Load, Rig
-from bench.rig.workers import Worker
 from engine.engine import Engine, FeedSpec, InstrumentSpec
 from engine.layout import PROTOCOL_BINANCE
 
-QUESTION = "cost of a frame by levels held, levels a frame, venues, instruments, subscribers"
+QUESTION = "cost of a frame by levels held, levels a frame, venues, instruments"
 HELD = (100, 300, 1000, 3000, 10_000, 30_000)
 FRAME_LEVELS = (1, 2, 5, 10, 36, 100, 300, 1000)
 VENUES = (1, 2, 4, 8)
 INSTRUMENTS = (1, 4, 16, 64)
-SUBSCRIBERS = (1, 10, 100)
 WINDOW_SLOTS = 1 << 16
 SMALL_WINDOW_SLOTS = 1 << 12
 """Sixty-four instruments' ladders in megabytes, not hundreds of them."""
@@ -129,24 +124,6 @@ def by_instruments(options: Options, count: int) -> Points:
     return points
 
 
-def by_subscribers(options: Options) -> Points:
-    """Median tick to publish, from the actual send, in ns."""
-    points: Points = []
-    load = Load(options.rate(2000.0), options.duration_s(0.3, 1.0, 5.0), 1.0, yields=True)
-    with (
-        placed(placement().others, is_measured=False),
-        Rig(("ours",)) as rig,
-        Worker("subscribers") as clients,
-    ):
-        for count in options.pick(SUBSCRIBERS[:1], SUBSCRIBERS, SUBSCRIBERS):
-            medians = []
-            for _ in range(options.pick(1, 2, options.repetitions)):
-                one, _ = measure(rig, clients, load, (DEFAULT_PLACEMENT, count))
-                medians.append(float(np.median(one.actual_ns)))
-            points.append((count, medians))
-    return points
-
-
 def _plot(title: str, x_label: str, points: Points) -> Plot:
     xs = [x for x, _ in points]
     ys = [float(np.median(values)) for _, values in points]
@@ -175,14 +152,11 @@ def run(options: Options, say: Say) -> Result:
     venues = by_venues(options, count)
     say("instruments")
     instruments = by_instruments(options, count)
-    say("subscribers")
-    subscribers = by_subscribers(options)
     axes = (
         ("by levels held, 36 a frame", "levels held a side", held),
         ("by levels a frame", "levels a frame", levels),
         ("by venues, one level a frame", "venues", venues),
         ("by instruments, the last one's frames", "instruments", instruments),
-        ("tick to publish by subscribers, median", "subscribers", subscribers),
     )
     tables = tuple(
         _table(title, column, points, points is levels) for title, column, points in axes

@@ -62,7 +62,7 @@ def run(options: Options, say: Say) -> Result:
     load = default_load(options, 1.0, 8.0, 600.0)
     times_s: list[float] = []
     rss_bytes: list[int] = []
-    with Rig(("ours",)) as rig, rig.running("ours", load.count) as shared:
+    with Rig(("ours",), options) as rig, rig.running("ours", load.count) as shared:
         stamps = shared.pop("array")
         process = psutil.Process(rig.targets["ours"].pid)
         seconds = load.count / load.rate_hz

@@ -32,7 +32,7 @@ def run(options: Options, say: Say) -> Result:
     """Ours, the bare loop and the naive one, alternating."""
     seconds = options.duration_s(0.2, 1.0, 5.0)
     answers: dict[str, list[Message]] = {kind: [] for kind in KINDS}
-    with Rig(KINDS) as rig:
+    with Rig(KINDS, options) as rig:
         for repetition in range(options.repetitions):
             for kind in alternating(KINDS, repetition):
                 say(f"{repetition + 1}/{options.repetitions} {NAMES[kind]}")

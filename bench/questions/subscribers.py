@@ -84,7 +84,7 @@ def run(options: Options, say: Say) -> Result:
     cases = tuple(itertools.product(PLACEMENTS, counts))
     runs: dict[Case, list[Run]] = {case: [] for case in cases}
     messages: dict[Case, int] = dict.fromkeys(cases, 0)
-    with Rig(("ours",)) as rig, Worker("subscribers") as clients:
+    with Rig(("ours",), options) as rig, Worker("subscribers") as clients:
         for repetition in range(options.repetitions):
             for case in alternating(cases, repetition):  # type: ignore[arg-type]
                 say(f"{repetition + 1}/{options.repetitions} {case[0]}, {case[1]} subscribers")
@@ -127,6 +127,11 @@ def _result(
         for (placement, count), each in runs.items()
         if count in (0, most)
     }
+    lines = {
+        name: ([float(n) for p, n in runs if p == name],
+               [float(np.median(p99s(each))) for (p, _), each in runs.items() if p == name])
+        for name in PLACEMENTS
+    }  # fmt: skip
     rates = tuple(
         Rate(f"{p}, {n}", load.rate_hz, float(np.median([r.achieved_hz for r in each])))
         for (p, n), each in runs.items()
@@ -134,6 +139,8 @@ def _result(
     title = f"tick to publish at {load.rate_hz:g} frames a second, from the actual send"
     return Result(
         "subscribers", QUESTION, options.command("subscribers"), (Table(title, columns, rows),),
-        bars, rates, (Plot("tick to publish with subscribers", "latency, us", samples_ns=samples),),
+        bars, rates,
+        (Plot("tick to publish with subscribers", "latency, us", samples_ns=samples),
+         Plot("p99 by subscribers", "subscribers", "ns", lines=lines)),
         (f"{what}, {other}: {spread(others)} x",),
     )  # fmt: skip

@@ -99,7 +99,7 @@ def run(options: Options, say: Say) -> Result:
         if not tls:
             notes.append("no TLS row: trustme (of the dev extra) is not installed")
         runs: dict[str, list[Run]] = {kind: [] for kind in kinds}
-        with Rig(kinds) as rig:
+        with Rig(kinds, options) as rig:
             for repetition in range(options.repetitions):
                 for kind in alternating(kinds, repetition):
                     say(f"{repetition + 1}/{options.repetitions} {NAMES[kind]}")

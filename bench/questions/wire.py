@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +27,7 @@ from bench.questions.subscribers import free_port
 from bench.report.result import Bar, Cell, Plot, Rate, Result, Table
 from bench.report.stats import PERCENTILE_NAMES, latency, spread
 from bench.rig.host import Placement, placement
+from bench.rig.leash import leashed
 from bench.rig.rig import Run, alternating, evaluate
 from bench.rig.segments import new_segment
 from bench.rig.stamps import new_stamps
@@ -43,10 +43,6 @@ DRAIN_LIMIT_S = 5.0
 STOP_LIMIT_S = 8.0
 OURS = ("ours, gateway process", "ours, gateway thread")
 EXTERNAL = "external"
-LEASHED = (
-    "from bench.rig.workers import die_with_parent; die_with_parent(); import pollux; pollux.main()"
-)
-"""The daemon, ended with the harness however that ends."""
 
 
 def config_text(feed_port: int, listen: str, gateway: str, place: Placement, segment: str) -> str:
@@ -72,7 +68,7 @@ def serving(feed_port: int, gateway: str, place: Placement) -> Iterator[str]:
         log = Path(folder) / "log"
         with log.open("wb") as output:
             popen = subprocess.Popen(
-                [sys.executable, "-c", LEASHED, "serve", "--config", str(config)],
+                leashed("pollux", "serve", "--config", str(config)),
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=child_environment(),
             )  # fmt: skip
         try:

@@ -5,17 +5,24 @@ Runs on: the harness's main thread. Called by: bench.run.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table as RichTable
 
 from bench.report.result import Cell, Result, Table
 from bench.report.stats import spread
 
-PIPED_COLUMNS = 200
+PIPED_COLUMNS = 80
 """Width of the tables where no terminal says how wide it is."""
+GAP_COLUMNS = 2
+"""Between two columns of a table, and at its edges."""
+BAR_COLUMNS = ("bar", "measured", "must be", "verdict")
+FIRST_COLUMNS_MAX = 38
+"""A longer text in the first column goes over two lines."""
 COLOURS = {"PASS": "green", "OK": "green", "FAIL": "bold red", "SKIPPED": "yellow"}
 
 
@@ -31,26 +38,39 @@ def text_of(cell: Cell) -> str:
 
 
 def new_console(stderr: bool = False) -> Console:
-    """A console that keeps its tables whole in a pipe."""
-    console = Console(stderr=stderr, highlight=False)
-    return console if console.is_terminal else Console(stderr=stderr, width=PIPED_COLUMNS,
-                                                       highlight=False)  # fmt: skip
+    """A console as wide as the terminal, or of the width that every reader has."""
+    width = None if (sys.stderr if stderr else sys.stdout).isatty() else PIPED_COLUMNS
+    return Console(stderr=stderr, width=width, highlight=False)
+
+
+def blocks(table: Table, width: int) -> list[list[int]]:
+    """The columns of each part of a table that is wider than the page; the first is in all."""
+    texts = (table.columns, *([text_of(cell) for cell in row] for row in table.rows))
+    sizes = [max(map(len, column)) + GAP_COLUMNS for column in zip(*texts, strict=True)]
+    parts: list[list[int]] = []
+    left = 0
+    sizes[0] = min(sizes[0], FIRST_COLUMNS_MAX)
+    for index in range(1, len(sizes)):
+        if not parts or sizes[index] > left:
+            parts.append([0])
+            left = width - sizes[0] - GAP_COLUMNS
+        parts[-1].append(index)
+        left -= sizes[index]
+    return parts or [[0]]
 
 
 def print_table(console: Console, table: Table) -> None:
     """One table; the first column is text, the others are numbers."""
-    shown = RichTable(
-        title=table.title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    for index, column in enumerate(table.columns):
-        shown.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
-    for row in table.rows:
-        shown.add_row(*(text_of(cell) for cell in row))
-    console.print(shown)
+    console.print(f"[bold]{table.title}[/]")
+    for columns in blocks(table, console.width):
+        shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for index in columns:
+            side: JustifyMethod = "right" if index else "left"
+            shown.add_column(table.columns[index], justify=side, overflow="fold",
+                             max_width=None if index else FIRST_COLUMNS_MAX)  # fmt: skip
+        for row in table.rows:
+            shown.add_row(*(text_of(row[index]) for index in columns))
+        console.print(shown)
 
 
 def print_host(console: Console, host: dict[str, Any], jitter: Table) -> None:
@@ -83,6 +103,17 @@ def print_result(console: Console, result: Result) -> None:
     for note in result.notes:
         console.print(f"  note: {note}", markup=False)
     console.print(f"  again: {result.command}", markup=False)
+
+
+def bars_table(results: Sequence[Result]) -> Table:
+    """Every bar of a run in one place."""
+    rows = tuple(
+        (f"{result.name}: {bar.what}", spread(bar.values),
+         f"{'>=' if bar.is_at_least else '<='} {bar.limit:g}", bar.verdict)
+        for result in results
+        for bar in result.bars
+    )  # fmt: skip
+    return Table("bars: median (min-max) of the repetitions", BAR_COLUMNS, rows)
 
 
 def report_json(host: dict[str, Any], jitter: Table, results: list[Result]) -> dict[str, Any]:

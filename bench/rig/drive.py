@@ -57,20 +57,16 @@ class Batch:
         self._starts: Words = np.cumsum([0, *map(len, frames)], dtype=np.int64)
         self._connections: Words = np.asarray(connections or [0] * len(frames), np.int64)
 
-    def run(self, engine: Engine) -> int:
-        """Drive every frame once, in order; the time it took in ns. All must be applied."""
+    def run(self, engine: Engine, first: int = 0, last: int | None = None) -> int:
+        """Drive frames [first:last] once, in order; the ns it took. All must be applied."""
+        last = self.count if last is None else last
+        starts, connections = self._starts[first : last + 1], self._connections[first:last]
+        arena, blob = int(engine.arena.ctypes.data), int(self._blob.ctypes.data)
+        now_ns = time.time_ns()
         started_ns = time.perf_counter_ns()
-        refused = drive_frames(
-            int(engine.arena.ctypes.data),
-            0,
-            PROTOCOL_BINANCE,
-            int(self._blob.ctypes.data),
-            self._starts,
-            self._connections,
-            time.time_ns(),
-        )
+        refused = drive_frames(arena, 0, PROTOCOL_BINANCE, blob, starts, connections, now_ns)
         taken_ns = time.perf_counter_ns() - started_ns
-        assert refused == 0, f"{refused} of {self.count} frames were not applied"
+        assert refused == 0, f"{refused} of {last - first} frames were not applied"
         return taken_ns
 
 

@@ -92,14 +92,16 @@ def evaluate(intended: Words, actual: Words, published: Words, warm_up: int, sen
 class Rig:
     """The processes of a bench; a context manager that ends them all."""
 
-    def __init__(self, kinds: tuple[str, ...]) -> None:
+    def __init__(self, kinds: tuple[str, ...], options: Options) -> None:
         self.place: Placement = placement()
         self.troubles: list[str] = []
         self.sender = Worker("sender")
         self.targets: dict[str, Worker] = {}
         try:
+            # Each kind in a process of its own; tiny runs, which compare nothing, share one.
+            shared = Worker("target") if options.scale == "tiny" else None
             for kind in kinds:
-                self.targets[kind] = Worker("target")
+                self.targets[kind] = shared or Worker("target")
         except BaseException:
             self.close()
             raise
@@ -123,7 +125,7 @@ class Rig:
 
     def close(self) -> None:
         """End every process."""
-        for worker in (*self.targets.values(), self.sender):
+        for worker in {*self.targets.values(), self.sender}:
             worker.end()
 
     def start(self, kind: str, facts: dict[str, Any], **more: Any) -> Message:

@@ -4,13 +4,13 @@
 
 A worker ends with its harness (a signal at its death, and end of file on stdin), after its module's
 `close`, if there is one. What it writes to stderr is kept for the error message.
-Runs on: both sides. Called by: the rigs; `python -m bench.rig.workers ROLE` is the worker.
+Runs on: both sides. Called by: the rigs; `python -m bench.rig.workers ROLE`, on a
+leash, is the worker.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import os
 import selectors
@@ -27,17 +27,14 @@ from typing import Any, Protocol
 import orjson
 
 from bench.rig.kernels import compile_bench_kernels
+from bench.rig.leash import leashed
 
-PR_SET_PDEATHSIG = 1
-"""From linux/prctl.h."""
 START_LIMIT_S = 180.0
 """A worker may have to compile every kernel first, on a loaded machine."""
 ANSWER_LIMIT_S = 60.0
 END_LIMIT_S = 8.0
 CLOSE_LIMIT_S = 6
 """Cleaning up; then the alarm's signal ends the process, whatever it is stuck in."""
-
-_libc = ctypes.CDLL(None)
 
 ROLES = {
     "sender": "bench.load.sender",
@@ -77,7 +74,7 @@ class Worker:
         from net.daemon import child_environment
 
         self._popen = subprocess.Popen(
-            [sys.executable, "-m", "bench.rig.workers", role],
+            leashed("bench.rig.workers", role),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -173,7 +170,6 @@ class Worker:
 def serve(role: str) -> None:
     """The worker: answer requests until stdin ends or SIGTERM comes, then clean up."""
     signal.signal(signal.SIGTERM, _on_sigterm)
-    die_with_parent()
     handlers: dict[str, Handler] = {}
     try:
         _answer_requests(role, handlers)
@@ -211,12 +207,6 @@ def _answer_requests(role: str, handlers: dict[str, Handler]) -> None:
         except Exception as error:
             traceback.print_exc()
             say({"error": f"{type(error).__name__}: {error}"})
-
-
-def die_with_parent() -> None:
-    """Ask Linux for a SIGTERM when the thread that started this process ends."""
-    if sys.platform == "linux":
-        _libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
 if __name__ == "__main__":

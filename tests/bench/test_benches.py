@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import grpc
 import orjson
@@ -27,11 +25,9 @@ from bench.registry import BENCHES
 from bench.report.result import Result
 from bench.report.tables import new_console, print_result
 from bench.rig.host import placement
-from bench.rig.segments import run_prefix
 from bench.rig.stamps import new_stamps
 from bench.rig.workers import Worker, WorkerError
-from engine.handoff import segment_path
-from tests.e2e.rig import command
+from tests.bench.leftovers import segments_of
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -40,11 +36,6 @@ TINY = Options("tiny")
 
 def quiet(_text: str) -> None:
     pass
-
-
-def segments_of(pid: int) -> list[str]:
-    """The shared memory of one run: other runs beside this one have their own."""
-    return [path.name for path in segment_path("x").parent.glob(f"pollux-{run_prefix(pid)}*")]
 
 
 @contextlib.contextmanager
@@ -62,9 +53,13 @@ def unchanged_process() -> Iterator[None]:
 
 
 def run(name: str, options: Options = TINY) -> Result:
-    """One bench by name, with everything that every result must have."""
+    """One bench by name, which leaves nothing behind."""
     with unchanged_process():
-        result = BENCHES[name].bench.run(options, quiet)
+        return checked(BENCHES[name].bench.run(options, quiet), name)
+
+
+def checked(result: Result, name: str) -> Result:
+    """What every result must have."""
     assert result.name == name
     assert result.command.startswith(f"pollux bench {name}")
     if result.is_skipped:
@@ -156,7 +151,7 @@ def test_memory() -> None:
 
 def test_growth() -> None:
     result = run("growth")
-    assert len(result.tables) == 5 and len(result.plots) == 5
+    assert len(result.tables) == 4 and len(result.plots) == 4
 
 
 # --- wire, with ours standing in for another server ----------------------------------------------
@@ -165,8 +160,9 @@ def test_growth() -> None:
 def test_wire_measures_ours_and_another_server_in_one_run() -> None:
     port = free_port()
     # Another program, as far as the bench knows: it is pointed at the feed's port, and waits.
-    with serving(port, "process", placement()) as listen:
-        result = run("wire", Options("tiny", external=listen, feed_port=port))
+    with unchanged_process(), serving(port, "process", placement()) as listen:
+        options = Options("tiny", external=listen, feed_port=port)
+        result = checked(BENCHES["wire"].bench.run(options, quiet), "wire")
     assert_percentiles(result)
     assert value_of(result, "no summary showed") == 0
     rows = result.tables[0].rows
@@ -240,38 +236,6 @@ def test_a_worker_that_fails_says_why_and_one_that_dies_is_noticed() -> None:
         psutil.Process(worker.pid).kill()
         with pytest.raises(WorkerError, match="ended"):
             worker.ask("run", stamps=str(stamps.path), columns=1)
-
-
-def test_the_command_prints_a_table_json_and_plots(tmp_path: Path) -> None:
-    out = tmp_path / "figures"
-    done = subprocess.run(
-        [*command("bench", "seqlock", "merge", "--tiny", "--json", "--out", str(out))],
-        capture_output=True, text=True, timeout=100, check=False, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    report = orjson.loads(done.stdout)
-    assert [each["name"] for each in report["results"]] == ["seqlock", "merge"]
-    assert report["host"]["cores"] >= 1 and report["jitter"]["rows"]
-    assert "publish" in done.stderr
-    assert orjson.loads((out / "bench.json").read_bytes()) == report
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("nonsense",), "no bench 'nonsense'"),
-        (("tick", "--external", "127.0.0.1:1"), "go together"),
-        (("tick", "--external", "127.0.0.1:1", "--feed-port", "9"), "for the bench wire"),
-    ],
-)
-def test_a_wrong_command_line_is_one_line_and_status_2(
-    arguments: tuple[str, ...], said: str
-) -> None:
-    done = subprocess.run(
-        command("bench", *arguments),
-        capture_output=True, text=True, timeout=60, check=False, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
-    assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_grpc_is_what_the_light_subscribers_speak() -> None:
