@@ -77,8 +77,8 @@ def p99s(runs: Sequence[Run]) -> list[float]:
 def run(options: Options, say: Say) -> Result:
     """Every placement with every number of subscribers, alternating."""
     load = Load(
-        **{**vars(default_load(options, 0.4, 1.5, 10.0)), "yields": True,
-           "warm_up_s": options.pick(0.3, 1.5, 3.0)}
+        **{**vars(default_load(options, 0.25, 1.5, 10.0)), "yields": True,
+           "warm_up_s": options.pick(0.2, 1.5, 3.0)}
     )  # fmt: skip
     counts = options.pick((0, 2), COUNTS, COUNTS)
     cases = tuple(itertools.product(PLACEMENTS, counts))

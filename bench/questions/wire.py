@@ -45,26 +45,29 @@ OURS = ("ours, gateway process", "ours, gateway thread")
 EXTERNAL = "external"
 
 
-def config_text(feed_port: int, listen: str, gateway: str, place: Placement, segment: str) -> str:
+def config_text(
+    feed_port: int, listen: str, gateway: str, place: Placement, segment: str, idle: str
+) -> str:
     """A configuration for `pollux serve` that points at the feed."""
     url = f'ws_url = "ws://127.0.0.1:{feed_port}"\nrest_url = "http://127.0.0.1:{feed_port}"\n'
     venue = '[[instrument.venue]]\nname = "{}"\nsymbol = "{}"\ntick_size = "0.01"\n'
     return (
         f'[[instrument]]\nsymbol = "BTC-USD"\n{venue.format("binance", F.SYMBOL)}'
         f"{venue.format('bitstamp', 'btcusd')}[venue.binance]\n{url}[venue.bitstamp]\n{url}"
-        f'[engine]\nname = "{segment}"\ncpu = {place.engine}\n'
+        f'[engine]\nname = "{segment}"\ncpu = {place.engine}\nidle = "{idle}"\n'
         f'[gateway]\nlisten = "{listen}"\nplacement = "{gateway}"\ncpu = {place.others[0]}\n'
         f'[metrics]\nlisten = ""\n[log]\nlevel = "warning"\n'
     )
 
 
 @contextlib.contextmanager
-def serving(feed_port: int, gateway: str, place: Placement) -> Iterator[str]:
+def serving(feed_port: int, gateway: str, place: Placement, idle: str = "spin") -> Iterator[str]:
     """`pollux serve` as a process; the address of its gateway."""
     listen = f"127.0.0.1:{free_port()}"
     with tempfile.TemporaryDirectory(prefix="pollux-bench-") as folder, new_segment() as segment:
         config = Path(folder) / "pollux.toml"
-        config.write_text(config_text(feed_port, listen, gateway, place, segment), encoding="utf-8")
+        text = config_text(feed_port, listen, gateway, place, segment, idle)
+        config.write_text(text, encoding="utf-8")
         log = Path(folder) / "log"
         with log.open("wb") as output:
             popen = subprocess.Popen(
@@ -77,11 +80,10 @@ def serving(feed_port: int, gateway: str, place: Placement) -> Iterator[str]:
                 raise WorkerError(f"pollux serve ended: {log.read_text(errors='replace')[-2000:]}")
         finally:
             popen.send_signal(signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 popen.wait(STOP_LIMIT_S)
-            finally:
-                popen.kill()
-                popen.wait()
+            popen.kill()
+            popen.wait()
 
 
 class WireRig:

@@ -160,7 +160,7 @@ def test_growth() -> None:
 def test_wire_measures_ours_and_another_server_in_one_run() -> None:
     port = free_port()
     # Another program, as far as the bench knows: it is pointed at the feed's port, and waits.
-    with unchanged_process(), serving(port, "process", placement()) as listen:
+    with unchanged_process(), serving(port, "thread", placement(), "block") as listen:
         options = Options("tiny", external=listen, feed_port=port)
         result = checked(BENCHES["wire"].bench.run(options, quiet), "wire")
     assert_percentiles(result)
@@ -170,12 +170,16 @@ def test_wire_measures_ours_and_another_server_in_one_run() -> None:
     assert all(row[1] == 100 and row[3] == 0 for row in rows), "a hundred events, none unseen"
 
 
-def test_a_server_that_streams_nothing_is_said_to_stream_nothing() -> None:
+@pytest.fixture(scope="module")
+def wire_rig() -> Iterator[WireRig]:
     with Worker("feed") as feed, Worker("client") as client:
-        rig = WireRig(feed, client, 0)
-        rig.join_limit_s = 0.3
-        with pytest.raises(WorkerError, match="does not stream both venues' books"):
-            rig.measure(f"127.0.0.1:{free_port()}", rig.external_port, 100.0, 10, 10)
+        yield WireRig(feed, client, 0)
+
+
+def test_a_server_that_streams_nothing_is_said_to_stream_nothing(wire_rig: WireRig) -> None:
+    wire_rig.join_limit_s = 0.3
+    with pytest.raises(WorkerError, match="does not stream both venues' books"):
+        wire_rig.measure(f"127.0.0.1:{free_port()}", wire_rig.external_port, 100.0, 10, 10)
 
 
 async def _first_texts(port: int, path: str, subscribe: str, count: int) -> list[dict[str, object]]:
@@ -192,28 +196,27 @@ async def _first_texts(port: int, path: str, subscribe: str, count: int) -> list
     return texts
 
 
-def test_the_feed_speaks_every_channel_others_use() -> None:
+def test_the_feed_speaks_every_channel_others_use(wire_rig: WireRig) -> None:
     import asyncio
 
     def ask(path: str, subscribe: str = "", count: int = 2) -> list[dict[str, object]]:
         return asyncio.run(_first_texts(port, path, subscribe, count))
 
-    with Worker("feed") as feed:
-        port = feed.ask("listen", cpus=sorted(os.sched_getaffinity(0)), ports=[0])["ports"][0]
-        raw = ask("/ws/btcusdt@depth20@100ms")
-        assert all(len(each["bids"]) == 20 for each in raw)  # type: ignore[arg-type]
-        combined = ask("/stream?streams=ethbtc@depth@100ms")
-        first, second = (each["data"] for each in combined)
-        assert second["U"] == first["u"] + 1 and second["s"] == "ETHBTC"  # type: ignore[index]
-        later = ask("/ws", '{"method":"SUBSCRIBE","params":["btcusdt@depth10"],"id":1}')
-        assert later[0] == {"result": None, "id": 1} and len(later[1]["asks"]) == 10  # type: ignore[arg-type]
-        for channel in ("order_book_btcusd", "diff_order_book_btcusd"):
-            text = f'{{"event":"bts:subscribe","data":{{"channel":"{channel}"}}}}'
-            subscribed, book = ask("/", text)
-            assert subscribed["event"] == "bts:subscription_succeeded"
-            assert book["channel"] == channel and book["event"] == "data"
-            amount = float(book["data"]["asks"][0][1])  # type: ignore[index]
-            assert event_of(amount) % 2 == 1, "Bitstamp's events are odd"
+    port = wire_rig.own_port
+    raw = ask("/ws/btcusdt@depth20@100ms")
+    assert all(len(each["bids"]) == 20 for each in raw)  # type: ignore[arg-type]
+    combined = ask("/stream?streams=ethbtc@depth@100ms")
+    first, second = (each["data"] for each in combined)
+    assert second["U"] == first["u"] + 1 and second["s"] == "ETHBTC"  # type: ignore[index]
+    later = ask("/ws", '{"method":"SUBSCRIBE","params":["btcusdt@depth10"],"id":1}')
+    assert later[0] == {"result": None, "id": 1} and len(later[1]["asks"]) == 10  # type: ignore[arg-type]
+    for channel in ("order_book_btcusd", "diff_order_book_btcusd"):
+        text = f'{{"event":"bts:subscribe","data":{{"channel":"{channel}"}}}}'
+        subscribed, book = ask("/", text)
+        assert subscribed["event"] == "bts:subscription_succeeded"
+        assert book["channel"] == channel and book["event"] == "data"
+        amount = float(book["data"]["asks"][0][1])  # type: ignore[index]
+        assert event_of(amount) % 2 == 1, "Bitstamp's events are odd"
 
 
 # --- the parts -----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import contextlib
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -81,14 +82,16 @@ def wait_for_gateway(popen: subprocess.Popen[bytes]) -> list[psutil.Process]:
     raise AssertionError("the bench started no gateway")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_nothing_is_left_of_a_run_that_is_interrupted_or_killed(number: signal.Signals) -> None:
+@contextlib.contextmanager
+def interrupted(number: signal.Signals) -> Iterator[subprocess.Popen[bytes]]:
+    """A bench that will get a signal; it is gone after the block."""
     popen = subprocess.Popen(
         command("bench", "subscribers", "--tiny", "--seconds", "60"),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
     )  # fmt: skip
     known: list[psutil.Process] = []
     try:
+        yield popen
         known = wait_for_gateway(popen)
         popen.send_signal(number)
         status = popen.wait(END_LIMIT_S)
@@ -102,3 +105,9 @@ def test_nothing_is_left_of_a_run_that_is_interrupted_or_killed(number: signal.S
                 each.kill()
         popen.kill()
         popen.wait()
+
+
+def test_nothing_is_left_of_a_run_that_is_interrupted_or_killed() -> None:
+    """Both at once, side by side: neither may take the other's things away."""
+    with interrupted(signal.SIGINT), interrupted(signal.SIGKILL):
+        pass
