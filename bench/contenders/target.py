@@ -28,7 +28,7 @@ import psutil
 from bench.contenders.bare import REFUSED_AT, run_bare
 from bench.load import frames as F
 from bench.rig.drive import seed
-from bench.rig.host import pin, prioritise
+from bench.rig.host import pin, prioritise, set_session_nice
 from bench.rig.leash import leashed
 from bench.rig.stamps import Stamps
 from bench.rig.workers import Handler, Message
@@ -139,6 +139,7 @@ class Target:
         try:
             pin(int(self._request["cpu"]))
             prioritise()
+            set_session_nice()
             self._body()
         except BaseException as error:
             self._error = error

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.load import frames as F
-from bench.rig.host import pin, prioritise
+from bench.rig.host import pin, prioritise, set_session_nice
 from bench.rig.stamps import LATEST_ID, LATEST_NS, Stamps
 from bench.rig.workers import Handler, Message
 from engine import layout as L
@@ -238,6 +238,7 @@ class Sender:
         """Where to connect; with `tls_cert` the next connections are TLS."""
         pin(request["cpu"])
         prioritise()
+        set_session_nice()
         self._tls = None
         if request.get("tls_cert"):
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

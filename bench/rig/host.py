@@ -68,20 +68,29 @@ HIGHEST_NICE = -20
 CPUs would else be most of what is measured. All contenders get the same, or none."""
 
 
-def prioritise(nice: int = HIGHEST_NICE) -> bool:
-    """Give the calling thread a priority, where the system allows it; whether it did.
-
-    Under autogrouping (sched(7)) nice values count within a session only: the session's own is set
-    too. Workers have sessions of their own.
-    """
-    try:
+def prioritise(nice: int = HIGHEST_NICE) -> None:
+    """Give the calling thread a priority within its session, where the system allows it."""
+    with contextlib.suppress(OSError, AttributeError):
         # On Linux 0 is the calling thread alone.
         os.setpriority(os.PRIO_PROCESS, 0, nice)
+
+
+def session_nice() -> int:
+    """The nice value of the session, 0 where there is none."""
+    try:
+        return int(AUTOGROUP.read_text(encoding="ascii").split()[-1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def set_session_nice(nice: int = HIGHEST_NICE) -> None:
+    """Under autogrouping (sched(7)) nice values count within a session only, and sessions have one.
+
+    Workers have sessions of their own. The harness's is the user's: it must be set back.
+    """
+    with contextlib.suppress(OSError):
         if AUTOGROUP.exists():
             AUTOGROUP.write_text(str(nice), encoding="ascii")
-    except (OSError, AttributeError):
-        return False
-    return True
 
 
 @contextlib.contextmanager
@@ -91,12 +100,15 @@ def placed(wanted: tuple[int, ...], is_measured: bool) -> Iterator[None]:
         yield
         return
     before = os.sched_getaffinity(0)
-    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    nice, of_session = os.getpriority(os.PRIO_PROCESS, 0), session_nice()
     pin(*wanted)
-    prioritise(HIGHEST_NICE if is_measured else 0)
+    if is_measured:
+        prioritise()
+        set_session_nice()
     try:
         yield
     finally:
+        set_session_nice(of_session)
         prioritise(nice)
         pin(*before)
 

@@ -24,7 +24,7 @@ from bench.questions.wire import WireRig, serving
 from bench.registry import BENCHES
 from bench.report.result import Result
 from bench.report.tables import new_console, print_result
-from bench.rig.host import placement
+from bench.rig.host import placement, session_nice
 from bench.rig.stamps import new_stamps
 from bench.rig.workers import Worker, WorkerError
 from tests.bench.leftovers import segments_of
@@ -41,7 +41,7 @@ def quiet(_text: str) -> None:
 @contextlib.contextmanager
 def unchanged_process() -> Iterator[None]:
     """What a bench starts, opens in shared memory or pins must be gone after it."""
-    affinity = os.sched_getaffinity(0)
+    affinity, of_session = os.sched_getaffinity(0), session_nice()
     known = set(psutil.Process().children())
     before = segments_of(os.getpid())
     yield
@@ -49,7 +49,7 @@ def unchanged_process() -> Iterator[None]:
     _, alive = psutil.wait_procs(left, timeout=5)
     assert alive == []
     assert segments_of(os.getpid()) == before
-    assert os.sched_getaffinity(0) == affinity
+    assert (os.sched_getaffinity(0), session_nice()) == (affinity, of_session)
 
 
 def run(name: str, options: Options = TINY) -> Result:
