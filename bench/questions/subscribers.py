@@ -99,7 +99,7 @@ def _row(case: Case, runs: list[Run], received: int) -> tuple[str | float | int,
     due = latency(np.concatenate([run.intended_ns for run in runs]))
     p99_us = [value / 1000 for value in p99s(runs)]
     return (
-        case[0], case[1], sum(run.sent for run in runs), *sent.cells_us(), spread(p99_us, 1),
+        f"{case[0]}, {case[1]}", sum(run.sent for run in runs), *sent.cells_us(), spread(p99_us, 1),
         due.p50_ns / 1000, due.p99_ns / 1000, received,
     )  # fmt: skip
 
@@ -110,7 +110,7 @@ def _result(
     most = max(count for _, count in runs)
     rows = tuple(_row(case, each, messages[case]) for case, each in runs.items())
     columns = (
-        "gateway", "readers", "frames",
+        "gateway, readers", "frames",
         *(f"{name} us" for name in PERCENTILE_NAMES), "p99 us by run", "p50 us due",
         "p99 us due", "messages",
     )  # fmt: skip

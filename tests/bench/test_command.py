@@ -70,7 +70,7 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def wait_for_gateway(popen: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """Until sender, target and gateway run and a segment is there; all processes."""
+    """Until its gateway runs and a segment is there; all of its processes."""
     end_s = time.monotonic() + START_LIMIT_S
     while time.monotonic() < end_s:
         assert popen.poll() is None, "the bench ended too early"
@@ -83,15 +83,15 @@ def wait_for_gateway(popen: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 @contextlib.contextmanager
-def interrupted(number: signal.Signals) -> Iterator[subprocess.Popen[bytes]]:
-    """A bench that will get a signal; it is gone after the block."""
+def interrupted(name: str, number: signal.Signals) -> Iterator[None]:
+    """A bench that will get a signal; all of it is gone after the block."""
     popen = subprocess.Popen(
-        command("bench", "subscribers", "--tiny", "--seconds", "60"),
+        command("bench", name, "--tiny", "--seconds", "60"),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
     )  # fmt: skip
     known: list[psutil.Process] = []
     try:
-        yield popen
+        yield
         known = wait_for_gateway(popen)
         popen.send_signal(number)
         status = popen.wait(END_LIMIT_S)
@@ -109,5 +109,5 @@ def interrupted(number: signal.Signals) -> Iterator[subprocess.Popen[bytes]]:
 
 def test_nothing_is_left_of_a_run_that_is_interrupted_or_killed() -> None:
     """Both at once, side by side: neither may take the other's things away."""
-    with interrupted(signal.SIGINT), interrupted(signal.SIGKILL):
+    with interrupted("fanout", signal.SIGINT), interrupted("subscribers", signal.SIGKILL):
         pass
