@@ -211,7 +211,11 @@ def _flood(link: Link, frames: F.FrameSet, request: Message) -> tuple[int, int]:
         frames.renumber(row, FLOOD_ROWS, F.FIRST_ID + 1 + sent)
         link.sendall(memoryview(frames.matrix[row : row + FLOOD_ROWS]).cast("B"))  # type: ignore[arg-type]
         sent += FLOOD_ROWS
-    return sent, first_ns
+    # A row of its own ends it: a book seen before, a whole turn of the rows ago, would not be
+    # published again, and its frame never be seen.
+    frames.renumber(frames.rows - 1, 1, F.FIRST_ID + 1 + sent)
+    link.sendall(memoryview(frames.matrix[-1]))
+    return sent + 1, first_ns
 
 
 def _asks_for_realtime() -> bool:
@@ -248,7 +252,7 @@ class Sender:
 
     def _set(self, levels: int) -> F.FrameSet:
         if levels not in self._frames:
-            self._frames[levels] = F.frame_set(levels)
+            self._frames[levels] = F.frame_set(levels, F.ROWS + 1)
         return self._frames[levels]
 
     def run(self, request: Message) -> Message:
