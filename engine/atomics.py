@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -30,13 +31,13 @@ Bytes = NDArray[np.uint8]
 
 _MASK_64 = (1 << 64) - 1
 
-_BYTES_HEADER = bytes.__basicsize__ - 1
+BYTES_HEADER = bytes.__basicsize__ - 1
 """CPython keeps a bytes object's characters right behind its header; checked below."""
 
 
 def address_of(raw: bytes) -> int:
     """Where a bytes object's characters are, for a kernel: valid as long as the object is kept."""
-    return id(raw) + _BYTES_HEADER
+    return id(raw) + BYTES_HEADER
 
 
 if ctypes.string_at(address_of(b"pollux"), 6) != b"pollux":
@@ -62,6 +63,13 @@ if JIT_OFF:
         """Eight frame bytes from `index` as a little-endian number; the caller proves the range."""
         assert index >= 0 and index + 8 <= len(frame), "read outside the frame"
         return uint64(int.from_bytes(frame[index : index + 8].tobytes(), "little"))
+
+    def store_byte(words: Words, index: int, value: int) -> None:
+        """Write the byte at `index` of the words' bytes."""
+        words.view(np.uint8)[index] = value
+
+    def prefetch(words: Words, index: int) -> None:
+        """Ask for the cache line of words[index], which will be written soon."""
 
     def trailing_zeros(value: int) -> int:
         """Zero bits below the lowest one bit; 64 for zero."""
@@ -137,6 +145,32 @@ else:
             return builder.load(builder.bitcast(pointer, word_type.as_pointer()), align=1)
 
         return types.uint64(frame, types.int64), codegen
+
+    @intrinsic
+    def store_byte(typingctx: Any, words: Any, index: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            struct = context.make_array(signature.args[0])(context, builder, args[0])
+            byte_type = context.get_value_type(types.uint8)
+            first = builder.bitcast(struct.data, byte_type.as_pointer())
+            pointer = cgutils.gep_inbounds(builder, first, args[1])
+            builder.store(builder.trunc(args[2], byte_type), pointer, align=1)
+            return context.get_dummy_value()
+
+        return types.void(words, types.int64, types.int64), codegen
+
+    @intrinsic
+    def prefetch(typingctx: Any, words: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pointer = _element_pointer(context, builder, signature.args[0], args[0], args[1])
+            char = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+            # To write, into every cache level, data.
+            flags = [ir.Constant(ir.IntType(32), flag) for flag in (1, 3, 1)]
+            kind = ir.FunctionType(ir.VoidType(), [char.type, *(flag.type for flag in flags)])
+            name = "llvm.prefetch.p0i8"
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [char, *flags])
+            return context.get_dummy_value()
+
+        return types.void(words, types.int64), codegen
 
     @intrinsic
     def trailing_zeros(typingctx: Any, value: Any) -> Any:

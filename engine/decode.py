@@ -251,7 +251,7 @@ def _note_part(stage: Words, field: int, start: int, stop: int, is_quoted: bool)
     count = stage[L.STAGE_PARTS]
     stage[L.STAGE_PARTS] = count + 1
     if count < L.PARTS_MAX:
-        part = L.STAGE_PARTS_AT + count * L.PART_WORDS
+        part = L.STAGE_PARTS_AT + count * L.NOTE_WORDS
         quote = 1 if is_quoted else 0
         stage[part] = field
         stage[part + 1] = start + quote

@@ -7,9 +7,7 @@ Runs on: the engine thread. Called by: net (live and replay), bench, tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 
@@ -17,8 +15,10 @@ from engine import feed as kernels
 from engine import layout as L
 from engine import status as S
 from engine.atomics import Words, address_of
+from engine.fastcall import FrameHandler, frame_handler
 from engine.handoff import BoardInfo, HandoffReader, HandoffWriter
-from engine.jit import compile_kernels, entry_point
+from engine.jit import compile_kernels
+from engine.memory import resident_words
 from engine.merge import NOT_TOUCHED
 from engine.scale import (
     PRICE_LIMIT,
@@ -28,10 +28,11 @@ from engine.scale import (
     scale_table,
     units_per,
 )
+from engine.simd import IS_WORTH_PLANNING, LANE_BYTES
 
-WINDOW_SLOTS = 1 << 17
-"""Ticks in a ladder's window: 1,310 USD of BTC at a tick of 0.01, a megabyte a side. Half of it
-cost 50 ns a frame more on the recorded BTCUSDT, a quarter 500; twice as much gained 40."""
+WINDOW_SLOTS = 1 << 18
+"""Ticks in a ladder's window: 2,620 USD of BTC at a tick of 0.01, two megabytes a side. Half of it
+costs 70 ns a frame more on the recorded BTCUSDT, a quarter 150: a level outside is searched for."""
 
 FAR_LEVELS_MAX = 1 << 14
 """Levels a side outside the window; real whole books have some 6,500 in all."""
@@ -141,7 +142,7 @@ class Engine:
     def _new_arena(self, window_slots: int, far_levels_max: int, reads_clock: bool) -> Words:
         feed_words = L.feed_words(window_slots, far_levels_max)
         feeds_offset = L.ENGINE_WORDS + len(self.instruments) * L.INSTRUMENT_WORDS
-        arena: Words = np.zeros(feeds_offset + len(self.feeds) * feed_words, np.int64)
+        arena = resident_words(feeds_offset + len(self.feeds) * feed_words)
         arena[L.ENGINE_INSTRUMENTS] = len(self.instruments)
         arena[L.ENGINE_FEEDS] = len(self.feeds)
         arena[L.ENGINE_WINDOW_SLOTS] = window_slots
@@ -187,7 +188,12 @@ class Engine:
         symbol_at = feed + L.FEED_SYMBOL_AT
         padded = np.frombuffer(raw.ljust(L.SYMBOL_BYTES_MAX, b"\0"), np.int64)
         arena[symbol_at : symbol_at + L.SYMBOL_WORDS] = padded
-        prices = scale_table(decimal_unit(spec.tick_size), PRICE_LIMIT // multiplier)
+        mantissa, decimals = decimal_unit(spec.tick_size)
+        if mantissa == 1 and IS_WORTH_PLANNING:
+            digits_max = len(str(PRICE_LIMIT // multiplier)) - 1
+            arena[feed + L.FEED_TICK_DECIMALS] = decimals
+            arena[feed + L.FEED_PLANNED_DIGITS_MAX] = min(digits_max, LANE_BYTES)
+        prices = scale_table((mantissa, decimals), PRICE_LIMIT // multiplier)
         lots = scale_table(_LOT_UNIT, QUANTITY_LIMIT)
         arena[feed + L.FEED_PRICE_SCALE_AT : feed + L.FEED_PRICE_SCALE_AT + len(prices)] = prices
         arena[feed + L.FEED_LOT_SCALE_AT : feed + L.FEED_LOT_SCALE_AT + len(lots)] = lots
@@ -200,9 +206,9 @@ class Engine:
 
     # --- frames ----------------------------------------------------------------------------------
 
-    def frame_handler(self, connection: int, protocol: int) -> Callable[[int, int, int, int], int]:
-        """The hot path of one connection: f(address, size_bytes, receive_ns, is_last) -> status."""
-        return partial(entry_point(kernels.on_frame), self._address, connection, protocol)
+    def frame_handler(self, connection: int, protocol: int) -> FrameHandler:
+        """The hot path of one connection: f(frame, receive_ns, is_last) -> status."""
+        return frame_handler(self._address, connection, protocol)
 
     @property
     def last_feed(self) -> int:

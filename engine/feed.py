@@ -16,9 +16,10 @@ from engine import layout as L
 from engine import status as S
 from engine.atomics import Bytes, Words, view_bytes, view_words
 from engine.decode import decode_diff, decode_snapshot
-from engine.jit import inlined, inner, kernel
-from engine.ladder import clear_side, place_window, read_top, set_level, set_levels, side_at
+from engine.jit import hot, inlined, inner, kernel
+from engine.ladder import clear_side, place_window, read_top, set_level, set_levels
 from engine.merge import publish
+from engine.side import side_at
 from engine.stage import is_symbol, rows_at, scale_rows
 from engine.template import learn_template, read_by_template
 
@@ -90,7 +91,7 @@ def _check_book(arena: Words, feed: int, book: int, stage: Words) -> int:
     return S.GAP if is_binance and stage[L.STAGE_FIRST_ID] > book_id + 1 else S.APPLIED
 
 
-@inner
+@hot
 def _apply(arena: Words, feed: int, book: int, stage: Words) -> None:
     """Set every staged level; mark the tops that may have changed; take over id and time."""
     slots = arena[L.ENGINE_WINDOW_SLOTS]
@@ -119,7 +120,7 @@ def _is_crossed_for_long(arena: Words, feed: int) -> bool:
     return arena[feed + L.FEED_CROSSED_FRAMES] > CROSSED_FRAMES_MAX
 
 
-@inner
+@hot
 def _take_frame(arena: Words, connection: int, protocol: int, frame: Bytes, receive_ns: int) -> int:
     """Everything up to publication; the status."""
     stage = _view_stage(arena)
@@ -145,7 +146,7 @@ def _take_frame(arena: Words, connection: int, protocol: int, frame: Bytes, rece
     return _take_diff(arena, index, stage, len(frame), receive_ns)
 
 
-@inner
+@hot
 def _read_as_before(arena: Words, connection: int, frame: Bytes, stage: Words) -> int:
     """The feed whose template this frame has, its rows staged; or -1. The last feed goes first."""
     feeds = arena[L.ENGINE_FEEDS]
@@ -181,7 +182,7 @@ def _take_diff(arena: Words, index: int, stage: Words, frame_bytes: int, receive
     return _apply_by_state(arena, index, stage)
 
 
-@inner
+@hot
 def _apply_by_state(arena: Words, index: int, stage: Words) -> int:
     feed = feed_at(arena, index)
     state = arena[feed + L.FEED_STATE]
@@ -209,7 +210,7 @@ def _route_refused(arena: Words, connection: int, frame: Bytes, stage: Words) ->
     return ANY_FEED
 
 
-@inner
+@hot
 def _publish_touched(arena: Words) -> None:
     """Publish every instrument that a frame has touched since it was last published."""
     handoff = _view_handoff(arena)

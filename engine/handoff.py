@@ -65,9 +65,15 @@ else:
 
 
 @inner
+def slot_at(board: int, sequence: int) -> int:
+    """The first word of the slot that holds, or will hold, a sequence."""
+    return board + L.BOARD_SLOTS_AT + (sequence % L.RING_SLOTS) * L.SLOT_WORDS
+
+
+@inner
 def begin_slot(handoff: Words, board: int, sequence: int) -> int:
     """Open the slot for `sequence`: from here until `end_slot` readers see it as torn."""
-    slot = board + L.BOARD_SLOTS_AT + (sequence % L.RING_SLOTS) * L.SLOT_WORDS
+    slot = slot_at(board, sequence)
     store_release(handoff, slot + L.SLOT_VERSION, 2 * sequence - 1)
     fence_release()
     handoff[slot + L.SLOT_SEQUENCE] = sequence
@@ -85,7 +91,7 @@ def end_slot(handoff: Words, board: int, slot: int, sequence: int) -> None:
 
 @inner
 def _copy_slot(handoff: Words, board: int, sequence: int, out: Words) -> bool:
-    slot = board + L.BOARD_SLOTS_AT + (sequence % L.RING_SLOTS) * L.SLOT_WORDS
+    slot = slot_at(board, sequence)
     before = load_acquire(handoff, slot + L.SLOT_VERSION)
     if before != 2 * sequence:
         return False

@@ -3,7 +3,8 @@
 Everything is in *keys*: price in ticks times the side's sign, so the best level of either side has
 the largest key and bids and asks are the same code. A window of `slots` ticks covers the keys
 [low, low + slots); a key's slot is `key & (slots - 1)`, so moving the window moves no data. A
-three-level 64-ary bitmap finds the next occupied slot in a few instructions.
+bitmap has a bit a slot, and a summary a byte a bitmap word: setting a level writes each of them
+once and reads one word, and the next occupied slot is found 512 slots a step.
 
     far store, sorted           window
     | worst .. better |low ............ best ...... low + slots|
@@ -20,8 +21,17 @@ Runs on: the engine thread. Called by: engine.feed and engine.merge.
 from __future__ import annotations
 
 from engine import layout as L
-from engine.atomics import Words, int64, leading_zeros, move_words, trailing_zeros, uint64
+from engine.atomics import (
+    Words,
+    int64,
+    leading_zeros,
+    store_byte,
+    trailing_zeros,
+    uint64,
+)
+from engine.far import far_find, far_make_room, far_set, far_trim
 from engine.jit import inner
+from engine.side import bitmap_at, far_keys_at, lots_at
 
 _ONE = uint64(1)
 _TWO = uint64(2)
@@ -29,42 +39,16 @@ _ALL = uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @inner
-def side_at(arena: Words, feed: int, book: int, is_asks: int) -> int:
-    """The first word of a side."""
-    return feed + L.FEED_BOOKS_AT + (2 * book + is_asks) * arena[L.ENGINE_SIDE_WORDS]
-
-
-@inner
-def _lots_at(side: int, slots: int) -> int:
-    return side + L.SIDE_BITMAP_0_AT + (slots >> 6)
-
-
-@inner
-def _far_keys_at(side: int, slots: int) -> int:
-    return _lots_at(side, slots) + slots
-
-
-@inner
-def _mark(arena: Words, side: int, slot: int) -> None:
+def _turn_bit(arena: Words, side: int, slots: int, slot: int, is_set: int) -> int:
+    """Mark a slot as occupied (1) or empty (0), without a branch; what it was."""
     word = slot >> 6
-    group = word >> 6
-    arena[side + L.SIDE_BITMAP_0_AT + word] |= int64(_ONE << uint64(slot & 63))
-    arena[side + L.SIDE_BITMAP_1_AT + group] |= int64(_ONE << uint64(word & 63))
-    arena[side + L.SIDE_BITMAP_2_AT] |= int64(_ONE << uint64(group))
-
-
-@inner
-def _unmark(arena: Words, side: int, slot: int) -> None:
-    word = slot >> 6
-    group = word >> 6
-    at = side + L.SIDE_BITMAP_0_AT + word
-    arena[at] &= ~int64(_ONE << uint64(slot & 63))
-    if arena[at] != 0:
-        return
-    at = side + L.SIDE_BITMAP_1_AT + group
-    arena[at] &= ~int64(_ONE << uint64(word & 63))
-    if arena[at] == 0:
-        arena[side + L.SIDE_BITMAP_2_AT] &= ~int64(_ONE << uint64(group))
+    bit = slot & 63
+    at = bitmap_at(side, slots) + word
+    before = uint64(arena[at])
+    after = (before & ~(_ONE << uint64(bit))) | (uint64(is_set) << uint64(bit))
+    arena[at] = int64(after)
+    store_byte(arena, 8 * (side + L.SIDE_SUMMARY_AT) + word, 1 if after != uint64(0) else 0)
+    return int64((before >> uint64(bit)) & _ONE)
 
 
 @inner
@@ -81,47 +65,55 @@ def _lowest_from(word: int, bit: int) -> int:
 
 
 @inner
-def _slot_to(arena: Words, side: int, slot: int) -> int:
-    """The highest occupied slot at or below `slot`, or -1."""
-    word = slot >> 6
-    bit = _highest_to(arena[side + L.SIDE_BITMAP_0_AT + word], slot & 63)
-    if bit >= 0:
-        return (word << 6) | bit
-    group = word >> 6
-    bit = -1
-    if word & 63 > 0:
-        bit = _highest_to(arena[side + L.SIDE_BITMAP_1_AT + group], (word & 63) - 1)
-    if bit < 0:
-        if group == 0:
-            return -1
-        group = _highest_to(arena[side + L.SIDE_BITMAP_2_AT], group - 1)
-        if group < 0:
-            return -1
-        bit = _highest_to(arena[side + L.SIDE_BITMAP_1_AT + group], 63)
-    word = (group << 6) | bit
-    return (word << 6) | _highest_to(arena[side + L.SIDE_BITMAP_0_AT + word], 63)
+def _word_to(arena: Words, side: int, word: int) -> int:
+    """The highest bitmap word at or below `word` that has a bit set, or -1."""
+    group = word >> 3
+    bit = _highest_to(arena[side + L.SIDE_SUMMARY_AT + group], 8 * (word & 7) + 7)
+    while bit < 0 and group > 0:
+        group -= 1
+        bit = _highest_to(arena[side + L.SIDE_SUMMARY_AT + group], 63)
+    return 8 * group + (bit >> 3) if bit >= 0 else -1
 
 
 @inner
-def _slot_from(arena: Words, side: int, slot: int) -> int:
-    """The lowest occupied slot at or above `slot`, or -1."""
+def _word_from(arena: Words, side: int, slots: int, word: int) -> int:
+    """The lowest bitmap word at or above `word` that has a bit set, or -1."""
+    group = word >> 3
+    groups = (slots + 511) >> 9
+    bit = _lowest_from(arena[side + L.SIDE_SUMMARY_AT + group], 8 * (word & 7))
+    while bit == 64 and group + 1 < groups:
+        group += 1
+        bit = _lowest_from(arena[side + L.SIDE_SUMMARY_AT + group], 0)
+    return 8 * group + (bit >> 3) if bit < 64 else -1
+
+
+@inner
+def _slot_to(arena: Words, side: int, slots: int, slot: int) -> int:
+    """The highest occupied slot at or below `slot`, or -1."""
+    bitmap = bitmap_at(side, slots)
     word = slot >> 6
-    bit = _lowest_from(arena[side + L.SIDE_BITMAP_0_AT + word], slot & 63)
-    if bit < 64:
-        return (word << 6) | bit
-    group = word >> 6
-    bit = 64
-    if word & 63 < 63:
-        bit = _lowest_from(arena[side + L.SIDE_BITMAP_1_AT + group], (word & 63) + 1)
+    bit = _highest_to(arena[bitmap + word], slot & 63)
+    if bit < 0:
+        word = _word_to(arena, side, word - 1) if word > 0 else -1
+        if word < 0:
+            return -1
+        bit = _highest_to(arena[bitmap + word], 63)
+    return (word << 6) | bit
+
+
+@inner
+def _slot_from(arena: Words, side: int, slots: int, slot: int) -> int:
+    """The lowest occupied slot at or above `slot`, or -1."""
+    bitmap = bitmap_at(side, slots)
+    word = slot >> 6
+    bit = _lowest_from(arena[bitmap + word], slot & 63)
     if bit == 64:
-        if group == 63:
+        is_last = word + 1 == slots >> 6
+        word = -1 if is_last else _word_from(arena, side, slots, word + 1)
+        if word < 0:
             return -1
-        group = _lowest_from(arena[side + L.SIDE_BITMAP_2_AT], group + 1)
-        if group == 64:
-            return -1
-        bit = _lowest_from(arena[side + L.SIDE_BITMAP_1_AT + group], 0)
-    word = (group << 6) | bit
-    return (word << 6) | _lowest_from(arena[side + L.SIDE_BITMAP_0_AT + word], 0)
+        bit = _lowest_from(arena[bitmap + word], 0)
+    return (word << 6) | bit
 
 
 @inner
@@ -131,144 +123,46 @@ def next_worse(arena: Words, side: int, slots: int, key: int) -> int:
     if key <= low or arena[side + L.SIDE_WINDOW_LEVELS] == 0:
         return L.NO_KEY
     mask = slots - 1
-    slot = _slot_to(arena, side, (key - 1) & mask)
+    slot = _slot_to(arena, side, slots, (key - 1) & mask)
     if slot < 0:
-        slot = _slot_to(arena, side, mask)
+        slot = _slot_to(arena, side, slots, mask)
     found = low + ((slot - low) & mask)
     return found if slot >= 0 and found < key else L.NO_KEY
 
 
 @inner
-def _worst_from(arena: Words, side: int, slots: int) -> int:
-    """The worst occupied window key, or NO_KEY."""
+def _next_better(arena: Words, side: int, slots: int, key: int) -> int:
+    """The worst occupied window key at or above `key`, or NO_KEY."""
     low = arena[side + L.SIDE_WINDOW_LOW]
-    if arena[side + L.SIDE_WINDOW_LEVELS] == 0:
+    if key >= low + slots or arena[side + L.SIDE_WINDOW_LEVELS] == 0:
         return L.NO_KEY
     mask = slots - 1
-    slot = _slot_from(arena, side, low & mask)
+    slot = _slot_from(arena, side, slots, key & mask)
     if slot < 0:
-        slot = _slot_from(arena, side, 0)
-    return low + ((slot - low) & mask)
+        slot = _slot_from(arena, side, slots, 0)
+    found = low + ((slot - low) & mask)
+    return found if slot >= 0 and found >= key else L.NO_KEY
 
 
 @inner
 def _put(arena: Words, side: int, slots: int, key: int, lots: int) -> None:
     """Fill a slot that is empty and inside the window."""
     slot = key & (slots - 1)
-    arena[_lots_at(side, slots) + slot] = lots
+    arena[lots_at(side, slots) + slot] = lots
     arena[side + L.SIDE_WINDOW_LEVELS] += 1
-    _mark(arena, side, slot)
+    _turn_bit(arena, side, slots, slot, 1)
 
 
 @inner
 def _take(arena: Words, side: int, slots: int, key: int) -> int:
     """Empty an occupied slot; what it held."""
     slot = key & (slots - 1)
-    at = _lots_at(side, slots) + slot
+    at = lots_at(side, slots) + slot
     lots = arena[at]
     arena[at] = 0
     arena[side + L.SIDE_WINDOW_LEVELS] -= 1
-    _unmark(arena, side, slot)
+    _turn_bit(arena, side, slots, slot, 0)
     return lots
-
-
-@inner
-def _far_find(arena: Words, keys: int, count: int, key: int) -> int:
-    """How many far keys are smaller than `key`: its place in the far store.
-
-    A binary search without a branch on the data, which would be mispredicted at every other step.
-    """
-    low = keys
-    while count > 0:
-        half = (count + 1) >> 1
-        low += half if arena[low + half - 1] < key else 0
-        count -= half
-    return low - keys
-
-
-@inner
-def _far_shift(arena: Words, side: int, slots: int, place: int) -> None:
-    """Make a gap at `place` by moving the better far entries up by one."""
-    count = arena[side + L.SIDE_FAR_LEVELS] - place
-    keys = _far_keys_at(side, slots) + place
-    lots = keys + arena[L.ENGINE_FAR_MAX]
-    move_words(arena, keys + 1, keys, count)
-    move_words(arena, lots + 1, lots, count)
-
-
-@inner
-def _far_compact(arena: Words, side: int, slots: int, start: int) -> None:
-    """Close the gaps of deleted entries, and forget the first `start` entries."""
-    keys = _far_keys_at(side, slots)
-    lots = keys + arena[L.ENGINE_FAR_MAX]
-    kept = 0
-    for index in range(start, arena[side + L.SIDE_FAR_LEVELS]):
-        if arena[lots + index] > 0:
-            arena[keys + kept] = arena[keys + index]
-            arena[lots + kept] = arena[lots + index]
-            kept += 1
-    arena[side + L.SIDE_FAR_LEVELS] = kept
-    arena[side + L.SIDE_FAR_DELETED] = 0
-
-
-@inner
-def _far_make_room(arena: Words, side: int, slots: int) -> None:
-    """Close the gaps of a full far store; without any, drop its worst quarter, counted.
-
-    The horizon rises over what is dropped.
-    """
-    far_max = arena[L.ENGINE_FAR_MAX]
-    if arena[side + L.SIDE_FAR_DELETED] > 0:
-        _far_compact(arena, side, slots, 0)
-        return
-    dropped = max(far_max >> 2, 1)
-    last_dropped = arena[_far_keys_at(side, slots) + dropped - 1]
-    arena[side + L.SIDE_HORIZON] = max(arena[side + L.SIDE_HORIZON], last_dropped)
-    arena[side + L.SIDE_FAR_DROPPED] += dropped
-    arena[side + L.SIDE_TOP_IS_STALE] = 1
-    _far_compact(arena, side, slots, dropped)
-
-
-@inner
-def _far_trim(arena: Words, side: int, slots: int) -> None:
-    """Let the far store end with a level that exists, so that its best one is its last one."""
-    lots = _far_keys_at(side, slots) + arena[L.ENGINE_FAR_MAX]
-    count = arena[side + L.SIDE_FAR_LEVELS]
-    while count > 0 and arena[lots + count - 1] == 0:
-        count -= 1
-        arena[side + L.SIDE_FAR_DELETED] -= 1
-    arena[side + L.SIDE_FAR_LEVELS] = count
-
-
-@inner
-def _far_set(arena: Words, side: int, slots: int, key: int, lots: int) -> bool:
-    """Set or, with zero lots, delete a level worse than the window; whether anything changed.
-
-    A deleted entry keeps its place with zero lots: prices come back, and nothing has to move.
-    """
-    keys = _far_keys_at(side, slots)
-    far_max = arena[L.ENGINE_FAR_MAX]
-    count = arena[side + L.SIDE_FAR_LEVELS]
-    place = _far_find(arena, keys, count, key)
-    if place < count and arena[keys + place] == key:
-        at = keys + far_max + place
-        before = arena[at]
-        arena[at] = lots
-        arena[side + L.SIDE_FAR_DELETED] += (1 if lots == 0 else 0) - (1 if before == 0 else 0)
-        if lots == 0 and place == count - 1:
-            _far_trim(arena, side, slots)
-        return before != lots
-    if lots == 0:
-        return False
-    if count == far_max:
-        _far_make_room(arena, side, slots)
-        count = arena[side + L.SIDE_FAR_LEVELS]
-        place = _far_find(arena, keys, count, key)
-    _far_shift(arena, side, slots, place)
-    arena[keys + place] = key
-    arena[keys + far_max + place] = lots
-    arena[side + L.SIDE_FAR_LEVELS] = count + 1
-    return True
 
 
 @inner
@@ -279,17 +173,17 @@ def _slide_to(arena: Words, side: int, slots: int, low: int) -> None:
     """
     arena[side + L.SIDE_SLIDES] += 1
     far_max = arena[L.ENGINE_FAR_MAX]
-    keys = _far_keys_at(side, slots)
-    key = _worst_from(arena, side, slots)
+    keys = far_keys_at(side, slots)
+    key = _next_better(arena, side, slots, arena[side + L.SIDE_WINDOW_LOW])
     while key != L.NO_KEY and key < low:
         lots = _take(arena, side, slots, key)
         if arena[side + L.SIDE_FAR_LEVELS] == far_max:
-            _far_make_room(arena, side, slots)
+            far_make_room(arena, side, slots)
         count = arena[side + L.SIDE_FAR_LEVELS]
         arena[keys + count] = key
         arena[keys + far_max + count] = lots
         arena[side + L.SIDE_FAR_LEVELS] = count + 1
-        key = _worst_from(arena, side, slots)
+        key = _next_better(arena, side, slots, key + 1)
     arena[side + L.SIDE_WINDOW_LOW] = low
     count = arena[side + L.SIDE_FAR_LEVELS]
     while count > 0 and arena[keys + count - 1] >= low:
@@ -300,7 +194,7 @@ def _slide_to(arena: Words, side: int, slots: int, low: int) -> None:
         else:
             arena[side + L.SIDE_FAR_DELETED] -= 1
     arena[side + L.SIDE_FAR_LEVELS] = count
-    _far_trim(arena, side, slots)
+    far_trim(arena, side, slots)
 
 
 @inner
@@ -326,7 +220,7 @@ def _after_best_left(arena: Words, side: int, slots: int, key: int) -> None:
     far_levels = arena[side + L.SIDE_FAR_LEVELS]
     if far_levels > 0:
         if best == L.NO_KEY:
-            best = arena[_far_keys_at(side, slots) + far_levels - 1]
+            best = arena[far_keys_at(side, slots) + far_levels - 1]
             _slide_to(arena, side, slots, _placed_low(best, slots))
         elif best < arena[side + L.SIDE_WINDOW_LOW] + (slots >> 2):
             low = _placed_low(best, slots)
@@ -336,12 +230,44 @@ def _after_best_left(arena: Words, side: int, slots: int, key: int) -> None:
 
 
 @inner
-def _turn_bit(arena: Words, at: int, bit: int, is_set: bool) -> int:
-    """Set or clear one bit of a word without a branch; the word."""
-    mask = int64(_ONE << uint64(bit & 63))
-    word = (arena[at] & ~mask) | (mask if is_set else 0)
-    arena[at] = word
-    return word
+def _settle_best(arena: Words, side: int, slots: int, key: int) -> None:
+    """Take over as the best level the first one from `key` down: nothing better is occupied."""
+    arena[side + L.SIDE_BEST] = key
+    slot = key & (slots - 1)
+    word = uint64(arena[bitmap_at(side, slots) + (slot >> 6)])
+    if (word >> uint64(slot & 63)) & _ONE == uint64(0):
+        _after_best_left(arena, side, slots, key)
+
+
+@inner
+def _set_run(
+    arena: Words, side: int, slots: int, sign: int, stage: Words, row: int, stop: int
+) -> tuple[int, int, int, int]:
+    """Set staged levels up to the first one outside the window.
+
+    Returns (its row, the best key touched, levels gained, deletes of levels that were not there).
+    No branch depends on whether a level is set, changed or deleted, or on where the best is:
+    those would be mispredicted half the time.
+    """
+    low = arena[side + L.SIDE_WINDOW_LOW]
+    first_lots = lots_at(side, slots)
+    touched = L.NO_KEY
+    held = 0
+    unknown = 0
+    while row < stop:
+        key = sign * stage[row + L.ROW_PRICE]
+        lots = stage[row + L.ROW_LOTS]
+        if uint64(key - low) >= uint64(slots):
+            break
+        slot = key & (slots - 1)
+        is_held = 1 if lots != 0 else 0
+        was_held = _turn_bit(arena, side, slots, slot, is_held)
+        arena[first_lots + slot] = lots
+        held += is_held - was_held
+        unknown += (is_held | was_held) ^ 1
+        touched = max(touched, key)
+        row += L.ROW_WORDS
+    return row, touched, held, unknown
 
 
 @inner
@@ -350,47 +276,31 @@ def set_levels(
 ) -> int:
     """Set the levels of `count` staged rows; how many were deletes of levels we do not hold.
 
-    The common case, a price inside the window that is worse than the best, has no branch that
-    depends on whether it sets, changes or deletes: those would be mispredicted half the time.
+    The best level is looked for once a run, when all of its levels are set.
     """
     unknown = 0
-    lots_at = _lots_at(side, slots)
-    top_levels = arena[side + L.SIDE_TOP_LEVELS]
     worst_top = L.NO_KEY
-    if top_levels >= depth:
+    if arena[side + L.SIDE_TOP_LEVELS] >= depth:
         worst_top = arena[side + L.SIDE_TOP_KEYS_AT + depth - 1]
-    touched = 0
-    bitmap_0 = side + L.SIDE_BITMAP_0_AT
-    bitmap_1 = side + L.SIDE_BITMAP_1_AT
-    bitmap_2 = side + L.SIDE_BITMAP_2_AT
-    held = 0
-    for _ in range(count):
-        key = sign * stage[row + L.ROW_PRICE]
-        lots = stage[row + L.ROW_LOTS]
-        row += L.ROW_WORDS
-        offset = key - arena[side + L.SIDE_WINDOW_LOW]
-        if 0 <= offset < slots and key < arena[side + L.SIDE_BEST]:
-            slot = key & (slots - 1)
-            before = arena[lots_at + slot]
-            arena[lots_at + slot] = lots
-            is_held = 1 if lots != 0 else 0
-            was_held = 1 if before != 0 else 0
-            held += is_held - was_held
-            unknown += (1 - is_held) & (1 - was_held)
-            touched |= (1 if key >= worst_top else 0) & (1 if before != lots else 0)
-            word = _turn_bit(arena, bitmap_0 + (slot >> 6), slot, lots != 0)
-            group = _turn_bit(arena, bitmap_1 + (slot >> 12), slot >> 6, word != 0)
-            _turn_bit(arena, bitmap_2, slot >> 12, group != 0)
-        else:
-            # What follows a lost best level asks how many the window still has.
+    touched = L.NO_KEY
+    stop = row + count * L.ROW_WORDS
+    while row < stop:
+        best = arena[side + L.SIDE_BEST]
+        if best != L.NO_KEY:
+            row, highest, held, strange = _set_run(arena, side, slots, sign, stage, row, stop)
+            touched = max(touched, highest)
+            unknown += strange
             arena[side + L.SIDE_WINDOW_LEVELS] += held
-            held = 0
-            if set_level(arena, side, slots, key, lots):
-                touched |= 1 if key >= worst_top else 0
-            else:
+            _settle_best(arena, side, slots, max(best, highest))
+        if row < stop:
+            key = sign * stage[row + L.ROW_PRICE]
+            lots = stage[row + L.ROW_LOTS]
+            if not set_level(arena, side, slots, key, lots):
                 unknown += 1 if lots == 0 else 0
-    arena[side + L.SIDE_WINDOW_LEVELS] += held
-    arena[side + L.SIDE_TOP_IS_STALE] |= touched
+            touched = max(touched, key)
+            row += L.ROW_WORDS
+    if touched >= worst_top and count > 0:
+        arena[side + L.SIDE_TOP_IS_STALE] = 1
     return unknown
 
 
@@ -401,7 +311,7 @@ def set_level(arena: Words, side: int, slots: int, key: int, lots: int) -> bool:
     offset = key - low
     if 0 <= offset < slots:
         slot = key & (slots - 1)
-        at = _lots_at(side, slots) + slot
+        at = lots_at(side, slots) + slot
         before = arena[at]
         if lots == before:
             return False
@@ -418,7 +328,7 @@ def set_level(arena: Words, side: int, slots: int, key: int, lots: int) -> bool:
         return True
     is_empty = arena[side + L.SIDE_BEST] == L.NO_KEY
     if offset < 0 and not is_empty:
-        return _far_set(arena, side, slots, key, lots)
+        return far_set(arena, side, slots, key, lots)
     if lots == 0:
         return False
     if is_empty:
@@ -433,10 +343,10 @@ def set_level(arena: Words, side: int, slots: int, key: int, lots: int) -> bool:
 @inner
 def clear_side(arena: Words, side: int, slots: int) -> None:
     """Forget every level; only words that hold something are written."""
-    key = _worst_from(arena, side, slots)
+    key = _next_better(arena, side, slots, arena[side + L.SIDE_WINDOW_LOW])
     while key != L.NO_KEY:
         _take(arena, side, slots, key)
-        key = _worst_from(arena, side, slots)
+        key = _next_better(arena, side, slots, key + 1)
     arena[side + L.SIDE_FAR_LEVELS] = 0
     arena[side + L.SIDE_FAR_DELETED] = 0
     arena[side + L.SIDE_BEST] = L.NO_KEY
@@ -450,38 +360,64 @@ def lots_at_key(arena: Words, side: int, slots: int, key: int) -> int:
     """The lots at a key, wherever it is kept; 0 if there is no such level."""
     offset = key - arena[side + L.SIDE_WINDOW_LOW]
     if 0 <= offset < slots:
-        return arena[_lots_at(side, slots) + (key & (slots - 1))]
-    keys = _far_keys_at(side, slots)
+        return arena[lots_at(side, slots) + (key & (slots - 1))]
+    keys = far_keys_at(side, slots)
     count = arena[side + L.SIDE_FAR_LEVELS]
-    place = _far_find(arena, keys, count, key)
+    place = far_find(arena, keys, count, key)
     if place < count and arena[keys + place] == key:
         return arena[keys + arena[L.ENGINE_FAR_MAX] + place]
     return 0
 
 
 @inner
+def _worse_group(arena: Words, side: int, slots: int, group: int) -> int:
+    """The next summary word with a level in it, towards worse prices; the caller knows of one."""
+    groups = (slots + 511) >> 9
+    for _ in range(groups):
+        group = group - 1 if group > 0 else groups - 1
+        if arena[side + L.SIDE_SUMMARY_AT + group] != 0:
+            break
+    return group
+
+
+@inner
 def read_top(arena: Words, side: int, slots: int, depth: int) -> None:
-    """Write the best `depth` levels, best first, to the side's top arrays."""
-    count = 0
-    key = arena[side + L.SIDE_BEST]
-    lots_at = _lots_at(side, slots)
+    """Write the best `depth` levels, best first, to the side's top arrays.
+
+    How many levels share a bitmap word is anybody's guess, so the next word is always looked up
+    and taken without a branch once this one is used up.
+    """
+    bitmap = bitmap_at(side, slots)
+    first_lots = lots_at(side, slots)
+    low = arena[side + L.SIDE_WINDOW_LOW]
+    mask = slots - 1
     keys_to = side + L.SIDE_TOP_KEYS_AT
     lots_to = side + L.SIDE_TOP_LOTS_AT
-    while key != L.NO_KEY and count < depth:
-        # All levels of one bitmap word, best first, before the next word is looked for.
-        slot = key & (slots - 1)
-        first_key = key - (slot & 63)
-        word = arena[side + L.SIDE_BITMAP_0_AT + (slot >> 6)]
-        bit = slot & 63
-        while bit >= 0 and count < depth:
-            key = first_key + bit
-            arena[keys_to + count] = key
-            arena[lots_to + count] = arena[lots_at + (key & (slots - 1))]
-            count += 1
-            bit = _highest_to(word, bit - 1) if bit > 0 else -1
-        key = next_worse(arena, side, slots, first_key)
+    count = min(arena[side + L.SIDE_WINDOW_LEVELS], depth)
+    word = (arena[side + L.SIDE_BEST] & mask) >> 6
+    group = word >> 3
+    bits = uint64(arena[bitmap + word])
+    ahead = uint64(arena[side + L.SIDE_SUMMARY_AT + group])
+    ahead &= (_ONE << uint64(8 * (word & 7))) - _ONE
+    for level in range(count):
+        if bits | ahead == uint64(0):
+            group = _worse_group(arena, side, slots, group)
+            ahead = uint64(arena[side + L.SIDE_SUMMARY_AT + group])
+        place = (63 - leading_zeros(ahead)) >> 3
+        next_word = (group << 3) + place
+        next_bits = uint64(arena[bitmap + next_word])
+        rest = ahead & ((_ONE << uint64((8 * place) & 63)) - _ONE)
+        is_used_up = bits == uint64(0)
+        word = next_word if is_used_up else word
+        ahead = rest if is_used_up else ahead
+        bits = next_bits if is_used_up else bits
+        bit = 63 - leading_zeros(bits)
+        bits ^= _ONE << uint64(bit)
+        slot = (word << 6) | bit
+        arena[keys_to + level] = low + ((slot - low) & mask)
+        arena[lots_to + level] = arena[first_lots + slot]
     far = arena[side + L.SIDE_FAR_LEVELS] - 1
-    keys = _far_keys_at(side, slots)
+    keys = far_keys_at(side, slots)
     far_lots = keys + arena[L.ENGINE_FAR_MAX]
     while far >= 0 and count < depth:
         if arena[far_lots + far] > 0:

@@ -8,7 +8,7 @@ any process.
     instrument | INSTRUMENT header | feed indices | merged bids | merged asks |
     feed       | FEED header | symbol | price scale | quantity scale | book 0 | book 1 |
     book       | side 0 (bids) | side 1 (asks) |
-    side       | SIDE header | top keys | top lots | bitmap 2 | bitmap 1 | bitmap 0 | lots per slot
+    side       | SIDE header | top keys | top lots | summary | bitmap | lots per slot
                | far keys | far lots |
     stage      | STAGE header | bids: mantissas, lots, decimals | asks: the same |
     handoff    | HANDOFF header | BOARD 0..I-1 |
@@ -116,25 +116,31 @@ PARTS_MAX = 8
 """Numbers and level lists in one frame's template, its end included; Binance has five."""
 TEMPLATE_WORDS = 64
 """512 bytes of fixed text: Binance's frames have some 110."""
-PART_WORDS = 3
-(PART_FIELD, PART_LITERAL_AT, PART_LITERAL_BYTES) = range(PART_WORDS)
+PART_WORDS = 4
+(PART_FIELD, PART_LITERAL_AT, PART_LITERAL_BYTES, PART_DIGITS) = range(PART_WORDS)
 PART_END = -1
 """The field of the part behind which the frame ends."""
 FEED_TEMPLATE_PARTS = FEED_SYMBOL_AT + SYMBOL_WORDS
 FEED_TEMPLATE_PARTS_AT = FEED_TEMPLATE_PARTS + 1
 FEED_TEMPLATE_WORDS_AT = FEED_TEMPLATE_PARTS_AT + PARTS_MAX * PART_WORDS
-FEED_WIDTHS_AT = FEED_TEMPLATE_WORDS_AT + TEMPLATE_WORDS
-"""How many digits the last level's numbers had, and what engine.simd makes of that."""
+PLANS = 4
+"""Plans a feed keeps at a time (engine.plan): amounts have one to four digits before the dot."""
 (
-    WIDTH_PRICE_WHOLE,
-    WIDTH_PRICE_FRACTION,
-    WIDTH_LOTS_WHOLE,
-    WIDTH_LOTS_FRACTION,
-    WIDTH_WORDS,
-) = range(5)
-FEED_PLAN_AT = FEED_WIDTHS_AT + WIDTH_WORDS
-FEED_NUMBERS_AT = FEED_PLAN_AT + 8
-FEED_PRICE_SCALE_AT = FEED_NUMBERS_AT + 4
+    PLAN_WIDTHS,
+    PLAN_LEVEL_BYTES,
+    PLAN_MIDDLE_AT,
+    PLAN_MIDDLE_FIXED,
+    PLAN_MIDDLE_EXPECTED,
+    PLAN_VECTORS_AT,
+) = range(6)
+PLAN_WORDS = PLAN_VECTORS_AT + 12
+FEED_TICK_DECIMALS = FEED_TEMPLATE_WORDS_AT + TEMPLATE_WORDS
+FEED_PLANNED_DIGITS_MAX = FEED_TICK_DECIMALS + 1
+"""Digits of a price in ticks that a plan may read; 0 where the tick is no power of ten."""
+FEED_PLAN = FEED_TICK_DECIMALS + 2
+FEED_PLAN_TURN = FEED_TICK_DECIMALS + 3
+FEED_PLANS_AT = FEED_TICK_DECIMALS + 4
+FEED_PRICE_SCALE_AT = FEED_PLANS_AT + PLANS * PLAN_WORDS
 FEED_LOT_SCALE_AT = FEED_PRICE_SCALE_AT + (DECIMALS_MAX + 1) * SCALE_WORDS
 FEED_BOOKS_AT = FEED_LOT_SCALE_AT + (DECIMALS_MAX + 1) * SCALE_WORDS
 
@@ -152,13 +158,12 @@ FEED_BOOKS_AT = FEED_LOT_SCALE_AT + (DECIMALS_MAX + 1) * SCALE_WORDS
     SIDE_TOP_KEYS_AT,
 ) = range(11)
 SIDE_TOP_LOTS_AT = SIDE_TOP_KEYS_AT + DEPTH_MAX
-SIDE_BITMAP_2_AT = SIDE_TOP_LOTS_AT + DEPTH_MAX
-SIDE_BITMAP_1_AT = SIDE_BITMAP_2_AT + 1
-SIDE_BITMAP_0_AT = SIDE_BITMAP_1_AT + 64
+SIDE_SUMMARY_AT = SIDE_TOP_LOTS_AT + DEPTH_MAX
+"""One byte for each word of the bitmap behind it: whether it has a bit set."""
 
 WINDOW_SLOTS_MIN = 64
-WINDOW_SLOTS_MAX = 64 * 64 * 64
-"""Three 64-ary bitmap levels address 64^3 slots; one word is the least there is."""
+WINDOW_SLOTS_MAX = 1 << 20
+"""An empty window of this size is searched in 2,048 steps, eight bitmap words each."""
 FAR_MAX = 1 << 20
 """The most far levels that may be asked for: two million words a side is already 16 MiB."""
 
@@ -184,7 +189,8 @@ FAR_MAX = 1 << 20
     STAGE_PARTS,
     STAGE_PARTS_AT,
 ) = range(18)
-STAGE_ROWS_AT = STAGE_PARTS_AT + PARTS_MAX * PART_WORDS
+NOTE_WORDS = 3
+STAGE_ROWS_AT = STAGE_PARTS_AT + PARTS_MAX * NOTE_WORDS
 """PARTS_AT notes where the frame's numbers and level lists are: field, first byte, byte after."""
 ROW_WORDS = 3
 """A staged level: price, lots, and until they are scaled price decimals * 64 + lot decimals."""
@@ -203,7 +209,8 @@ def stage_words(levels_max: int) -> int:
 
 def side_words(window_slots: int, far_max: int) -> int:
     """Words of one side of one book."""
-    words = SIDE_BITMAP_0_AT + window_slots // 64 + window_slots + 2 * far_max
+    words = SIDE_SUMMARY_AT + -(-window_slots // 512) + window_slots // 64
+    words += window_slots + 2 * far_max
     return -(-words // CACHE_LINE_WORDS) * CACHE_LINE_WORDS
 
 

@@ -9,10 +9,11 @@ Runs on: the engine thread. Called by: engine.feed.
 from __future__ import annotations
 
 from engine import layout as L
-from engine.atomics import Words
-from engine.handoff import begin_slot, end_slot
-from engine.jit import inner
-from engine.ladder import read_top, side_at
+from engine.atomics import Words, prefetch
+from engine.handoff import begin_slot, end_slot, slot_at
+from engine.jit import hot, inner
+from engine.ladder import read_top
+from engine.side import side_at
 from engine.wall import CLOCK_REALTIME, clock_ns
 
 NOT_TOUCHED = -1
@@ -73,7 +74,7 @@ def _set_merged(arena: Words, merged: int, at: int, price: int, lots: int, venue
     return differs
 
 
-@inner
+@hot
 def _copy_side(arena: Words, instrument: int, is_asks: int, venue: int, merged: int) -> int:
     """The merged side where one venue is live; how many levels, minus one more if changed."""
     feed = arena[instrument + L.INSTRUMENT_FEEDS_AT + venue]
@@ -170,6 +171,21 @@ def _is_crossed(arena: Words, instrument: int) -> bool:
 
 
 @inner
+def _ask_for_next_slot(
+    arena: Words, instrument: int, handoff: Words, board: int, sequence: int
+) -> None:
+    """Have the cache lines of the slot that is written next brought near meanwhile."""
+    slot = slot_at(board, sequence)
+    venues = arena[instrument + L.INSTRUMENT_VENUES] * L.VENUE_WORDS
+    levels = arena[instrument + L.INSTRUMENT_DEPTH] * L.LEVEL_WORDS
+    for word in range(0, L.SLOT_VENUES_AT + venues, L.CACHE_LINE_WORDS):
+        prefetch(handoff, slot + word)
+    for word in range(0, levels, L.CACHE_LINE_WORDS):
+        prefetch(handoff, slot + L.SLOT_BIDS_AT + word)
+        prefetch(handoff, slot + L.SLOT_ASKS_AT + word)
+
+
+@hot
 def _write_slot(
     arena: Words, instrument: int, handoff: Words, trigger_feed: int, receive_ns: int
 ) -> None:
@@ -203,6 +219,7 @@ def _write_slot(
             handoff[levels + index] = arena[merged + 1 + index]
     handoff[slot + L.SLOT_PUBLISH_NS] = _now(arena, receive_ns)
     end_slot(handoff, board, slot, sequence)
+    _ask_for_next_slot(arena, instrument, handoff, board, sequence + 1)
 
 
 @inner

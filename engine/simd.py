@@ -1,9 +1,11 @@
-"""Four decimal numbers at once: the whole and fraction digits of a level's price and amount.
+"""A level's price and amount in one go: compare its fixed bytes, collect its digits, convert both.
 
-Each number is up to eight digits somewhere in the frame. Its eight bytes are loaded, shifted so
-that exactly its digits are left, and all four are converted together: digit pairs (maddubs), pairs
-of pairs (maddwd), then the two halves. (W. Mula, "SIMD-ized parsing of integers", 2014.) Where the
-machine has no AVX2 the same is done one by one.
+A plan (engine.plan) says which of a level's bytes are fixed and where its digits are. The first and
+the last sixteen bytes of the level are loaded into one register; its fixed bytes are compared; one
+shuffle collects the digits that count, the price's in one half and the amount's in the other, units
+last; and both are converted together: digit pairs (maddubs), pairs of pairs (maddwd), and again.
+(W. Mula, "SIMD-ized parsing of integers", 2014.) Where the machine has no AVX2, or no JIT, the same
+is done byte by byte.
 Runs on: the engine thread. Called by: engine.template.
 """
 
@@ -17,36 +19,59 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from engine.atomics import Bytes, Words, int64, load_u64, uint64
+from engine.atomics import Bytes, Words, int64
 from engine.jit import BOUNDS_CHECKED, JIT_OFF, inner
-from engine.scan import digits_value, non_digits
 
-PLAN_WORDS = 8
-"""A plan: four shifts in bits (64: no digits at all), then four masks of the bytes that count."""
+LANE_BYTES = 16
+"""Bytes of a level that one half of the register sees, and digits that fit in it."""
+LANE_WORDS = 2 * LANE_BYTES // 8
+VECTORS = 3
+(ORDER, FIXED, EXPECTED) = range(VECTORS)
+"""The vectors of a plan: which byte goes where (NO_BYTE: none), which are fixed, to what."""
+VECTOR_WORDS = VECTORS * LANE_WORDS
+NO_BYTE = 0x80
 
 HAS_AVX2 = platform.machine() in ("x86_64", "AMD64") and bool(
     binding.get_host_cpu_features().get("avx2", False)
 )
 IS_VECTOR = HAS_AVX2 and not JIT_OFF and not BOUNDS_CHECKED
+IS_WORTH_PLANNING = HAS_AVX2 or JIT_OFF or BOUNDS_CHECKED
+"""Byte by byte is for tests: without AVX2 the general reader is faster."""
 
 
 @inner
-def _one_number(frame: Bytes, at: int, plan: Words, plan_at: int, out: Words, out_at: int) -> int:
-    word = load_u64(frame, at)
-    shift = plan[plan_at]
-    out[out_at] = digits_value(word, 8 - (shift >> 3)) if shift < 64 else 0
-    return non_digits(word) & uint64(plan[plan_at + 4])
+def _byte_of(plan: Words, vector_at: int, index: int) -> int:
+    return (plan[vector_at + (index >> 3)] >> (8 * (index & 7))) & 0xFF
+
+
+@inner
+def _lane_value(frame: Bytes, at: int, plan: Words, plan_at: int, lane: int) -> int:
+    """One lane's number, or -1 where a fixed byte differs or a digit is none."""
+    for index in range(LANE_BYTES):
+        byte = int64(frame[at + index])
+        fixed = _byte_of(plan, plan_at + FIXED * LANE_WORDS, lane + index)
+        expected = _byte_of(plan, plan_at + EXPECTED * LANE_WORDS, lane + index)
+        if (byte ^ expected) & fixed != 0:
+            return -1
+    value = 0
+    for index in range(LANE_BYTES):
+        source = _byte_of(plan, plan_at + ORDER * LANE_WORDS, lane + index)
+        digit = 0 if source == NO_BYTE else int64(frame[at + source]) ^ 0x30
+        if digit > 9:
+            return -1
+        value = 10 * value + digit
+    return value
 
 
 if IS_VECTOR:
 
     @intrinsic
-    def _convert_four(
-        typingctx: Any, frame: Any, a: Any, b: Any, c: Any, d: Any, plan: Any, plan_at: Any,
-        out: Any, out_at: Any,
-    ) -> Any:  # fmt: skip
+    def _convert_two(
+        typingctx: Any, frame: Any, first: Any, second: Any, plan: Any, plan_at: Any
+    ) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             i8, i16, i32, i64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+            half = ir.VectorType(i8, 16)
             words, bytes_, shorts, halves = (
                 ir.VectorType(i64, 4),
                 ir.VectorType(i8, 32),
@@ -54,75 +79,73 @@ if IS_VECTOR:
                 ir.VectorType(i32, 8),
             )
 
-            def pointer(kind: Any, array: Any, index: Any, target: Any) -> Any:
-                struct = context.make_array(kind)(context, builder, array)
+            def load(which: int, index: Any, target: Any) -> Any:
+                kind = signature.args[which]
+                struct = context.make_array(kind)(context, builder, args[which])
                 element = cgutils.gep_inbounds(builder, struct.data, index)
-                return builder.bitcast(element, target.as_pointer())
+                align = 1 if target is half else 8
+                return builder.load(builder.bitcast(element, target.as_pointer()), align=align)
+
+            def vector(which: int) -> Any:
+                at = builder.add(args[4], ir.Constant(args[4].type, which * LANE_WORDS))
+                return load(3, at, bytes_)
 
             def call(name: str, result: Any, *values: Any) -> Any:
                 kind = ir.FunctionType(result, [value.type for value in values])
                 function = cgutils.get_or_insert_function(builder.module, kind, name)
                 return builder.call(function, values)
 
-            def repeated(vector: Any, *pattern: int) -> Any:
-                return ir.Constant(vector, list(pattern) * (vector.count // len(pattern)))
+            def repeated(kind: Any, *pattern: int) -> Any:
+                return ir.Constant(kind, list(pattern) * (kind.count // len(pattern)))
 
-            kinds = signature.args
-            text = ir.Constant(words, ir.Undefined)
-            for lane in range(4):
-                source = pointer(kinds[0], args[0], args[1 + lane], i64)
-                value = builder.load(source, align=1)
-                text = builder.insert_element(text, value, ir.Constant(i32, lane))
-            shifts = builder.load(pointer(kinds[5], args[5], args[6], words), align=8)
-            masks_at = builder.add(args[6], ir.Constant(args[6].type, 4))
-            masks = builder.load(pointer(kinds[5], args[5], masks_at, words), align=8)
-            digits = builder.xor(builder.bitcast(text, bytes_), repeated(bytes_, 0x30))
+            both = ir.Constant(ir.VectorType(i32, 32), list(range(32)))
+            text = builder.shuffle_vector(load(0, args[1], half), load(0, args[2], half), both)
+            wrong = builder.and_(builder.xor(text, vector(EXPECTED)), vector(FIXED))
+            values = builder.xor(text, repeated(bytes_, 0x30))
+            digits = call("llvm.x86.avx2.pshuf.b", bytes_, values, vector(ORDER))
             carried = builder.or_(builder.add(digits, repeated(bytes_, 0x76)), digits)
-            high = builder.and_(carried, repeated(bytes_, 0x80))
-            wrong = builder.and_(builder.bitcast(high, words), masks)
+            wrong = builder.or_(wrong, builder.and_(carried, repeated(bytes_, 0x80)))
+            wrong = builder.bitcast(wrong, words)
             clean = call("llvm.x86.avx.ptestz.256", i32, wrong, wrong)
-            shifted = call(
-                "llvm.x86.avx2.psllv.q.256", words, builder.bitcast(digits, words), shifts
-            )
-            pairs = call(
-                "llvm.x86.avx2.pmadd.ub.sw", shorts, builder.bitcast(shifted, bytes_),
-                repeated(bytes_, 10, 1),
-            )  # fmt: skip
+            pairs = call("llvm.x86.avx2.pmadd.ub.sw", shorts, digits, repeated(bytes_, 10, 1))
             fours = call("llvm.x86.avx2.pmadd.wd", halves, pairs, repeated(shorts, 100, 1))
-            both = builder.bitcast(fours, words)
-            first = builder.and_(both, repeated(words, 0xFFFFFFFF))
-            second = builder.lshr(both, repeated(words, 32))
-            value = builder.add(builder.mul(first, repeated(words, 10000)), second)
-            builder.store(value, pointer(kinds[7], args[7], args[8], words), align=8)
-            return builder.zext(clean, i64)
+            packed = call("llvm.x86.avx2.packusdw", shorts, fours, fours)
+            eights = call("llvm.x86.avx2.pmadd.wd", halves, packed, repeated(shorts, 10000, 1))
+            eights = builder.bitcast(eights, words)
+            high = builder.and_(eights, repeated(words, 0xFFFFFFFF))
+            low = builder.lshr(eights, repeated(words, 32))
+            numbers = builder.add(builder.mul(high, repeated(words, 100_000_000)), low)
+            price, lots = (
+                builder.extract_element(numbers, ir.Constant(i32, lane)) for lane in (0, 2)
+            )
+            result = (builder.zext(clean, i64), price, lots)
+            return context.make_tuple(builder, signature.return_type, result)
 
         index = types.int64
-        return types.int64(frame, index, index, index, index, plan, index, out, index), codegen
+        three = types.UniTuple(types.int64, 3)
+        return three(frame, index, index, plan, index), codegen
 
     @inner
-    def four_numbers(
-        frame: Bytes, a: int, b: int, c: int, d: int, plan: Words, plan_at: int, out: Words,
-        out_at: int,
-    ) -> bool:  # fmt: skip
-        """Convert the numbers at a, b, c, d by a plan into out[out_at:]; whether all are digits.
+    def two_numbers(
+        frame: Bytes, first: int, second: int, plan: Words, plan_at: int
+    ) -> tuple[bool, int, int]:
+        """The two numbers a plan finds in the 16 bytes at `first` and at `second`.
 
-        The caller proves that eight bytes can be read at each position.
+        False first if a fixed byte is another or a digit is none. The caller proves both reads.
         """
-        return _convert_four(frame, a, b, c, d, plan, plan_at, out, out_at) != 0
+        clean, left, right = _convert_two(frame, first, second, plan, plan_at)
+        return clean != 0, left, right
 
 else:
 
     @inner
-    def four_numbers(
-        frame: Bytes, a: int, b: int, c: int, d: int, plan: Words, plan_at: int, out: Words,
-        out_at: int,
-    ) -> bool:  # fmt: skip
-        """Convert the numbers at a, b, c, d by a plan into out[out_at:]; whether all are digits.
+    def two_numbers(
+        frame: Bytes, first: int, second: int, plan: Words, plan_at: int
+    ) -> tuple[bool, int, int]:
+        """The two numbers a plan finds in the 16 bytes at `first` and at `second`.
 
-        The caller proves that eight bytes can be read at each position.
+        False first if a fixed byte is another or a digit is none. The caller proves both reads.
         """
-        wrong = _one_number(frame, a, plan, plan_at, out, out_at)
-        wrong |= _one_number(frame, b, plan, plan_at + 1, out, out_at + 1)
-        wrong |= _one_number(frame, c, plan, plan_at + 2, out, out_at + 2)
-        wrong |= _one_number(frame, d, plan, plan_at + 3, out, out_at + 3)
-        return int64(wrong) == 0
+        left = _lane_value(frame, first, plan, plan_at, 0)
+        right = _lane_value(frame, second, plan, plan_at, LANE_BYTES)
+        return left >= 0 and right >= 0, left, right

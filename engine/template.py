@@ -10,9 +10,9 @@ A frame whose fixed bytes equal the template's, and whose places hold plain numb
 JSON of the same meaning: every byte of it has been compared or read as a digit. Whatever deviates
 is not judged here but left to the general reader, which says what is wrong, or learns anew.
 
-Numbers are read eight digits at a time. The widths of a stream's prices and quantities hardly
-change, so each is first tried with the width of the one before: positions then depend on a branch
-that is predicted, not on the data, and the processor reads several levels at once.
+The widths of a stream's numbers hardly change, so each is first tried with those of the one before
+(levels by a plan: engine.plan). Positions then depend on a branch that is predicted, not on the
+data, and the processor reads several levels at once.
 Runs on: the engine thread. Called by: engine.feed.
 """
 
@@ -27,12 +27,13 @@ from engine.decode import (
     FIELD_LAST_ID,
     FIELD_TIME,
 )
-from engine.jit import inner
+from engine.jit import hot, inner
+from engine.plan import WIDTHS_BYTES, plan_for, widths
 from engine.scale import scaled
 from engine.scan import (
     CLOSE_BRACKET,
     COMMA,
-    DOT,
+    NINE,
     OPEN_BRACKET,
     POWERS_OF_TEN,
     QUOTE,
@@ -40,19 +41,12 @@ from engine.scan import (
     decimal,
     digits_value,
     leading_digits,
+    non_digits,
 )
-from engine.simd import four_numbers
+from engine.simd import LANE_BYTES, two_numbers
 from engine.stage import rows_at, settle_times
 
-LEVEL_BYTES_MAX = 48
-"""The longest level read here, `["12345678.12345678","12345678.12345678"],`, rounded up: where
-fewer bytes are left in the frame the general decimal reader, which proves each read, takes over."""
-
 _ALL_BITS = uint64(0xFFFFFFFFFFFFFFFF)
-_BETWEEN = 0x22 | COMMA << 8 | 0x22 << 16
-"""The bytes `","` as a little-endian number."""
-_OPEN = OPEN_BRACKET | QUOTE << 8
-_CLOSE = QUOTE | CLOSE_BRACKET << 8
 _NOT_THIS_FORM = -1
 
 
@@ -105,66 +99,26 @@ def _number(frame: Bytes, at: int, end: int) -> tuple[int, int]:
 
 
 @inner
-def _width(frame: Bytes, at: int) -> tuple[int, int]:
-    """Digits before and after the dot of a quoted decimal, for a guess; (0, 0) if not of our form.
+def _number_as_wide(frame: Bytes, at: int, width: int) -> int:
+    """A number of 9 to 16 digits at `at`, or a miss; the caller proves `width` bytes.
 
-    At most seven digits before and eight after, so that both are one load each.
+    Where it ends depends on nothing that has just been read, so the processor goes on meanwhile.
     """
-    whole = leading_digits(load_u64(frame, at))
-    if whole == 0 or whole == 8:
-        return 0, 0
-    if frame[at + whole] == QUOTE:
-        return whole, 0
-    if frame[at + whole] != DOT:
-        return 0, 0
-    fraction = leading_digits(load_u64(frame, at + whole + 1))
-    if fraction == 0 or frame[at + whole + 1 + fraction] != QUOTE:
-        return 0, 0
-    return whole, fraction
+    head = width - 8
+    first = load_u64(frame, at)
+    last = load_u64(frame, at + head)
+    mask = (uint64(1) << uint64(8 * head)) - uint64(1) if head < 8 else _ALL_BITS
+    wrong = (non_digits(first) & mask) | non_digits(last)
+    if wrong != uint64(0) or frame[at] == ZERO:
+        return _NOT_THIS_FORM
+    return digits_value(first, head) * POWERS_OF_TEN[8] + digits_value(last, 8)
 
 
 @inner
-def _low_bytes(count: int) -> int:
-    """A mask of the first 0 to 8 bytes of a word."""
-    half = uint64(4 * (8 - count))
-    return (_ALL_BITS >> half) >> half
-
-
-@inner
-def _plan_number(arena: Words, plan: int, lane: int, digits: int) -> None:
-    """Tell `four_numbers` how many digits a lane has, 0 to 8."""
-    arena[plan + lane] = 64 - 8 * digits
-    arena[plan + 4 + lane] = int64(_low_bytes(digits))
-
-
-@inner
-def _plan_level(frame: Bytes, at: int, arena: Words, feed: int) -> bool:
-    """Measure the level at `at` and plan for more like it; False if it is not of our form."""
-    price_whole, price_fraction = _width(frame, at + 2)
-    if price_whole == 0:
-        return False
-    dot = 1 if price_fraction > 0 else 0
-    lots_whole, lots_fraction = _width(frame, at + 5 + price_whole + dot + price_fraction)
-    if lots_whole == 0:
-        return False
-    widths = feed + L.FEED_WIDTHS_AT
-    arena[widths + L.WIDTH_PRICE_WHOLE] = price_whole
-    arena[widths + L.WIDTH_PRICE_FRACTION] = price_fraction
-    arena[widths + L.WIDTH_LOTS_WHOLE] = lots_whole
-    arena[widths + L.WIDTH_LOTS_FRACTION] = lots_fraction
-    plan = feed + L.FEED_PLAN_AT
-    _plan_number(arena, plan, 0, price_whole)
-    _plan_number(arena, plan, 1, price_fraction)
-    _plan_number(arena, plan, 2, lots_whole)
-    _plan_number(arena, plan, 3, lots_fraction)
-    return True
-
-
-@inner
-def _last_level(
+def _any_level(
     frame: Bytes, at: int, end: int, stage: Words, row: int, arena: Words, feed: int
 ) -> int:
-    """Read one level near the frame's end, every read proved: the position after it, or a miss."""
+    """Read one level of any widths, every read proved: the position after it, or a miss."""
     if at + 2 > end or frame[at] != OPEN_BRACKET or frame[at + 1] != QUOTE:
         return _NOT_THIS_FORM
     at, price, price_decimals = decimal(frame, at + 2, end)
@@ -183,6 +137,41 @@ def _last_level(
 
 
 @inner
+def _planned_level(
+    frame: Bytes, at: int, end: int, stage: Words, row: int, arena: Words, plan: int
+) -> int:
+    """Read a level of the widths planned for: the position after it, or a miss."""
+    after = at + arena[plan + L.PLAN_LEVEL_BYTES]
+    if plan == 0 or after > end:
+        return _NOT_THIS_FORM
+    if arena[plan + L.PLAN_MIDDLE_FIXED] != 0:
+        middle = load_u64(frame, at + arena[plan + L.PLAN_MIDDLE_AT])
+        wrong = middle ^ uint64(arena[plan + L.PLAN_MIDDLE_EXPECTED])
+        if wrong & uint64(arena[plan + L.PLAN_MIDDLE_FIXED]) != uint64(0):
+            return _NOT_THIS_FORM
+    is_right, ticks, lots = two_numbers(
+        frame, at, after - LANE_BYTES, arena, plan + L.PLAN_VECTORS_AT
+    )
+    stage[row + L.ROW_PRICE] = ticks
+    stage[row + L.ROW_LOTS] = lots
+    return after if is_right and ticks > 0 else _NOT_THIS_FORM
+
+
+@inner
+def _other_level(
+    frame: Bytes, at: int, end: int, stage: Words, row: int, arena: Words, feed: int
+) -> int:
+    """Read a level of other widths than the one before: the position after it, or a miss."""
+    if arena[feed + L.FEED_PLANNED_DIGITS_MAX] > 0 and at + WIDTHS_BYTES <= end:
+        key = widths(frame, at)
+        plan = plan_for(arena, feed, key) if key != 0 else 0
+        after = _planned_level(frame, at, end, stage, row, arena, plan)
+        if after >= 0:
+            return after
+    return _any_level(frame, at, end, stage, row, arena, feed)
+
+
+@inner
 def _levels(
     frame: Bytes, at: int, end: int, stage: Words, rows: int, arena: Words, feed: int
 ) -> tuple[int, int]:
@@ -193,62 +182,36 @@ def _levels(
     at += 1
     if frame[at] == CLOSE_BRACKET:
         return at + 1, 0
-    count = 0
+    plan = arena[feed + L.FEED_PLAN]
     row = rows
-    while count < levels_max:
-        if at + LEVEL_BYTES_MAX > end:
-            at = _last_level(frame, at, end, stage, row, arena, feed)
-        else:
-            after = _planned_level(frame, at, stage, row, arena, feed)
-            if after < 0 and _plan_level(frame, at, arena, feed):
-                after = _planned_level(frame, at, stage, row, arena, feed)
-            at = after
-        if at < 0:
+    for count in range(1, levels_max + 1):
+        after = _planned_level(frame, at, end, stage, row, arena, plan)
+        if after < 0:
+            after = _other_level(frame, at, end, stage, row, arena, feed)
+            plan = arena[feed + L.FEED_PLAN]
+        if after < 0 or after >= end:
             return _NOT_THIS_FORM, 0
         row += L.ROW_WORDS
-        count += 1
-        if frame[at] != COMMA:
-            return (at + 1, count) if frame[at] == CLOSE_BRACKET else (_NOT_THIS_FORM, 0)
-        at += 1
+        at = after + 1
+        if frame[after] != COMMA:
+            return (at, count) if frame[after] == CLOSE_BRACKET else (_NOT_THIS_FORM, 0)
     return _NOT_THIS_FORM, 0
 
 
-@inner
-def _planned_level(frame: Bytes, at: int, stage: Words, row: int, arena: Words, feed: int) -> int:
-    """Read a level of the widths planned for: the position after it, or a miss.
-
-    LEVEL_BYTES_MAX bytes are there. Everything is computed first and verified by one branch.
-    """
-    widths = feed + L.FEED_WIDTHS_AT
-    price_fraction = arena[widths + L.WIDTH_PRICE_FRACTION]
-    lots_fraction = arena[widths + L.WIDTH_LOTS_FRACTION]
-    price_dot = at + 2 + arena[widths + L.WIDTH_PRICE_WHOLE]
-    price_close = price_dot + price_fraction + (1 if price_fraction > 0 else 0)
-    lots_dot = price_close + 3 + arena[widths + L.WIDTH_LOTS_WHOLE]
-    lots_close = lots_dot + lots_fraction + (1 if lots_fraction > 0 else 0)
-    numbers = feed + L.FEED_NUMBERS_AT
-    is_digits = four_numbers(
-        frame, at + 2, price_dot + 1, price_close + 3, lots_dot + 1,
-        arena, feed + L.FEED_PLAN_AT, arena, numbers,
-    )  # fmt: skip
-    wrong = (load_u64(frame, at) ^ uint64(_OPEN)) & uint64(0xFFFF)
-    wrong |= (load_u64(frame, price_close) ^ uint64(_BETWEEN)) & uint64(0xFFFFFF)
-    wrong |= (load_u64(frame, lots_close) ^ uint64(_CLOSE)) & uint64(0xFFFF)
-    is_formed = (price_fraction == 0 or frame[price_dot] == DOT) and (
-        lots_fraction == 0 or frame[lots_dot] == DOT
-    )
-    price = arena[numbers] * POWERS_OF_TEN[price_fraction] + arena[numbers + 1]
-    amount = arena[numbers + 2] * POWERS_OF_TEN[lots_fraction] + arena[numbers + 3]
-    ticks = scaled(arena, feed + L.FEED_PRICE_SCALE_AT, price, price_fraction)
-    lots = scaled(arena, feed + L.FEED_LOT_SCALE_AT, amount, lots_fraction)
-    stage[row + L.ROW_PRICE] = ticks
-    stage[row + L.ROW_LOTS] = lots
-    if is_digits and is_formed and wrong == uint64(0) and ticks > 0 and lots >= 0:
-        return lots_close + 2
-    return _NOT_THIS_FORM
+@hot
+def _number_as_before(frame: Bytes, at: int, end: int, arena: Words, part: int) -> tuple[int, int]:
+    """A number, tried first with the digits it had before: (position after it, value) or a miss."""
+    width = arena[part + L.PART_DIGITS]
+    if 9 <= width <= 16 and at + width < end:
+        value = _number_as_wide(frame, at, width)
+        if value >= 0 and not ZERO <= frame[at + width] <= NINE:
+            return at + width, value
+    after, value = _number(frame, at, end)
+    arena[part + L.PART_DIGITS] = after - at
+    return after, value
 
 
-@inner
+@hot
 def read_by_template(frame: Bytes, arena: Words, feed: int, stage: Words) -> bool:
     """Read a frame into the stage, rows scaled, if it has the form of the feed's template.
 
@@ -275,7 +238,7 @@ def read_by_template(frame: Bytes, arena: Words, feed: int, stage: Words) -> boo
                 return False
             stage[L.STAGE_ASKS if is_asks else L.STAGE_BIDS] = count
         elif field != L.PART_END:
-            at, value = _number(frame, at, end)
+            at, value = _number_as_before(frame, at, end, arena, part)
             if at < 0:
                 return False
             if field == FIELD_FIRST_ID:
@@ -303,7 +266,7 @@ def learn_template(frame: Bytes, arena: Words, feed: int, stage: Words) -> None:
         field = L.PART_END
         after = stop
         if index < parts:
-            noted = L.STAGE_PARTS_AT + index * L.PART_WORDS
+            noted = L.STAGE_PARTS_AT + index * L.NOTE_WORDS
             field, stop, after = stage[noted], stage[noted + 1], stage[noted + 2]
         length = stop - at
         words = (length + 7) >> 3
@@ -313,6 +276,7 @@ def learn_template(frame: Bytes, arena: Words, feed: int, stage: Words) -> None:
         arena[part + L.PART_FIELD] = field
         arena[part + L.PART_LITERAL_AT] = word_at
         arena[part + L.PART_LITERAL_BYTES] = length
+        arena[part + L.PART_DIGITS] = after - stop
         for word in range(words):
             packed = int64(0)
             for byte in range(min(length - 8 * word, 8)):

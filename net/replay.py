@@ -17,7 +17,6 @@ import orjson
 
 from engine import layout as L
 from engine import status as S
-from engine.atomics import address_of
 from engine.engine import Engine, FeedSpec, InstrumentSpec, Stage
 from engine.handoff import HandoffReader
 from engine.scale import exact_text
@@ -191,7 +190,7 @@ class Replay:
     def _on_frame(self, venue: Venue, line: TapeLine) -> None:
         self.summary.frames += 1
         raw = line.raw
-        status = venue.handle(address_of(raw), len(raw), line.t_ns, 1)
+        status = venue.handle(raw, line.t_ns, 1)
         if status != S.APPLIED:
             venue.on_status(status, lambda: raw, line.t_ns, 1)
 

@@ -19,7 +19,6 @@ from typing import Protocol
 from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from engine import status as S
-from engine.atomics import address_of
 from net.backoff import Backoff
 from net.venue import Venue
 
@@ -96,7 +95,7 @@ class _Listener(WSListener):  # type: ignore[misc]
     def _on_text(self, raw: bytes, now_ns: int, is_last: int) -> None:
         if self._is_recording:
             self._stream.record(raw, now_ns)
-        status = self._handle(address_of(raw), len(raw), now_ns, is_last)
+        status = self._handle(raw, now_ns, is_last)
         if status != S.APPLIED:
             self._venue.on_status(status, lambda: raw, now_ns, is_last)
 

@@ -50,7 +50,7 @@ class Venue:
         self.sessions = sessions
         self.symbols = tuple(session.spec.symbol for session in sessions)
         self.handle = engine.frame_handler(connection, protocol.protocol)
-        """f(address, size_bytes, receive_ns, is_last) -> status: the compiled path."""
+        """f(frame, receive_ns, is_last) -> status: the compiled path."""
         self._engine = engine
         self._host = host
         self._by_feed = {session.feed: session for session in sessions}

@@ -100,7 +100,7 @@ def test_a_broken_decoder_is_caught(damage: Damage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "value"), [(L.SIDE_BEST, 1), (L.SIDE_WINDOW_LEVELS, 77), (L.SIDE_BITMAP_0_AT, 0)]
+    ("word", "value"), [(L.SIDE_BEST, 1), (L.SIDE_WINDOW_LEVELS, 77), (L.SIDE_SUMMARY_AT, 0)]
 )
 def test_a_broken_ladder_is_caught(word: int, value: int) -> None:
     """One wrong word in a side: the structural check must say so."""

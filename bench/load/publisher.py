@@ -14,7 +14,6 @@ from bench.rig.drive import seed
 from bench.rig.host import pin
 from bench.rig.workers import Handler, Message
 from engine import layout as L
-from engine.atomics import address_of
 from engine.engine import Engine
 
 
@@ -39,7 +38,7 @@ class Publisher:
             number += 1
             bid = [F.price(F.MID_CENTS), F.quantity(10**8 + number - F.FIRST_ID)]
             frame = F.diff(number, number, [bid], [])
-            handle(address_of(frame), len(frame), time.time_ns(), 1)
+            handle(frame, time.time_ns(), 1)
             self.engine.handoff.beat(time.time_ns())
 
     def stop(self) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from engine import layout as L
 from engine import status as S
 from engine.engine import Stage
+from engine.feed import on_frame
 from engine.jit import JIT_OFF, compile_kernels
 from tests.engine.decoding import BINANCE, BITSTAMP, STRANGE, Decoder
 from tests.engine.rig import binance_frame, binance_snapshot, bitstamp_frame, bitstamp_snapshot
@@ -77,15 +78,15 @@ def read_all(fence: Fence) -> int:
     count = 0
     learned = dict(frames()[:2])
     for feed, raw in frames():
-        handle = engine.frame_handler(feed, L.PROTOCOL_BINANCE + feed)
+        connection = (int(engine.arena.ctypes.data), feed, L.PROTOCOL_BINANCE + feed)
         lengths = range(0, len(raw) + 1, 3 if JIT_OFF else 1)
         for length, place in itertools.product(lengths, (fence.at_end, fence.at_start)):
             cut = raw[:length]
             # Once after a frame of the same form, which the engine has learned, once after none.
             good = learned[feed]
             for before in (good, STRANGE[feed]):
-                handle(fence.at_start(before), len(before), 1, 1)
-                assert handle(place(cut), len(cut), 1, 1) in S.TEXTS
+                on_frame(*connection, fence.at_start(before), len(before), 1, 1)
+                assert on_frame(*connection, place(cut), len(cut), 1, 1) in S.TEXTS
             count += 1
     stage = Stage(100)
     row = [("61837.63000000", "3.78826000")]

@@ -141,11 +141,9 @@ class Rig:
     ) -> int:
         """One frame on the connection of a feed; the status."""
         spec = self.engine.feeds[feed]
-        # One byte more than the frame, so that an empty one has an address too.
-        frame = np.frombuffer(raw + b"\0", np.uint8)
         now = next(self._clock_ns) if receive_ns is None else receive_ns
         handle = self._handlers[spec.connection, spec.protocol]
-        return int(handle(frame.ctypes.data, len(raw), now, int(is_last)))
+        return handle(raw, now, int(is_last))
 
     def load(self, body: bytes, feed: int = 0, *, levels_limit: int = 0) -> None:
         """A snapshot into the feed's spare book."""
@@ -266,7 +264,8 @@ class Side:
     top: list[tuple[int, int]]
     is_top_stale: bool
     window_levels: int
-    bitmaps: tuple[list[int], list[int], int]
+    bitmap: list[int]
+    summary: list[int]
     slots: int
 
     @property
@@ -282,7 +281,8 @@ def read_side(rig: Rig, feed: int, book: int, is_asks: int) -> Side:
     size = int(arena[L.ENGINE_SIDE_WORDS])
     start = rig.feed_at(feed) + L.FEED_BOOKS_AT + (2 * book + is_asks) * size
     words = arena[start : start + size]
-    lots_at = L.SIDE_BITMAP_0_AT + slots // 64
+    bitmap_at = L.SIDE_SUMMARY_AT + -(-slots // 512)
+    lots_at = bitmap_at + slots // 64
     lots = words[lots_at : lots_at + slots]
     low = int(words[L.SIDE_WINDOW_LOW])
     occupied = np.flatnonzero(lots).tolist()
@@ -305,11 +305,8 @@ def read_side(rig: Rig, feed: int, book: int, is_asks: int) -> Side:
         top=list(zip(top_keys, top_lots, strict=True)),
         is_top_stale=bool(words[L.SIDE_TOP_IS_STALE]),
         window_levels=int(words[L.SIDE_WINDOW_LEVELS]),
-        bitmaps=(
-            words[L.SIDE_BITMAP_0_AT : L.SIDE_BITMAP_0_AT + slots // 64].tolist(),
-            words[L.SIDE_BITMAP_1_AT : L.SIDE_BITMAP_1_AT + 64].tolist(),
-            int(words[L.SIDE_BITMAP_2_AT]),
-        ),
+        bitmap=words[bitmap_at:lots_at].tolist(),
+        summary=words[L.SIDE_SUMMARY_AT : bitmap_at].view(np.uint8).tolist(),
         slots=slots,
     )
 
@@ -324,16 +321,12 @@ def check_side(rig: Rig, feed: int, book: int, is_asks: int) -> None:
     side = read_side(rig, feed, book, is_asks)
     where = f"feed {feed} book {book} {'asks' if is_asks else 'bids'}"
     slots_used = {key & (side.slots - 1) for key in side.window}
-    bitmap_0, bitmap_1, bitmap_2 = side.bitmaps
     assert slots_used == {
-        word * 64 + bit for word, bits in enumerate(bitmap_0) for bit in _bits(bits)
+        word * 64 + bit for word, bits in enumerate(side.bitmap) for bit in _bits(bits)
     }, f"{where}: the bitmap and the slots disagree"
-    words_used = {word for word, bits in enumerate(bitmap_0) if bits}
-    assert words_used == {
-        group * 64 + bit for group, bits in enumerate(bitmap_1) if bits for bit in _bits(bits)
-    }, f"{where}: bitmap 1 and bitmap 0 disagree"
-    groups_used = {group for group, bits in enumerate(bitmap_1) if bits}
-    assert groups_used == _bits(bitmap_2), f"{where}: bitmap 2 and bitmap 1 disagree"
+    used = [1 if bits else 0 for bits in side.bitmap]
+    padding = [0] * (len(side.summary) - len(used))
+    assert side.summary == used + padding, f"{where}: the summary and the bitmap disagree"
     assert side.window_levels == len(side.window), f"{where}: the count is wrong"
     assert all(lots > 0 for lots in side.window.values()), f"{where}: lots below zero"
     if side.window:

@@ -12,7 +12,6 @@ import orjson
 
 from engine import layout as L
 from engine import status as S
-from engine.atomics import address_of
 from engine.engine import Engine, FeedSpec, InstrumentSpec, Stage
 from net.backoff import Backoff
 from net.session import Session
@@ -118,7 +117,7 @@ class Desk:
     def frame(self, name: str, raw: bytes) -> int:
         """Hand a frame to the venue, as the stream does; the kernel's status."""
         venue = self.venues[name]
-        status = venue.handle(address_of(raw), len(raw), self.now_ns, 1)
+        status = venue.handle(raw, self.now_ns, 1)
         if status != S.APPLIED:
             venue.on_status(status, lambda: raw, self.now_ns, 1)
         return status

@@ -1,0 +1,31 @@
+"""Where the parts of a book's side are: offsets, computed from where the side begins.
+
+Runs on: any thread. Called by: engine.ladder, engine.far, engine.feed, engine.merge.
+"""
+
+from __future__ import annotations
+
+from engine import layout as L
+from engine.atomics import Words
+from engine.jit import inner
+
+
+@inner
+def side_at(arena: Words, feed: int, book: int, is_asks: int) -> int:
+    """The first word of a side."""
+    return feed + L.FEED_BOOKS_AT + (2 * book + is_asks) * arena[L.ENGINE_SIDE_WORDS]
+
+
+@inner
+def bitmap_at(side: int, slots: int) -> int:
+    return side + L.SIDE_SUMMARY_AT + ((slots + 511) >> 9)
+
+
+@inner
+def lots_at(side: int, slots: int) -> int:
+    return bitmap_at(side, slots) + (slots >> 6)
+
+
+@inner
+def far_keys_at(side: int, slots: int) -> int:
+    return lots_at(side, slots) + slots
