@@ -77,7 +77,7 @@ class _Listener(WSListener):  # type: ignore[misc]
         """Control frames, fragments, and binary frames, which neither venue sends."""
         kind = frame.msg_type
         if kind is WSMsgType.BINARY:
-            self._venue.restart_streams("binary frame", now_ns)
+            self._venue.on_binary(now_ns)
         elif kind in (WSMsgType.TEXT, WSMsgType.CONTINUATION):
             if (kind is WSMsgType.TEXT) == bool(self._parts):
                 self._stream.drop("fragments out of order")
