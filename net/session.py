@@ -272,6 +272,10 @@ class Session:
             if status < 0:
                 self.break_off(f"joining: {S.TEXTS[status]}", now_ns)
                 return
+        if self._is_spare_crossed():
+            # The stream's levels on another market's snapshot: on Bitstamp only this tells.
+            self._refuse_snapshot("crossed by the frames that follow it", now_ns)
+            return
         if self.state == L.LIVE:
             differing = self._engine.differing_levels(self.feed)
             if differing:
@@ -287,6 +291,16 @@ class Session:
             bids, asks = stage.levels
             self._since_ns = self._joined_at_ns = now_ns
             self._host.note(self, "live", book_id=stage.last_id, bids=bids, asks=asks)
+
+    def _is_spare_crossed(self) -> bool:
+        """Whether the book that is being joined has its best bid at or above its best ask."""
+        arena = self._engine.arena
+        feed = arena[L.ENGINE_FEEDS_OFFSET] + self.feed * arena[L.ENGINE_FEED_WORDS]
+        spare = 1 - arena[feed + L.FEED_ACTIVE_BOOK]
+        bids = feed + L.FEED_BOOKS_AT + 2 * spare * arena[L.ENGINE_SIDE_WORDS]
+        asks = bids + arena[L.ENGINE_SIDE_WORDS]
+        bid, ask = arena[bids + L.SIDE_BEST], arena[asks + L.SIDE_BEST]
+        return bool(bid != L.NO_KEY and ask != L.NO_KEY and bid >= -ask)
 
     # --- time ------------------------------------------------------------------------------------
 
