@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import ssl
 import subprocess
 import sys
 import threading
@@ -114,10 +115,11 @@ class Lab:
     venues: VenueThread
     process: subprocess.Popen[bytes]
     log: Path
+    gateway: str
     metrics: str
     watcher: Watcher
     no_dns: Path
-    ssl_context: Any = None
+    ssl_context: ssl.SSLContext | None = None
     _judged: int = field(default=0)
 
     def post(self, action: str, venue: str = "binance") -> Any:
@@ -254,9 +256,13 @@ def laboratory(
             return _attached(name)
 
         until(is_up, START_S, "the daemon")
+        until(lambda: '"serving"' in log.read_text(), START_S, "its gateway")
         watcher = Watcher(name, venues.truths, FROZEN_S)
+        gateway = f"127.0.0.1:{port}"
         urls = {"binance": venues.venues.binance_url, "bitstamp": venues.venues.bitstamp_url}
-        lab = Lab(folder, urls, venues, process, log, metrics, watcher, no_dns)
+        lab = Lab(folder, urls, venues, process, log, gateway, metrics, watcher, no_dns)
+        if chosen.tls_ca is not None:
+            lab.ssl_context = ssl.create_default_context(cafile=str(chosen.tls_ca))
         yield lab
         assert process.poll() is None, lab.tail()
         process.terminate()

@@ -69,8 +69,9 @@ class Truth:
             heapq.nsmallest(DEPTH, past.asks.items()),
         )
         self._tops[book_id] = tops
-        self._ids.append(book_id)
+        # The watcher looks into both lists by the length of the second.
         self._born_s.append(time.monotonic())
+        self._ids.append(book_id)
         if len(self._tops) > KEPT_IDS:
             self._tops.pop(next(iter(self._tops)))
 
