@@ -40,6 +40,7 @@ def shorten() -> None:
     )
     replaced: dict[Any, dict[str, object]] = {
         net.live: {"Backoff": quick},
+        net.daemon: {"Backoff": lambda rng, **_: quick(rng)},
         net.rest: {"REQUEST_LIMIT_S": REQUEST_LIMIT_S},
         net.session: {
             "REACH_LIMIT_NS": int(REACH_LIMIT_S * 1e9),

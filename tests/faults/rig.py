@@ -32,7 +32,7 @@ from tests.e2e.rig import ROOT, START_S, free_port, settings, until
 from tests.faults import patience
 from tests.faults.truth import Lie, Truth, Watcher
 
-SPEED = 2.0
+SPEED = 2.5
 FRAME_S = 0.325 / SPEED
 """The longer of the venues' intervals between frames."""
 MARGIN_S = 1.5

@@ -27,12 +27,12 @@ from net.venues import BINANCE
 from proto.pollux.v1 import market_data_pb2 as pb
 from proto.pollux.v1 import market_data_pb2_grpc as rpc
 from tests.faults import patience
-from tests.faults.rig import FRAME_S, FROZEN_S, MARGIN_S, RECOVER_S, VENUES, Lab, laboratory
+from tests.faults.rig import FRAME_S, FROZEN_S, MARGIN_S, RECOVER_S, SPEED, VENUES, Lab, laboratory
 from tests.net.rig import ASKS, BIDS, Desk, binance_diff, bitstamp_diff, snapshot
 
 pytestmark = pytest.mark.timeout(60)
 
-FRAMES_HZ = 1 / 0.05 + 1 / FRAME_S
+FRAMES_HZ = SPEED / 0.1 + 1 / FRAME_S
 """What both simulated venues send in a second, at the rig's speed."""
 
 

@@ -7,6 +7,7 @@ and no more was asked of the venues than their limits allow.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -72,12 +73,12 @@ CASES = (
     harmless("delay=300x2"),
     harmless("fragmentsx3"),
     harmless("fragments=40x2"),
-    harmless("reordered-keysx3"),
-    harmless("extra-keysx3"),
-    harmless("whitespacex3"),
-    harmless("escapesx3"),
+    harmless("reordered-keysx2"),
+    harmless("extra-keysx2"),
+    harmless("whitespacex2"),
+    harmless("escapesx2"),
     harmless("hugex2"),
-    harmless("unknown-symbolx3", counted="other_symbols"),
+    harmless("unknown-symbolx2", counted="other_symbols"),
     refused("escaped-keys", S.BAD_SCHEMA),
     refused("garbage", S.BAD_JSON, S.BAD_UTF8),
     refused("truncated-jsonx2", S.BAD_JSON),
@@ -285,7 +286,7 @@ def test_a_venue_book_that_stays_crossed_is_withdrawn(lab: Lab) -> None:
 
 @pytest.mark.parametrize(
     ("order", "seconds"),
-    [("notice/2", 2.0), ("close/2", 2.0), ("gap/1.5", 1.5), ("http-500/1.5", 1.5)],
+    [("notice/2", 2.0), ("close/2", 2.0), ("http-500/1.5", 1.5)],
 )
 def test_a_fault_that_lasts_makes_no_storm(lab: Lab, order: str, seconds: float) -> None:
     """Every occasion is spoilt for a while: what is asked of the venues stays within bounds."""
@@ -301,6 +302,25 @@ def test_a_fault_that_lasts_makes_no_storm(lab: Lab, order: str, seconds: float)
     for venue in BOTH:
         assert after.connections(venue) - before.connections(venue) <= tries
         assert after.requests(venue) - before.requests(venue) <= tries + 6
+
+
+@pytest.mark.parametrize("seed", [2])
+def test_any_faults_at_once(lab: Lab, seed: int) -> None:
+    """A storm, drawn from a seed, of everything that the protocols can tell from the truth."""
+    lab.until_calm()
+    rng = random.Random(seed)
+    names = [name for name in FAULTS if name not in ELSEWHERE]
+    quick = {"slow-body": "=2", "no-answer": "=2", "missed-ping": "=0.3"}
+    for _ in range(15):
+        name = rng.choice(names)
+        venue = rng.choice(FAULTS[name].venues)
+        order = f"{name}{quick.get(name, '')}:{venue}x{rng.randint(1, 3)}"
+        lab.inflict(order, f"{rng.choice(['reset', 'close', 'duplicate', 'delay=50'])}:{venue}")
+        time.sleep(rng.random() / 2)
+    lab.post("calm")
+    # Retry-After of a second, a snapshot too far ahead, a half-open connection: one after another.
+    lab.until_live(RECOVER_S + 5.0)
+    lab.assert_right()
 
 
 def test_the_limits_were_kept_all_along(lab: Lab) -> None:

@@ -8,7 +8,9 @@ Runs on: the simulator's thread (`Truth.note`), the watcher's (the rest). Called
 
 from __future__ import annotations
 
+import asyncio
 import bisect
+import contextlib
 import heapq
 import threading
 import time
@@ -25,6 +27,7 @@ from net.simulator.server import VenueServer
 DEPTH = 10
 KEPT_IDS = 4096
 """Several minutes of frames; a book that stands at an older id is called unknown, so wrong."""
+ANSWER_LIMIT_S = 10.0
 HEAD_LEVELS = 3
 LOOK_S = 0.004
 STALL_S = 0.1
@@ -40,6 +43,7 @@ class Truth:
 
     def __init__(self, server: VenueServer, symbol: str) -> None:
         self._server, self._symbol = server, symbol
+        self._loop = asyncio.get_running_loop()
         self._tops: dict[int, tuple[Levels, Levels]] = {}
         self._ids: list[int] = []
         self._born_s: list[float] = []
@@ -60,14 +64,8 @@ class Truth:
             return
         body = orjson.loads(message.text)
         book_id = body["u"] if "u" in body else int(body["data"]["microtimestamp"])
-        book = self._server.feed.book(self._symbol)
-        assert book is not None
-        past = book.as_of(book_id)
-        assert past.version == book_id
-        tops = (
-            heapq.nlargest(DEPTH, past.bids.items()),
-            heapq.nsmallest(DEPTH, past.asks.items()),
-        )
+        tops = self._top_at(book_id)
+        assert tops is not None
         self._tops[book_id] = tops
         # The watcher looks into both lists by the length of the second.
         self._born_s.append(time.monotonic())
@@ -75,8 +73,30 @@ class Truth:
         if len(self._tops) > KEPT_IDS:
             self._tops.pop(next(iter(self._tops)))
 
+    def _top_at(self, book_id: int) -> tuple[Levels, Levels] | None:
+        """The best levels as they stood at an id, if the book ever stood there."""
+        book = self._server.feed.book(self._symbol)
+        assert book is not None
+        past = book.as_of(book_id)
+        if past.version != book_id:
+            return None
+        return (
+            heapq.nlargest(DEPTH, past.bids.items()),
+            heapq.nsmallest(DEPTH, past.asks.items()),
+        )
+
     def top(self, book_id: int) -> tuple[Levels, Levels] | None:
-        return self._tops.get(book_id)
+        """For the watcher. Where no frame comes a snapshot is shown alone, at an id between two."""
+        known = self._tops.get(book_id)
+        if known is None:
+
+            async def look_back() -> tuple[Levels, Levels] | None:
+                return self._top_at(book_id)
+
+            with contextlib.suppress(TimeoutError, RuntimeError):
+                asked = asyncio.run_coroutine_threadsafe(look_back(), self._loop)
+                known = asked.result(ANSWER_LIMIT_S)
+        return known
 
     def behind_s(self, book_id: int) -> float:
         """For how long there has been a newer book with another head than this one's."""
