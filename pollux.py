@@ -119,6 +119,8 @@ def _run_daemon(config: Config, tape: Any = None) -> int:
 @click.option("--port-base", default=9440, show_default=True, help="Binance here, Bitstamp next.")
 @click.option("--tls-cert", type=FILE, help="PEM certificate: serve wss and https.")
 @click.option("--tls-key", type=FILE, help="Its PEM key.")
+@click.option("--fault", "faults", multiple=True, metavar="ORDER", help="Inflict it, repeatable.")
+@click.option("--list-faults", is_flag=True, help="Print the faults and how to order them.")
 @click.option("--write-config", type=FILE, help="Write the configuration that points here.")
 def simulate(
     tape: Path | None,
@@ -128,11 +130,16 @@ def simulate(
     port_base: int,
     tls_cert: Path | None,
     tls_key: Path | None,
+    faults: tuple[str, ...],
+    list_faults: bool,
     write_config: Path | None,
 ) -> int:
     """Simulated Binance and Bitstamp, until Ctrl-C. Prints a configuration that points here."""
-    from net.simulator import SimulatorError, SimulatorOptions, run_simulator
+    from net.simulator import SimulatorError, SimulatorOptions, describe_faults, run_simulator
 
+    if list_faults:
+        click.echo(describe_faults())
+        return 0
     # Demo and tests take free ports by writing the configuration to a file.
     chosen = click.get_current_context().get_parameter_source("port_base")
     is_default = chosen is click.core.ParameterSource.DEFAULT
@@ -144,6 +151,7 @@ def simulate(
         tape=tape,
         tls_cert=tls_cert,
         tls_key=tls_key,
+        faults=faults,
     )
     try:
         return run_simulator(options, _announcer(write_config))

@@ -257,6 +257,10 @@ class Engine:
         """How many of the best levels differ between the active and the spare book."""
         return kernels.differing_levels(self._address, feed)
 
+    def is_spare_crossed(self, feed: int) -> bool:
+        """Whether the book that is being joined has its best bid at or above its best ask."""
+        return bool(kernels.is_spare_crossed(self._address, feed))
+
     def activate(self, feed: int, now_ns: int) -> None:
         """Swap the spare book in, LIVE, and publish."""
         kernels.activate(self._address, feed, now_ns)

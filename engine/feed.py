@@ -108,12 +108,17 @@ def _apply(arena: Words, feed: int, book: int, stage: Words) -> None:
 
 
 @inner
-def _is_crossed_for_long(arena: Words, feed: int) -> bool:
-    """Count the frames in a row that leave the active book crossed."""
-    book = arena[feed + L.FEED_ACTIVE_BOOK]
+def _is_crossed(arena: Words, feed: int, book: int) -> bool:
+    """Whether a book has its best bid at or above its best ask."""
     bid = arena[side_at(arena, feed, book, 0) + L.SIDE_BEST]
     ask = arena[side_at(arena, feed, book, 1) + L.SIDE_BEST]
-    if bid == L.NO_KEY or ask == L.NO_KEY or bid < -ask:
+    return bid != L.NO_KEY and ask != L.NO_KEY and bid >= -ask
+
+
+@inner
+def _is_crossed_for_long(arena: Words, feed: int) -> bool:
+    """Count the frames in a row that leave the active book crossed."""
+    if not _is_crossed(arena, feed, arena[feed + L.FEED_ACTIVE_BOOK]):
         arena[feed + L.FEED_CROSSED_FRAMES] = 0
         return False
     arena[feed + L.FEED_CROSSED_FRAMES] += 1
@@ -405,6 +410,14 @@ def differing_levels(arena_address: int, index: int) -> int:
         arena[one + L.SIDE_TOP_IS_STALE] = 1
         arena[other + L.SIDE_TOP_IS_STALE] = 1
     return differing
+
+
+@kernel("int64(int64, int64)")
+def is_spare_crossed(arena_address: int, index: int) -> int:
+    """Whether the spare book, to which frames may have been added, is crossed."""
+    arena = view_arena(arena_address)
+    feed = feed_at(arena, index)
+    return 1 if _is_crossed(arena, feed, 1 - arena[feed + L.FEED_ACTIVE_BOOK]) else 0
 
 
 @kernel("void(int64, int64, int64)")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import random
 import signal
@@ -32,7 +33,7 @@ from net.backoff import Backoff
 from net.config import Config
 from net.gateway import GatewayError, GatewayOptions, run_gateway
 from net.live import Live, tls_context
-from net.log import Log
+from net.log import LibraryLog, Log
 from net.metrics import MetricsError, serve_metrics
 from net.replay import instrument_specs
 from net.rest import RestClient, RestError
@@ -100,9 +101,12 @@ class Daemon:
 
     def run(self) -> int:
         """Until a signal; the exit status. DaemonError says why it could not."""
+        libraries = LibraryLog(self._log)
+        logging.getLogger().addHandler(libraries)
         try:
             return asyncio.run(self._main())
         finally:
+            logging.getLogger().removeHandler(libraries)
             if self._tape is not None:
                 self._tape.close()
             self._log.close()

@@ -7,6 +7,7 @@ Runs on: any thread (`log`), the writer's thread (rendering). Called by: net.dae
 
 from __future__ import annotations
 
+import logging
 import queue
 import sys
 import threading
@@ -20,6 +21,26 @@ QUEUE_RECORDS_MAX = 8192
 """Records waiting for the writer: minutes of a very bad day."""
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class LibraryLog(logging.Handler):
+    """What asyncio and other libraries log, as one line of ours each.
+
+    Their own handler of last resort writes tracebacks between the lines; the error's text is all
+    that an operator needs of a connection that could not be made.
+    """
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        facts: dict[str, object] = {"library": record.name}
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, BaseException):
+            facts["error"] = " ".join(f"{type(error).__name__}: {error}".split())
+        text = record.getMessage().partition("\n")[0]
+        self._log.log("error" if record.levelno >= logging.ERROR else "warning", text, **facts)
 
 
 class Log:

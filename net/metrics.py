@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from engine import layout as L
+from engine import status as S
 from net.live import Live
 
 _FEED_LABELS = ("venue", "symbol")
@@ -40,27 +41,49 @@ class _Collector(Collector):
                 ("levels", "levels in book frames"),
                 ("resyncs", "books thrown away and built anew"),
                 ("gaps", "sequence gaps seen"),
-                ("refused_frames", "frames refused as malformed"),
                 ("snapshots_asked", "snapshots asked for"),
                 ("snapshots_refused", "snapshots refused or failed"),
                 ("audits_failed", "audits that found a difference"),
             )
         }
+        refused = CounterMetricFamily(
+            "pollux_refused_frames",
+            "frames refused as malformed, by what was wrong",
+            labels=(*_FEED_LABELS, "reason"),
+        )
         for session in sessions:
             labels = (session.spec.venue, session.spec.symbol)
             state.add_metric(labels, float(session.state == L.LIVE))
             seen, kept = engine.counters(session.feed), session.counters
             values = (seen.frames, seen.bytes, seen.levels, kept.resyncs, kept.gaps)
-            more = (kept.refused_frames, kept.snapshots_asked, kept.snapshots_refused)
-            for family, value in zip(
-                counters.values(), (*values, *more, kept.audits_failed), strict=True
-            ):
+            more = (kept.snapshots_asked, kept.snapshots_refused, kept.audits_failed)
+            for family, value in zip(counters.values(), (*values, *more), strict=True):
                 family.add_metric(labels, value)
+            for status in S.REFUSALS:
+                refused.add_metric((*labels, S.TEXTS[status]), kept.refused[status])
         published = CounterMetricFamily("pollux_books", "books published", labels=("instrument",))
         reader = engine.reader()
         for index, board in enumerate(reader.boards):
             published.add_metric((board.symbol,), reader.sequence(index))
-        yield from (state, published, *counters.values())
+        yield from (state, published, refused, *counters.values(), *self._of_venues())
+
+    def _of_venues(self) -> Iterator[Metric]:
+        families = [
+            CounterMetricFamily(f"pollux_{name}", text, labels=("venue",))
+            for name, text in (
+                ("connections", "connections made, the first included"),
+                ("other_symbols", "book frames of symbols that were not asked for"),
+                ("binary_frames", "binary frames, which no venue should send"),
+                ("not_understood", "text frames of a form nobody knows"),
+            )
+        ]
+        for venue in self._live.venues:
+            stream, seen = self._live.streams.get(venue.name), venue.counters
+            connections = stream.reconnects + 1 if stream is not None else 0
+            values = (connections, seen.other_symbols, seen.binary_frames, seen.not_understood)
+            for family, value in zip(families, values, strict=True):
+                family.add_metric((venue.name,), value)
+        yield from families
 
 
 def serve_metrics(listen: str, live: Live) -> Callable[[], None]:

@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 import orjson
 
+from engine.scale import ScaleError, decimal_unit
 from net.stream import describe
 from net.venues import MetadataError, VenueProtocol
 
@@ -28,6 +29,8 @@ REASON_BYTES_MAX = 4096
 """How much of a refusal is read for its reason."""
 WEIGHT_SHARE = 0.5
 """The part of a venue's limit that we use: other programs may share the address."""
+HEADER_DIGITS_MAX = 12
+"""A number in a header that is longer is nonsense, and Python refuses to read much longer ones."""
 RETRY_AFTER_MAX_S = 3 * 24 * 3600
 """Binance bans for up to three days."""
 TOO_MANY_REQUESTS, BANNED = 429, 418
@@ -101,7 +104,16 @@ class RestClient:
             value: Any = orjson.loads(body)
         except orjson.JSONDecodeError:
             raise RestError(f"{path}: the answer is not JSON") from None
-        return self._protocol.tick_size(value, symbol), path, body
+        try:
+            tick_size = self._protocol.tick_size(value, symbol)
+            decimal_unit(tick_size)
+        except MetadataError as error:
+            if error.is_final:
+                raise
+            raise RestError(f"{path}: {error}") from None
+        except ScaleError as error:
+            raise RestError(f"{path}: {symbol}: {error}") from None
+        return tick_size, path, body
 
     async def _wait_for_room(self, weight: int) -> None:
         limit = self._protocol.rest_limit
@@ -118,7 +130,7 @@ class RestClient:
 
     def _learn(self, headers: Any) -> None:
         used = headers.get(self._protocol.used_weight_header or "-", "")
-        if used.isdigit():
+        if used.isdecimal() and len(used) <= HEADER_DIGITS_MAX:
             self._used_weight = max(self._used_weight, int(used))
 
     def _refusal(self, answer: aiohttp.ClientResponse, body: bytes) -> RestError:
@@ -127,7 +139,8 @@ class RestClient:
             self.counters.limited += 1
             given = answer.headers.get("Retry-After", "")
             default_s = 1.0 if answer.status == 503 else 30.0
-            wait_s = float(given) if given.isdigit() else default_s
+            is_number = given.isdecimal() and len(given) <= HEADER_DIGITS_MAX
+            wait_s = float(given) if is_number else default_s
             wait_s = min(wait_s, RETRY_AFTER_MAX_S)
             if answer.status != 503 or given:
                 self._not_before_s = time.monotonic() + wait_s

@@ -16,8 +16,9 @@ Runs on: the engine thread. Called by: net.venue.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -100,12 +101,17 @@ class SessionCounters:
     """What a session has been through since the start."""
 
     resyncs: int = 0
-    refused_frames: int = 0
+    refused: Counter[int] = field(default_factory=Counter)
+    """Refused frames by the kernel's status, which says why."""
     gaps: int = 0
     snapshots_asked: int = 0
     snapshots_refused: int = 0
     audits_passed: int = 0
     audits_failed: int = 0
+
+    @property
+    def refused_frames(self) -> int:
+        return self.refused.total()
 
 
 class Session:
@@ -179,8 +185,8 @@ class Session:
             self.break_off(S.TEXTS[status], now_ns)
             self._keep(frame(), now_ns)
         elif status < 0:
-            self.counters.refused_frames += 1 if status <= S.BAD_JSON else 0
             if status <= S.BAD_JSON:
+                self.counters.refused[status] += 1
                 self._engine.restart_stream(self.feed)
             self.break_off(S.TEXTS[status], now_ns)
 
@@ -266,6 +272,10 @@ class Session:
             if status < 0:
                 self.break_off(f"joining: {S.TEXTS[status]}", now_ns)
                 return
+        if self._engine.is_spare_crossed(self.feed):
+            # The stream's levels on another market's snapshot: on Bitstamp only this tells.
+            self._refuse_snapshot("crossed by the frames that follow it", now_ns)
+            return
         if self.state == L.LIVE:
             differing = self._engine.differing_levels(self.feed)
             if differing:

@@ -76,7 +76,7 @@ class _Listener(WSListener):  # type: ignore[misc]
         """Control frames, fragments, and binary frames, which neither venue sends."""
         kind = frame.msg_type
         if kind is WSMsgType.BINARY:
-            self._venue.restart_streams("binary frame", now_ns)
+            self._venue.on_binary(now_ns)
         elif kind in (WSMsgType.TEXT, WSMsgType.CONTINUATION):
             if (kind is WSMsgType.TEXT) == bool(self._parts):
                 self._stream.drop("fragments out of order")
@@ -124,6 +124,7 @@ class Stream:
         self._idle_ping_s = idle_ping_s
         self._backoff = backoff
         self._transport: WSTransport | None = None
+        self._opened_s = 0.0
         self._acknowledged = asyncio.Event()
         self._expected_acknowledgements = 0
         self._renew = asyncio.Event()
@@ -204,6 +205,7 @@ class Stream:
             self._transport = await self._open()
         except (OSError, WSError, TimeoutError, ssl.SSLError) as error:
             return describe(error)
+        self._opened_s = time.monotonic()
         self.reconnects += 1
         return await self._subscribe(self._transport)
 
@@ -245,10 +247,23 @@ class Stream:
                 self.renew("the connection is near the venue's age limit")
             if self._renew.is_set():
                 self._renew.clear()
-                if await self._replace(transport):
+                if await self._hold_back(transport) and await self._replace(transport):
                     age_limit_s = time.monotonic() + self.venue.protocol.connection_age_max_s
             elif heartbeat is not None:
                 transport.send(WSMsgType.TEXT, heartbeat)
+
+    async def _hold_back(self, transport: WSTransport) -> bool:
+        """Before a renewal: a venue that sends everyone away at once is not followed in a rush.
+
+        False: the connection has ended by itself meanwhile.
+        """
+        if time.monotonic() - self._opened_s > STEADY_S:
+            self._backoff.reset()
+            return True
+        ended = asyncio.ensure_future(transport.wait_disconnected())
+        done, _ = await asyncio.wait((ended,), timeout=self._backoff.next_ns() / 1e9)
+        ended.cancel()
+        return not done
 
     async def _replace(self, old: WSTransport) -> bool:
         """Open the successor, then let the old connection go; whether that worked."""
@@ -257,7 +272,7 @@ class Stream:
         except (OSError, WSError, TimeoutError, ssl.SSLError) as error:
             self._host.note_stream(self.venue, "renewal failed", reason=describe(error))
             return False
-        self._transport = fresh
+        self._transport, self._opened_s = fresh, time.monotonic()
         self.reconnects += 1
         messages = self.venue.protocol.subscriptions(self.venue.symbols)
         for message in messages:

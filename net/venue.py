@@ -8,6 +8,7 @@ Runs on: the engine thread. Called by: net.stream (live), net.replay.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import orjson
@@ -34,6 +35,15 @@ class VenueHost(Protocol):
         """A session of this venue lost its book (for resync_scope = "all")."""
 
 
+@dataclass
+class VenueCounters:
+    """What came over a venue's connection that no feed has counted."""
+
+    other_symbols: int = 0
+    binary_frames: int = 0
+    not_understood: int = 0
+
+
 class Venue:
     """All feeds of one venue, which share one connection."""
 
@@ -51,6 +61,7 @@ class Venue:
         self.symbols = tuple(session.spec.symbol for session in sessions)
         self.handle = engine.frame_handler(connection, protocol.protocol)
         """f(frame, receive_ns, is_last) -> status: the compiled path."""
+        self.counters = VenueCounters()
         self._engine = engine
         self._host = host
         self._by_feed = {session.feed: session for session in sessions}
@@ -94,10 +105,17 @@ class Venue:
         """Whatever `handle` answered other than APPLIED."""
         if status == S.OTHER:
             self._on_control(frame(), now_ns)
-        elif status != S.UNKNOWN_SYMBOL:
+        elif status == S.UNKNOWN_SYMBOL:
+            self.counters.other_symbols += 1
+        else:
             self._on_feed(status, frame, now_ns)
         if is_last and status < 0:
             self._engine.publish_touched()
+
+    def on_binary(self, now_ns: int) -> None:
+        """A binary frame: neither venue sends any, so what it meant to say is not known."""
+        self.counters.binary_frames += 1
+        self._distrust("binary frame", now_ns)
 
     def _on_feed(self, status: int, frame: Callable[[], bytes], now_ns: int) -> None:
         session = self._by_feed.get(self._engine.last_feed)
@@ -119,8 +137,11 @@ class Venue:
         elif kind is Control.ERROR:
             self._host.note_venue(self, "venue says error", text=text)
         elif kind is Control.UNKNOWN:
-            # It may have been a diff that lost its name: without sequence numbers nothing else
-            # would tell.
+            self.counters.not_understood += 1
             self._host.note_venue(self, "frame not understood", text=text)
-            self.restart_streams("frame not understood", now_ns)
-            self._host.withdrawn(self, "frame not understood")
+            self._distrust("frame not understood", now_ns)
+
+    def _distrust(self, reason: str, now_ns: int) -> None:
+        """It may have been a diff that lost its name: without sequence numbers nothing tells."""
+        self.restart_streams(reason, now_ns)
+        self._host.withdrawn(self, reason)

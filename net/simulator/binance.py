@@ -138,7 +138,8 @@ class BinanceServer(VenueServer):
                 ping_s += options.ping_interval_s
                 payload = str(self._clock.now_ns() // 1_000_000).encode()
                 connection.unanswered_pings[payload] = now_s
-                await connection.websocket.ping(payload)
+                if not connection.is_silenced:
+                    await connection.websocket.ping(payload)
 
     async def receive_text(self, connection: Connection, data: str) -> None:
         """A control message."""

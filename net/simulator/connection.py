@@ -12,6 +12,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -22,20 +23,35 @@ CLOSE_WAIT_S = 2.0  # how long a closing handshake may take
 LINGER_ZERO = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST instead of FIN
 
 
+class Raw(NamedTuple):
+    """Bytes for the socket as they are: whole websocket frames, or parts of one."""
+
+    data: bytes
+
+
+Outgoing = str | Raw
+"""What a connection sends: a text frame, or raw bytes."""
+
+
 class Interceptor:
-    """The seam for a fault injector; this default changes nothing.
+    """The seam for a fault injector (faults.py has one); this default changes nothing.
 
     Override `frame` to drop, delay (await), alter, repeat or reorder what one connection is sent,
-    and `response` for REST. Both may call `connection.abort()` or raise nothing else.
+    `response` for REST, and `accepts` to break TLS handshakes off. `frame` may also call
+    `connection.abort()` and `hang_up()`, and set `is_silenced` or `is_deaf`.
     """
 
-    async def frame(self, connection: Connection, text: str) -> Sequence[str]:
+    async def frame(self, connection: Connection, text: str) -> Sequence[Outgoing]:
         """What to send in place of `text`, in order."""
         return (text,)
 
-    async def response(self, request: web.Request, response: web.Response) -> web.Response:
+    async def response(self, request: web.Request, response: web.Response) -> web.StreamResponse:
         """What to answer in place of `response`."""
         return response
+
+    def accepts(self, venue: str) -> bool:
+        """Whether a TLS handshake with this venue may go on."""
+        return True
 
 
 class Connection:
@@ -63,6 +79,9 @@ class Connection:
         self.message_times_s: deque[float] = deque()
         self.frames_sent = 0
         self.too_slow = False
+        self.is_silenced = False  # half-open: nothing passes any more, either way
+        self.is_deaf = False  # the client's pongs are lost
+        self.held = ""  # a frame that waits for the next one to overtake it
         self._transport = request.transport
         self._interceptor = interceptor
         self._frames_max = options.backlog_frames_max
@@ -71,6 +90,7 @@ class Connection:
         self._outbox_bytes = 0
         self._wake = asyncio.Event()
         self._writing = False
+        self._closing: asyncio.Task[None] | None = None
 
     def send(self, text: str) -> None:
         """Queue a frame; a client whose backlog is full is cut off."""
@@ -110,13 +130,26 @@ class Connection:
                         else (await self._interceptor.frame(self, text))
                     )
                     for each in texts:
-                        await self.websocket.send_str(each)
-                        self.frames_sent += 1
+                        await self._put(each)
                 self._writing = False
                 self._wake.clear()
                 await self._wake.wait()
         except (ConnectionError, RuntimeError):
             self.too_slow = True  # the socket is gone; the reader notices and cleans up
+
+    async def _put(self, what: Outgoing) -> None:
+        if self.is_silenced:
+            return
+        if isinstance(what, Raw):
+            self.put_raw(what.data)
+        else:
+            await self.websocket.send_str(what)
+        self.frames_sent += 1
+
+    def put_raw(self, data: bytes) -> None:
+        """Write bytes to the socket behind what was sent before."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
 
     async def close(self, code: int, reason: str = "") -> None:
         """The closing handshake, after what is queued."""
@@ -125,6 +158,20 @@ class Connection:
                 break
             await asyncio.sleep(0.01)
         await self.websocket.close(code=code, message=reason.encode())
+
+    def close_later(self, after_s: float, code: int, reason: str) -> None:
+        """`close` when so much time has passed."""
+
+        async def wait_and_close() -> None:
+            await asyncio.sleep(after_s)
+            await self.close(code, reason)
+
+        self._closing = asyncio.create_task(wait_and_close())
+
+    def hang_up(self) -> None:
+        """End the TCP connection in order, but without a closing handshake (code 1006)."""
+        if self._transport is not None:
+            self._transport.close()
 
     def abort(self) -> None:
         """Reset the TCP connection at once."""

@@ -43,6 +43,7 @@ class SimulatorOptions:
     tls_key: Path | None = None
     tls_ca: Path | None = None
     far_levels_share: float = 1.0  # of the recorded depth beyond the nearest 1000 levels a side
+    faults: tuple[str, ...] = ()  # orders in the language of faults.py, timed from the start
     rest_lag_max_s: float = 0.5  # Bitstamp, simulated seconds; each answer draws from 0 to this
     rest_cache_s: float = 1.0  # Bitstamp's edge cache
     weight_limit: int = 6000  # Binance REST, per clock-aligned minute

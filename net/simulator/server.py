@@ -11,6 +11,8 @@ Control endpoints, for tests, on each venue's port:
     POST /simulator/close?code=1001  closing handshake with every websocket client
     POST /simulator/notice           announce a shutdown (serverShutdown, bts:request_reconnect)
     POST /simulator/refuse?seconds=N answer 503 to everything else for N seconds
+    POST /simulator/fault?order=...  inflict a fault (faults.py has the grammar); repeatable
+    POST /simulator/calm             end every fault
     GET  /simulator/stats            connections, requests by path, frames, weight, true best prices
 """
 
@@ -27,8 +29,10 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from net.simulator import answers
 from net.simulator.clock import SimulatorClock, monotonic_s
 from net.simulator.connection import CLOSE_WAIT_S, Connection, Interceptor
+from net.simulator.faults import FaultInjector
 from net.simulator.feed import Feed, Message
 from net.simulator.options import InstrumentText, SimulatorError, SimulatorOptions
 
@@ -95,6 +99,8 @@ class VenueServer(ABC):
             raise SimulatorError(message) from None
         self.port = sock.getsockname()[1]
         application = web.Application(middlewares=[self._middleware])
+        application[answers.FEED] = self.feed
+        application[answers.VENUE] = self.name
         control = "/simulator/"
         application.add_routes(
             [
@@ -104,6 +110,8 @@ class VenueServer(ABC):
                 web.post(control + "close", self._close),
                 web.post(control + "notice", self._notice),
                 web.post(control + "refuse", self._refuse),
+                web.post(control + "fault", self._fault),
+                web.post(control + "calm", self._calm),
                 web.get(control + "stats", self._stats),
                 *self.routes(),
             ]
@@ -253,6 +261,8 @@ class VenueServer(ABC):
             if not self.counted(connection):
                 await connection.websocket.close(code=1008, message=b"Too many requests")
                 return
+            if connection.is_silenced:
+                continue
             try:
                 if kind == web.WSMsgType.TEXT:
                     await self.receive_text(connection, message.data)
@@ -267,7 +277,7 @@ class VenueServer(ABC):
 
     def _pong(self, connection: Connection, payload: bytes) -> None:
         """A pong answers its ping and all before it; an unsolicited one answers nothing."""
-        if payload not in connection.unanswered_pings:
+        if connection.is_deaf or payload not in connection.unanswered_pings:
             return
         for known in list(connection.unanswered_pings):
             del connection.unanswered_pings[known]
@@ -338,6 +348,22 @@ class VenueServer(ABC):
         self._refuse_until_s = monotonic_s() + seconds
         return json_response({"refusing_s": seconds})
 
+    async def _fault(self, request: web.Request) -> web.Response:
+        if not isinstance(self._interceptor, FaultInjector):
+            return json_response({"error": "this simulator injects no faults"}, 400)
+        try:
+            orders = [self._interceptor.read(text) for text in request.query.getall("order", [])]
+        except SimulatorError as error:
+            return json_response({"error": str(error)}, 400)
+        for order in orders:
+            self._interceptor.arm(order)
+        return json_response({"armed": [order.text for order in orders]})
+
+    async def _calm(self, request: web.Request) -> web.Response:
+        if isinstance(self._interceptor, FaultInjector):
+            self._interceptor.calm()
+        return json_response({"armed": []})
+
     async def _stats(self, request: web.Request) -> web.Response:
         return json_response(self.stats())
 
@@ -355,8 +381,14 @@ class VenueServer(ABC):
             "client_messages": self._client_messages,
             "channels": {name: len(users) for name, users in self._by_channel.items()},
             "requests": dict(self._requests),
+            "faults": self._faults(),
             "books": {symbol: self._top(symbol) for symbol in self.feed.instruments},
         }
+
+    def _faults(self) -> dict[str, int]:
+        """How often each fault has struck here."""
+        injector = self._interceptor
+        return injector.strikes(self.name) if isinstance(injector, FaultInjector) else {}
 
     def _top(self, symbol: str) -> dict[str, object] | None:
         book = self.feed.book(symbol)

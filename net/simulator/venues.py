@@ -16,6 +16,7 @@ from net.simulator.binance import BinanceServer
 from net.simulator.bitstamp import BitstampServer
 from net.simulator.clock import SimulatorClock
 from net.simulator.connection import Interceptor
+from net.simulator.faults import FaultInjector, Order
 from net.simulator.feed import Feed
 from net.simulator.flow import CommonPrice
 from net.simulator.options import SimulatorError, SimulatorOptions, parse_symbols
@@ -34,18 +35,27 @@ class SimulatedVenues:
 
         async with SimulatedVenues(SimulatorOptions(seed=7)) as venues:
             ...connect to venues.binance_url...
+
+    Without an interceptor of the caller's, faults are injected as the options and the control
+    endpoints order them.
     """
 
     def __init__(self, options: SimulatorOptions, interceptor: Interceptor | None = None) -> None:
         options.check()
         self._options = options
+        self._orders: list[Order] = []
+        if interceptor is None:
+            injector = FaultInjector(options.seed, has_tls=options.tls_cert is not None)
+            self._orders = [injector.read(text) for text in options.faults]
+            interceptor = injector
+        elif options.faults:
+            raise SimulatorError("faults need the simulator's own interceptor")
         self._interceptor = interceptor
         self._servers: dict[str, VenueServer] = {}
 
     async def start(self) -> None:
         """Read the tape if there is one, listen, and start the market."""
         assert not self._servers, "started twice"
-        ssl_context = _ssl_context(self._options)
         clock = SimulatorClock(self._options.speed)
         feeds = _feeds(self._options, clock)
         for offset, (name, kind) in enumerate(
@@ -54,11 +64,23 @@ class SimulatedVenues:
             server = kind(feeds[name], clock, self._options, self._interceptor)
             port = self._options.port_base + offset if self._options.port_base else 0
             try:
-                await server.start(port, ssl_context)
+                await server.start(port, self._ssl_context(name))
             except SimulatorError:
                 await self.stop()
                 raise
             self._servers[name] = server
+        for order in self._orders:
+            assert isinstance(self._interceptor, FaultInjector)
+            self._interceptor.arm(order)
+
+    def _ssl_context(self, venue: str) -> ssl.SSLContext | None:
+        context = _ssl_context(self._options)
+        if context is not None:
+            # Called for every client hello, with or without a server name in it.
+            context.sni_callback = lambda *_: (
+                None if self._interceptor.accepts(venue) else ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
+            )
+        return context
 
     async def stop(self) -> None:
         """Drop every connection and free the ports."""

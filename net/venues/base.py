@@ -19,7 +19,15 @@ class Control(Enum):
 
 
 class MetadataError(Exception):
-    """The venue answered, but does not know the symbol or names no tick size: one line."""
+    """The venue's answer names no tick size for the symbol: one line.
+
+    `is_final`: it does not know the symbol, and will not. Otherwise the answer was none of the kind
+    it should be, and another may be better.
+    """
+
+    def __init__(self, text: str, *, is_final: bool = True) -> None:
+        super().__init__(text)
+        self.is_final = is_final
 
 
 @dataclass(frozen=True)

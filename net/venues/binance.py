@@ -67,7 +67,9 @@ class Binance:
             price = next(f for f in entry["filters"] if f["filterType"] == "PRICE_FILTER")
             return str(price["tickSize"])
         except (KeyError, TypeError, StopIteration):
-            raise MetadataError(f"binance: exchangeInfo has no tick size for {symbol}") from None
+            # For a symbol it does not know the venue says so, in a message with a code.
+            text = f"binance: exchangeInfo has no tick size for {symbol}"
+            raise MetadataError(text, is_final=False) from None
 
     def joins(self, snapshot_id: int, first_id: int) -> bool:
         return snapshot_id + 1 >= first_id

@@ -67,15 +67,17 @@ class Bitstamp:
     def tick_size(self, body: Any, symbol: str) -> str:
         try:
             entry = next(each for each in body if each["market_symbol"] == symbol)
-        except (KeyError, TypeError, StopIteration):
-            raise MetadataError(f"bitstamp: markets has no {symbol}") from None
+        except (KeyError, TypeError, StopIteration) as error:
+            is_final = isinstance(error, StopIteration) and bool(body)
+            raise MetadataError(f"bitstamp: markets has no {symbol}", is_final=is_final) from None
         try:
             # tick_size is documented but was missing on the wire; counter_decimals was there.
             if entry.get("tick_size"):
                 return str(entry["tick_size"])
             return "1" if entry["counter_decimals"] == 0 else f"1E-{int(entry['counter_decimals'])}"
-        except (KeyError, TypeError, ValueError):
-            raise MetadataError(f"bitstamp: markets has no tick size for {symbol}") from None
+        except (AttributeError, KeyError, TypeError, ValueError):
+            text = f"bitstamp: markets has no tick size for {symbol}"
+            raise MetadataError(text, is_final=False) from None
 
     def joins(self, snapshot_id: int, first_id: int) -> bool:
         return snapshot_id >= first_id

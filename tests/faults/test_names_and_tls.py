@@ -1,0 +1,107 @@
+"""Faults below the websocket, over real TLS: handshakes refused, names that do not resolve.
+
+The venues are addressed by name; what the name says is decided on the client's side (patience.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from net.simulator import SimulatorOptions
+from tests.faults import patience
+from tests.faults.rig import FRAME_S, RECOVER_S, SPEED, VENUES, Lab, laboratory
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def tls_options(folder: Path) -> SimulatorOptions:
+    """Venues with a certificate for their names, from an authority of their own."""
+    authority = trustme.CA()
+    issued = authority.issue_cert(*patience.HOSTS, "127.0.0.1")
+    files = {name: folder / f"{name}.pem" for name in ("ca", "cert", "key")}
+    authority.cert_pem.write_to_path(str(files["ca"]))
+    issued.private_key_pem.write_to_path(str(files["key"]))
+    for blob in issued.cert_chain_pems:
+        blob.write_to_path(str(files["cert"]), append=True)
+    return SimulatorOptions(
+        seed=9,
+        speed=SPEED,
+        far_levels_share=0.0,
+        tls_cert=files["cert"],
+        tls_key=files["key"],
+        tls_ca=files["ca"],
+    )
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    folder = tmp_path_factory.mktemp("names")
+    with laboratory(folder, options=tls_options(folder), named=True) as running:
+        running.until_live(20)
+        yield running
+
+
+def test_tls_handshakes_that_fail_withdraw_the_venue_until_they_succeed(lab: Lab) -> None:
+    lab.until_calm()
+    before = lab.look()
+    seconds = 1.5
+    lab.inflict(f"tls/{seconds}", "reset")
+    lab.until(lambda: "LIVE" not in lab.states.values(), 5, "both withdrawn")
+    lab.until_live(seconds + RECOVER_S)
+    lab.assert_right()
+    after = lab.look()
+    for venue in VENUES:
+        assert after.strikes(venue)["tls"] >= 2, "tried again"
+        assert after.strikes(venue)["tls"] <= seconds / (patience.BACKOFF_FLOOR_MS / 1000) / 2
+        assert after.connections(venue) - before.connections(venue) == 1
+    assert lab.log.read_text().count("SSL handshake failed") >= 2, "the log says why"
+
+
+def test_a_name_that_does_not_resolve_withdraws_the_venue_until_it_does(lab: Lab) -> None:
+    lab.until_calm()
+    before = lab.look()
+    lab.no_dns.touch()
+    lab.inflict("reset")
+    lab.until(lambda: "LIVE" not in lab.states.values(), 5, "both withdrawn")
+    time.sleep(1.5)
+    assert not {"LIVE", "STALE"} & set(lab.states.values())
+    assert lab.look().connections("binance") == before.connections("binance")
+    assert lab.log.read_text().count("Temporary failure in name resolution") >= 4
+    lab.no_dns.unlink()
+    lab.until_live()
+    time.sleep(4 * FRAME_S)
+    lab.assert_right()
+    after = lab.look()
+    for venue in VENUES:
+        assert after.connections(venue) - before.connections(venue) == 1
+
+
+@pytest.mark.parametrize("order", ["reset", "hang-up", "close", "silence", "fragments=7x3"])
+def test_the_same_over_tls(lab: Lab, order: str) -> None:
+    """A TLS connection ends in other ways than a plain one; what follows is the same."""
+    lab.until_calm()
+    before = lab.look()
+    lab.inflict(order)
+    ends = order != "fragments=7x3"
+    limit_s = RECOVER_S + 2 * patience.STALE_AFTER_MS / 1000
+    for venue in VENUES:
+        wanted = before.connections(venue) + ends
+        lab.until(
+            lambda venue=venue, wanted=wanted: (  # type: ignore[misc]
+                lab.look().connections(venue) >= wanted
+                and lab.look().strikes(venue) != before.strikes(venue)
+            ),
+            limit_s,
+            f"{venue} connected anew",
+        )
+    lab.until_live(limit_s)
+    lab.assert_right()
+    after = lab.look()
+    for venue in VENUES:
+        assert after.connections(venue) - before.connections(venue) == ends
+        assert after.count("refused_frames", venue) == 0

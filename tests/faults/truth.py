@@ -1,0 +1,219 @@
+"""What the simulated venues' books really were, and whether a daemon's books agree.
+
+The truth is written down by the simulator itself, before a frame is sent: for every update id its
+stream ever names, the best levels of that very book. A published book names the id each venue's
+part stands at; so each one can be judged on its own, whenever it was published.
+Runs on: the simulator's thread (`Truth.note`), the watcher's (the rest). Called by: rig.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import contextlib
+import heapq
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import orjson
+
+from engine import layout as L
+from engine.handoff import HandoffReader
+from net.simulator.feed import Message
+from net.simulator.server import VenueServer
+
+DEPTH = 10
+KEPT_IDS = 4096
+"""Several minutes of frames; a book that stands at an older id is called unknown, so wrong."""
+ANSWER_LIMIT_S = 10.0
+HEAD_LEVELS = 3
+LOOK_S = 0.004
+STALL_S = 0.1
+"""A look that comes so late was held up by the machine, with everything else that runs on it."""
+FORGIVING = 0.997
+"""Of what is forgiven, how much still is at the next look: half after a second."""
+
+Levels = list[tuple[int, int]]
+
+
+class Truth:
+    """One venue's true best levels by update id, and when each id was born."""
+
+    def __init__(self, server: VenueServer, symbol: str) -> None:
+        self._server, self._symbol = server, symbol
+        self._loop = asyncio.get_running_loop()
+        self._tops: dict[int, tuple[Levels, Levels]] = {}
+        self._ids: list[int] = []
+        self._born_s: list[float] = []
+        for name in ("poll", "pause"):
+            setattr(server.feed, name, self._noting(getattr(server.feed, name)))
+
+    def _noting(self, source: Callable[[int], list[Message]]) -> Callable[[int], list[Message]]:
+        def wrapped(now_ns: int) -> list[Message]:
+            messages = source(now_ns)
+            for message in messages:
+                self._note(message)
+            return messages
+
+        return wrapped
+
+    def _note(self, message: Message) -> None:
+        if "@depth@" not in message.channel and "diff_order_book_" not in message.channel:
+            return
+        body = orjson.loads(message.text)
+        book_id = body["u"] if "u" in body else int(body["data"]["microtimestamp"])
+        tops = self._top_at(book_id)
+        assert tops is not None
+        self._tops[book_id] = tops
+        # The watcher looks into both lists by the length of the second.
+        self._born_s.append(time.monotonic())
+        self._ids.append(book_id)
+        if len(self._tops) > KEPT_IDS:
+            self._tops.pop(next(iter(self._tops)))
+
+    def _top_at(self, book_id: int) -> tuple[Levels, Levels] | None:
+        """The best levels as they stood at an id, if the book ever stood there."""
+        book = self._server.feed.book(self._symbol)
+        assert book is not None
+        past = book.as_of(book_id)
+        if past.version != book_id:
+            return None
+        return (
+            heapq.nlargest(DEPTH, past.bids.items()),
+            heapq.nsmallest(DEPTH, past.asks.items()),
+        )
+
+    def top(self, book_id: int) -> tuple[Levels, Levels] | None:
+        """For the watcher. Where no frame comes a snapshot is shown alone, at an id between two."""
+        known = self._tops.get(book_id)
+        if known is None:
+
+            async def look_back() -> tuple[Levels, Levels] | None:
+                return self._top_at(book_id)
+
+            with contextlib.suppress(TimeoutError, RuntimeError):
+                asked = asyncio.run_coroutine_threadsafe(look_back(), self._loop)
+                known = asked.result(ANSWER_LIMIT_S)
+        return known
+
+    def behind_s(self, book_id: int) -> float:
+        """For how long there has been a newer book with another head than this one's."""
+        shown = self._tops.get(book_id)
+        for at in range(bisect.bisect_right(self._ids, book_id), len(self._ids)):
+            top = self._tops.get(self._ids[at])
+            if shown is None or top is None or _head(top) != _head(shown):
+                return time.monotonic() - self._born_s[at]
+        return 0.0
+
+
+def _head(top: tuple[Levels, Levels]) -> tuple[Levels, Levels]:
+    """The best few levels; a published book need not tell more of a venue than these."""
+    return top[0][:HEAD_LEVELS], top[1][:HEAD_LEVELS]
+
+
+@dataclass(frozen=True)
+class Lie:
+    """A published book, or a silence, that the truth does not bear out."""
+
+    when_s: float
+    venues: frozenset[str]
+    what: str
+
+
+@dataclass
+class Watcher:
+    """Reads every book a daemon publishes and judges it; a thread of its own."""
+
+    name: str
+    truths: dict[str, Truth]
+    frozen_limit_s: float
+    lies: list[Lie] = field(default_factory=list)
+    books: int = 0
+    missed: int = 0
+    stalled_s: float = 0.0
+    states: dict[str, str] = field(default_factory=dict)
+    ids: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._reader = HandoffReader.attach(self.name)
+        self._stop = threading.Event()
+        self._forgiven_s = 0.0
+        self._thread = threading.Thread(target=self._run, name="watcher")
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        seen = 0
+        looked_s = time.monotonic()
+        while not self._stop.wait(LOOK_S):
+            stall_s = time.monotonic() - looked_s - STALL_S
+            self.stalled_s += max(stall_s, 0.0)
+            # What the machine withheld lately is no freezing of ours; it is forgiven for a while.
+            self._forgiven_s = max(self._forgiven_s * FORGIVING, 4 * stall_s)
+            looked_s = time.monotonic()
+            newest = self._reader.sequence(0)
+            while seen < newest:
+                seen += 1
+                if self._reader.read_exact(0, seen) > 0:
+                    self.books += 1
+                    self._judge()
+                else:
+                    self.missed += 1
+            self._check_age()
+
+    def _judge(self) -> None:
+        book = self._reader.book
+        venues = self._reader.boards[0].venues
+        tops: list[tuple[Levels, Levels]] = []
+        live: set[str] = set()
+        for index, name in enumerate(venues):
+            at = L.SLOT_VENUES_AT + index * L.VENUE_WORDS
+            state, book_id = int(book[at + L.VENUE_STATE]), int(book[at + L.VENUE_UPDATE_ID])
+            self.states[name], self.ids[name] = L.STATE_NAMES[state], book_id
+            top = self.truths[name].top(book_id) if state == L.LIVE else ([], [])
+            if state == L.LIVE:
+                live.add(name)
+            if top is None:
+                self._lie({name}, f"stands at {book_id}, where the venue never was")
+                return
+            tops.append(top)
+        for is_asks in range(2):
+            shown = self._levels(is_asks)
+            wanted = _merged([top[is_asks] for top in tops], is_asks)
+            if shown == wanted:
+                continue
+            guilty = set()
+            for index, name in enumerate(venues):
+                part = [row[:2] for row in shown if row[2] == index]
+                if part != tops[index][is_asks][: len(part)]:
+                    guilty.add(name)
+            side = "asks" if is_asks else "bids"
+            self._lie(guilty or live, f"{side} {shown[:3]}, in truth {wanted[:3]}")
+
+    def _levels(self, is_asks: int) -> list[tuple[int, int, int]]:
+        book = self._reader.book
+        count = int(book[L.SLOT_ASKS if is_asks else L.SLOT_BIDS])
+        at = L.SLOT_ASKS_AT if is_asks else L.SLOT_BIDS_AT
+        words = book[at : at + count * L.LEVEL_WORDS].tolist()
+        return [(words[i], words[i + 1], words[i + 2]) for i in range(0, len(words), L.LEVEL_WORDS)]
+
+    def _check_age(self) -> None:
+        for name, state in self.states.items():
+            behind_s = self.truths[name].behind_s(self.ids[name])
+            if state == "LIVE" and behind_s > self.frozen_limit_s + self._forgiven_s:
+                self._lie({name}, f"has shown an old book for {behind_s:.2f} s")
+
+    def _lie(self, venues: set[str], what: str) -> None:
+        text = f"{'+'.join(sorted(venues))}: {what}"
+        self.lies.append(Lie(time.monotonic(), frozenset(venues), text))
+
+
+def _merged(sides: list[Levels], is_asks: int) -> list[tuple[int, int, int]]:
+    rows = [(price, lots, venue) for venue, side in enumerate(sides) for price, lots in side]
+    rows.sort(key=lambda row: (row[0] if is_asks else -row[0], -row[1], row[2]))
+    return rows[:DEPTH]
