@@ -8,6 +8,7 @@ Runs on: the engine thread. Called by: net.daemon.
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import ssl
 import threading
@@ -119,6 +120,9 @@ class Live:
         self._stop = asyncio.Event()
         self._make_streams()
         self._is_ready.set()
+        # What exists by now stays: no later collection walks through modules and kernels.
+        gc.collect()
+        gc.freeze()
         self.engine.handoff.set_engine_state(L.ENGINE_IS_RUNNING)
         tasks = [asyncio.create_task(stream.run()) for stream in self.streams.values()]
         timer = asyncio.create_task(self._tick())
