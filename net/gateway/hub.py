@@ -216,7 +216,6 @@ class Hub:
         self, context: Context, cursors: Sequence[Cursor], interval_s: float = 0.0
     ) -> None:
         """Write what each cursor takes until the client leaves; RefusedError: the engine did."""
-        loop = asyncio.get_running_loop()
         self.require_engine()
         with self._subscribed([cursor.board for cursor in cursors]) as event:
             self.refresh()
@@ -225,15 +224,32 @@ class Hub:
                 for cursor in cursors:
                     if self.trouble:
                         raise RefusedError(grpc.StatusCode.UNAVAILABLE, self.trouble)
-                    if loop.time() < cursor.earliest_s:
+                    if interval_s and _loop_s() < cursor.earliest_s:
                         continue
                     message = cursor.take(self.counters)
                     if message is not None:
-                        cursor.earliest_s = loop.time() + interval_s
+                        if interval_s:
+                            cursor.earliest_s = _loop_s() + interval_s
                         self.counters.sent += 1
                         await context.write(message)
-                due = [cursor.earliest_s for cursor in cursors if cursor.is_behind]
-                await _wait_until(event, min(due, default=None))
+                if interval_s:
+                    await _wait_until_due(event, cursors)
+                else:
+                    # A book that came during a write has set it again.
+                    await event.wait()
+
+
+def _loop_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _wait_until_due(event: asyncio.Event, cursors: Sequence[Cursor]) -> None:
+    """Return when a cursor may have something to send, or the event is set before."""
+    due_s = min((cursor.earliest_s for cursor in cursors if cursor.is_behind), default=None)
+    if due_s is None or due_s > _loop_s():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(due_s):
+                await event.wait()
 
 
 def engine_trouble(reader: HandoffReader, now_ns: int, stale_after_ms: int) -> str:
@@ -249,13 +265,6 @@ def engine_trouble(reader: HandoffReader, now_ns: int, stale_after_ms: int) -> s
     if age_ms > stale_after_ms:
         return f"the engine has shown no sign of life for {age_ms / 1000:.1f} s"
     return ""
-
-
-async def _wait_until(event: asyncio.Event, time_s: float | None) -> None:
-    """Return when the event is set, at the latest at that loop time."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout_at(time_s):
-            await event.wait()
 
 
 def wait_for_books(
