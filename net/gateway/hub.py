@@ -2,11 +2,11 @@
 
     waiter thread  --call_soon_threadsafe-->  hub.refresh  --Event.set-->  subscriber tasks
 
-The waiter thread sits in the compiled wait, without the GIL, and posts at most one wake-up that the
-loop has not served yet. `refresh` reads each changed instrument once. A subscriber is a task with
-one event and, per instrument, the last sequence and content it has seen: nothing is queued for it,
-so it costs the same memory however slow it is, and slows nobody. When its write is done it takes
-the newest book.
+The waiter thread sits in the compiled wait, without the GIL, and has at most one wake-up posted
+that the loop has not served yet. `refresh` reads each changed instrument once. A subscriber is a
+task with one event and, per instrument, the last sequence and content it has seen: nothing is
+queued for it, so it costs the same memory however slow it is, and slows nobody. When its write is
+done it takes the newest book.
 
 A write is done when gRPC has put it into the client's flow-control window, so what comes first to a
 client that begins to read again is what lies in its own window: 64 KiB (about a hundred books) for
@@ -41,6 +41,9 @@ Context = grpc.aio.ServicerContext[object, object]
 
 READ_AGAIN_S = 0.001
 """After a busy slot: the writer came round its whole ring within one copy, so let it pass."""
+
+SERVED_LIMIT_S = 0.1
+"""How long the waiter thread waits for a busy loop before it sees whether it should end."""
 
 WAIT_POLLS_MAX = 1000
 """Looks at the published count before the waiter thread sees whether it should end: about 0.1 s."""
@@ -101,7 +104,9 @@ class Cursor:
             return message
         if book.sequence == self._seen_sequence:
             return None
-        newest = self._form.message(book)
+        newest = self._form.latest
+        if newest.sequence != book.sequence:
+            newest = self._form.message(book)
         if self._seen_content is not None:
             counters.conflated += book.sequence - self._seen_sequence - 1
         self._seen_sequence = book.sequence
@@ -131,7 +136,7 @@ class Hub:
         self._options = options
         self._clock_ns = clock_ns
         self._closed_reason = ""
-        self._is_posted = False
+        self._served = threading.Event()
         self.counters = counters
         self.boards = tuple(
             Board(index, info, counters) for index, info in enumerate(reader.boards)
@@ -146,7 +151,7 @@ class Hub:
 
     def refresh(self) -> None:
         """Read every instrument that has a new book and wake who wants it."""
-        self._is_posted = False
+        self._served.set()
         for board in self.boards:
             known = board.book.sequence if board.book else 0
             if self._reader.sequence(board.index) == known:
@@ -161,10 +166,13 @@ class Hub:
             board.wake()
 
     def post_refresh(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Have `refresh` run on the loop: from the waiter thread, at most one outstanding."""
-        if not self._is_posted:
-            self._is_posted = True
-            loop.call_soon_threadsafe(self.refresh)
+        """Have `refresh` run on the loop, and wait for it: from the waiter thread.
+
+        A loop that is busy writing is not disturbed for books it cannot look at yet.
+        """
+        self._served.clear()
+        loop.call_soon_threadsafe(self.refresh)
+        self._served.wait(SERVED_LIMIT_S)
 
     # --- whether the engine lives ----------------------------------------------------------------
 
