@@ -90,6 +90,19 @@ def compared(runs: dict[str, list[Run]]) -> tuple[Bar, ...]:
     )
 
 
+def from_the_send(runs: dict[str, list[Run]]) -> str:
+    """The ratios to the bare loop without the sender's delays, which are the host's alone."""
+
+    def ratio(percentile: float) -> str:
+        ours, bare = (
+            [float(np.percentile(run.actual_ns, percentile)) for run in runs[kind]]
+            for kind in ("ours", "bare")
+        )
+        return spread(ratios(ours, bare))
+
+    return f"ours / bare from the actual send: median {ratio(50)} x, p99 {ratio(99)} x"
+
+
 def run(options: Options, say: Say) -> Result:
     """Every contender, alternating."""
     load = default_load(options, 0.25, 1.0, 10.0)
@@ -106,6 +119,7 @@ def run(options: Options, say: Say) -> Result:
                     facts = {"tls": tls} if kind == TLS_KIND else {}
                     runs[kind].append(rig.measure(kind, load, **facts))
             notes += rig.troubles
+    notes.append(from_the_send(runs))
     rows = tuple(row(NAMES[kind], runs[kind]) for kind in kinds)
     title = f"tick to publish at {load.rate_hz:g} frames a second, {load.levels} levels a frame"
     samples = {NAMES[k]: np.concatenate([r.intended_ns for r in runs[k]]) for k in kinds}
