@@ -9,8 +9,12 @@ READY := $(VENV)/.ready
 demo: setup  ## simulated venues, the daemon and a live ladder in this terminal
 	@$(BIN)/pollux demo
 
+# Processes and sockets against the clock: one test at a time.
+LIVE := $(wildcard tests/bench tests/e2e tests/faults tests/gateway tests/operate)
+
 test: check kernels  ## everything: style, types, all tests, the kernels in their three modes
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2 --dist loadfile $(LIVE:%=--ignore=%)
+	$(BIN)/pytest -q $(LIVE)
 
 check: lint types
 
