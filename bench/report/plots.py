@@ -77,14 +77,15 @@ def _draw_lines(plot: Plot, path: Path) -> None:
     if min(every) > 0 and max(every) > LOG_FROM * min(every):
         axes.set_yscale("log")
     else:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.15 * max(every))
     axes.legend()
     _finish(axes, plot)
     _save(figure, path)
 
 
 def _finish(axes: Any, plot: Plot) -> None:
-    if plot.samples_ns or all(min(xs) > 0 for xs, _ in plot.lines.values()):
+    # Counts (levels, subscribers) in steps of ten; a time that starts at nothing stays linear.
+    if plot.samples_ns or all(min(xs) >= 1 for xs, _ in plot.lines.values()):
         axes.set_xscale("log")
     axes.set_xlabel(plot.x_label)
     axes.grid(True, which="both", alpha=0.25)
