@@ -10,6 +10,7 @@ Runs on: the tests' thread. Called by: world.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from engine import layout as L
 from engine.engine import Engine, Stage
@@ -72,6 +73,7 @@ class Judge:
         self._engine = engine
         self._reader = engine.reader()
         self._stale_ns = stale_after_ns + 2 * timer_ns
+        self._found = "an id where the venue never was"
         self._seen = [0] * len(engine.instruments)
         self._feeds: list[list[int]] = []
         self._ids: list[list[int]] = []
@@ -124,10 +126,12 @@ class Judge:
                 for place in range(len(feeds))
             ]
             depth = self._engine.instruments[index].depth
-            if shown != oracle.merge_side(sides, depth, is_asks):
-                guilty |= self._guilty(feeds, sides, shown, is_asks) or set(feeds)
+            wanted = oracle.merge_side(sides, depth, is_asks)
+            if shown != wanted:
+                guilty |= self._guilty(feeds, sides, shown, is_asks, depth) or set(feeds)
+                self._found = _first_difference(shown, wanted)
         for feed in guilty:
-            self._excuse(feed, ids[feeds.index(feed)], index)
+            self._excuse(feed, ids[feeds.index(feed)], self._states[feeds.index(feed)])
 
     def _shown(self, is_asks: int) -> Shown:
         book = self._reader.book
@@ -152,27 +156,27 @@ class Judge:
         return known | {p: q for p, q in part.items() if true.get(p) == q}
 
     def _guilty(
-        self, feeds: list[int], sides: Sequence[Side | None], shown: Shown, is_asks: int
+        self, feeds: list[int], sides: Sequence[Side | None], shown: Shown, is_asks: int, depth: int
     ) -> set[int]:
-        """Whose own levels are not the best of its true book."""
+        """Who shows a level that its true book does not have, or lacks one in the midst."""
+        sign = -1 if is_asks else 1
+        worst = sign * shown[-1][0] if len(shown) == depth else L.NO_KEY
         guilty = set()
         for place, (feed, side) in enumerate(zip(feeds, sides, strict=True)):
-            part = [(price, lots) for price, lots, venue in shown if venue == place]
-            if part != oracle.best(side or {}, len(part), is_asks):
+            part = {(price, lots) for price, lots, venue in shown if venue == place}
+            true = set((side or {}).items())
+            if not part <= true or not {row for row in true if sign * row[0] > worst} <= part:
                 guilty.add(feed)
         return guilty
 
-    def _excuse(self, feed: int, book_id: int, index: int) -> None:
+    def _excuse(self, feed: int, book_id: int, state: int) -> None:
         market = self._engine.markets[feed]
         since_ns = 0
         for base in self._engine.bases.get(feed, ()):
             since_ns = since_ns or market.excuse_ns(base, book_id)
-        if not since_ns or self._states[self._feeds[index].index(feed)] != L.LIVE:
-            raise WrongBookError(
-                f"{market.spec.venue} {market.spec.symbol} at {book_id}: shown"
-                f" {self._shown(0)[:3]} {self._shown(1)[:3]}, in truth"
-                f" {market.books.get(book_id, 'never there')}"
-            )
+        if not since_ns or state != L.LIVE:
+            name = f"{market.spec.venue} {market.spec.symbol}"
+            raise WrongBookError(f"{name}, {L.STATE_NAMES[state]} at {book_id}: {self._found}")
         self.wrong.setdefault(feed, since_ns)
 
     # --- in time ---------------------------------------------------------------------------------
@@ -203,3 +207,11 @@ class Judge:
             raise WrongBookError(
                 f"{market.spec.venue} {market.spec.symbol} has been wrong since {since_ns}"
             )
+
+
+def _first_difference(shown: Shown, wanted: Shown) -> str:
+    """Where two merged sides part, for people."""
+    for at, (one, other) in enumerate(zip_longest(shown, wanted)):
+        if one != other:
+            return f"level {at} is {one}, in truth {other}, of {len(wanted)}"
+    return "equal"

@@ -172,6 +172,7 @@ class Market:
         """A diff is no longer under way; not whole: it was lost, and nobody may ever know."""
         self.gone_id = max(self.gone_id, frame.last_id)
         if is_whole:
+            self.lost.pop(frame.last_id, None)
             self.heard_ns, self.heard_id = now_ns, max(self.heard_id, frame.last_id)
         elif not self._is_binance:
             self.lost[frame.last_id] = now_ns

@@ -243,6 +243,9 @@ class Link:
         delay_ns = rng.randrange(5, 60) * NS_PER_MS
         if fault == "reorder":
             late = [*sent]
+            # Until it arrives, and shows that it was missing, nobody can know.
+            assert frame.market is not None
+            frame.market.went(frame, clock.now_ns, is_whole=False)
             clock.after(rng.randrange(300, 2000) * NS_PER_MS, lambda: self._arrive(path, late))
             return
         if fault == "echo":
