@@ -7,7 +7,7 @@ import pytest
 from engine import layout as L
 from engine import status as S
 from net.session import TRANSITIONS, Event
-from tests.net.rig import ASKS, BIDS, Desk, binance_diff, bitstamp_diff
+from tests.net.rig import ASKS, BIDS, SECOND, Desk, binance_diff, bitstamp_diff
 
 pytestmark = pytest.mark.kernel
 
@@ -189,6 +189,24 @@ def test_silence_makes_the_book_stale_without_any_frame_arriving() -> None:
     assert desk.state("binance") == "STALE" and desk.bids() == []
     assert desk.frame("binance", binance_diff(101, 102, [("100.00", "3")])) == S.RESUMED
     assert desk.state("binance") == "LIVE" and desk.bids()[0][2] == 3 * 10**8
+
+
+def test_a_connection_that_brings_nothing_is_silent_even_where_a_feed_waits_for_its_stream() -> (
+    None
+):
+    """Found by the simulation: SYNCING beside STALE, and the connection was never renewed."""
+    desk = Desk(names=("binance",))
+    venue = desk.venues["binance"]
+    desk.connect("binance")
+    desk.frame("binance", binance_diff(100, 104))
+    desk.answer("binance", 110)
+    desk.wait(14.0)
+    assert desk.state("binance") == "SYNCING" and not venue.is_silent(desk.now_ns, 15 * SECOND)
+    desk.wait(2.0)
+    assert desk.state("binance") == "SYNCING" and venue.is_silent(desk.now_ns, 15 * SECOND)
+    venue.on_lost(desk.now_ns)
+    desk.connect("binance")
+    assert not venue.is_silent(desk.now_ns, 15 * SECOND), "the silence of the one before"
 
 
 def test_a_gap_after_silence_is_still_a_gap() -> None:

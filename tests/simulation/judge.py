@@ -140,9 +140,7 @@ class Judge:
         words = book[at : at + count * L.LEVEL_WORDS].tolist()
         return list(zip(words[0::3], words[1::3], words[2::3], strict=True))
 
-    def _side(
-        self, feed: int, place: int, book_id: int, is_asks: int, shown: Shown
-    ) -> Side | None:
+    def _side(self, feed: int, place: int, book_id: int, is_asks: int, shown: Shown) -> Side | None:
         """What a venue should contribute; None if nothing, as it is not LIVE."""
         if self._states[place] != L.LIVE:
             return None

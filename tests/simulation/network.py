@@ -75,8 +75,6 @@ class Path:
     held: list[Frame] = field(default_factory=list)
 
 
-
-
 class Link:
     """Keeps one venue connected, as net.stream does."""
 

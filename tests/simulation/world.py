@@ -145,9 +145,7 @@ class World:
                 is_binance = spec.protocol == L.PROTOCOL_BINANCE
                 first_id = FIRST_IDS[board.symbol] if is_binance else START_NS // 1000
                 rng = random.Random(self._rng.random())
-                markets.append(
-                    Market(len(markets), spec, board.tick_size, middle, first_id, rng)
-                )
+                markets.append(Market(len(markets), spec, board.tick_size, middle, first_id, rng))
         return markets
 
     def _add_venue(self, connection: int, protocol: VenueProtocol) -> None:
@@ -215,9 +213,7 @@ class World:
         for link in self.links.values():
             venue = link.venue
             venue.on_timer(self.now_ns)
-            states = {session.state for session in venue.sessions}
-            latest_ns = max(self.engine.receive_ns(s.feed) for s in venue.sessions)
-            if states == {L.STALE} and self.now_ns - latest_ns > silence_ns:
+            if venue.is_silent(self.now_ns, silence_ns):
                 link.drop("no data")
         for market in self.markets:
             if market.feed in self.judge.wrong:
