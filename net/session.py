@@ -228,9 +228,11 @@ class Session:
         if not self.is_asking:
             return
         self._asked_at_ns = 0
-        first_id = self._buffer_first_id if self._buffer else 0
+        # With nothing buffered it must still hold whatever the stream has brought before.
+        seen_id = self._engine.last_frame_id(self.feed)
+        first_id = self._buffer_first_id if self._buffer else seen_id
         if not self.protocol.joins(stage.last_id, first_id):
-            self._refuse_snapshot("older than the first buffered frame", now_ns)
+            self._refuse_snapshot("older than the stream", now_ns)
         elif sum(stage.levels) == 0:
             self._refuse_snapshot("empty", now_ns)
         else:

@@ -108,6 +108,20 @@ def test_a_quiet_pair_goes_live_without_any_frame() -> None:
     assert desk.bids()[0] == ("bitstamp", 10000, 5 * 10**8)
 
 
+def test_a_snapshot_older_than_what_the_stream_has_brought_joins_no_empty_buffer() -> None:
+    """Found by the simulation: after a break the stream fell quiet, and an old answer came."""
+    desk = Desk(names=("bitstamp",))
+    desk.go_live("bitstamp")
+    desk.frame("bitstamp", bitstamp_diff(150, [("100.00", "5")]))
+    desk.venues["bitstamp"].break_off("a whim", desk.now_ns)
+    desk.wait(2.5)
+    desk.answer("bitstamp", 120)
+    assert desk.state("bitstamp") == "SYNCING" and desk.bids() == []
+    desk.wait(1.0)
+    desk.answer("bitstamp", 150, [("100.00", "5")])
+    assert desk.state("bitstamp") == "LIVE"
+
+
 def test_a_gap_withdraws_the_venue_at_once_and_the_other_goes_on() -> None:
     """Defect 2 of the field: any larger id was accepted, the old book was merged into."""
     desk = Desk()

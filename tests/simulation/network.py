@@ -246,8 +246,6 @@ class Link:
             frame.market.went(frame, clock.now_ns, is_whole=False)
             clock.after(rng.randrange(300, 2000) * NS_PER_MS, lambda: self._arrive(path, late))
             return
-        if fault == "echo":
-            clock.after(rng.randrange(300, 5000) * NS_PER_MS, lambda: self._arrive(path, [frame]))
         if fault == "hold":
             path.held += sent
             return
@@ -255,7 +253,11 @@ class Link:
             delay_ns += rng.randrange(100, 7000) * NS_PER_MS
         batch, path.held = path.held + sent, []
         path.arrival_ns = max(path.arrival_ns, clock.now_ns + delay_ns)
-        clock.after(path.arrival_ns - clock.now_ns, lambda: self._arrive(path, batch))
+        wait_ns = path.arrival_ns - clock.now_ns
+        clock.after(wait_ns, lambda: self._arrive(path, batch))
+        if fault == "echo":
+            wait_ns += rng.randrange(300, 5000) * NS_PER_MS
+            clock.after(wait_ns, lambda: self._arrive(path, [frame]))
 
     def _break(self, path: Path, fault: str) -> None:
         if fault == "cut" and path is self.paths[0]:
