@@ -81,6 +81,17 @@ class Venue:
         for session in self.sessions:
             session.on_subscribed(now_ns)
 
+    def on_acknowledged(self, now_ns: int) -> None:
+        """Every subscription is confirmed, or the address was one: the streams flow."""
+        for session in self.sessions:
+            session.on_acknowledged(now_ns)
+
+    def on_moved(self, now_ns: int) -> None:
+        """The streams come from another server, from when it acknowledges them."""
+        for session in self.sessions:
+            session.on_moving()
+        self.restart_streams("moved to another server", now_ns)
+
     def on_lost(self, now_ns: int) -> None:
         for session in self.sessions:
             session.on_lost(now_ns)

@@ -122,6 +122,26 @@ def test_a_snapshot_older_than_what_the_stream_has_brought_joins_no_empty_buffer
     assert desk.state("bitstamp") == "LIVE"
 
 
+def test_a_pair_is_not_called_quiet_before_its_subscription_is_acknowledged() -> None:
+    """Found by the simulation: diffs between the snapshot and a late acknowledgement were lost."""
+    desk = Desk(names=("bitstamp",))
+    venue = desk.venues["bitstamp"]
+    for is_moving in (False, True):
+        if is_moving:
+            venue.on_moved(desk.now_ns)
+        else:
+            venue.on_connecting(desk.now_ns)
+            venue.on_subscribed(desk.now_ns)
+        asked = len(desk.asked)
+        desk.wait(8.0)
+        assert len(desk.asked) == asked
+        venue.on_acknowledged(desk.now_ns)
+        desk.wait(2.5)
+        assert len(desk.asked) == asked + 1
+        desk.answer("bitstamp", 90)
+        assert desk.state("bitstamp") == "LIVE"
+
+
 def test_a_gap_withdraws_the_venue_at_once_and_the_other_goes_on() -> None:
     """Defect 2 of the field: any larger id was accepted, the old book was merged into."""
     desk = Desk()

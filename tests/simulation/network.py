@@ -117,15 +117,16 @@ class Link:
         self.paths, self._opened_ns = [path], self._clock.now_ns
         self.venue.on_subscribed(self._clock.now_ns)
         limit_ns = int(stream.SUBSCRIBE_LIMIT_S * NS_PER_S)
-        self._acknowledged = 0
         if self._subscribe(path):
             self._clock.after(limit_ns, lambda: self._check_acknowledged(path))
 
     def _subscribe(self, path: Path) -> int:
         """Ask for the channels; the stream begins with the venue's answer. How many were asked."""
         asked = self.venue.protocol.subscriptions(self.venue.symbols)
+        self._acknowledged = 0
         if not asked:
             path.is_subscribed = True
+            self.venue.on_acknowledged(self._clock.now_ns)
             return 0
         is_slow = self._strike(ON_CONNECT[2:]) != ""
         delay_ns = self._rng.randrange(1000, 12_000) if is_slow else self._rng.randrange(20, 200)
@@ -143,6 +144,8 @@ class Link:
 
     def on_acknowledged(self) -> None:
         self._acknowledged += 1
+        if self._acknowledged == len(self.venue.symbols):
+            self.venue.on_acknowledged(self._clock.now_ns)
 
     def _check_acknowledged(self, path: Path) -> None:
         if path.is_open and self._acknowledged < len(self.venue.symbols):
@@ -200,7 +203,7 @@ class Link:
             self._clock.after(OVERLAP_NS, lambda: self._let_go(old))
         else:
             self._let_go(old)
-            self.venue.restart_streams("moved to another server", self._clock.now_ns)
+            self.venue.on_moved(self._clock.now_ns)
 
     def _let_go(self, old: Path) -> None:
         old.is_open = False
