@@ -35,7 +35,7 @@ from net.venues import PROTOCOLS
 TIMER_S = 0.05
 """Between two looks at silence, quiet pairs and audits; also the heartbeat's period."""
 SILENCE_RECONNECT = 3
-"""A venue all of whose feeds are silent for so many times `stale_after_ms` is connected anew."""
+"""A venue that is silent for so many times `stale_after_ms`, none of it LIVE, is connected anew."""
 
 
 class LiveHost(Protocol):
@@ -159,9 +159,7 @@ class Live:
             self.engine.handoff.beat(now_ns)
             for venue in self.venues:
                 venue.on_timer(now_ns)
-                states = {session.state for session in venue.sessions}
-                latest_ns = max(self.engine.receive_ns(s.feed) for s in venue.sessions)
-                if states == {L.STALE} and now_ns - latest_ns > silence_ns:
+                if venue.is_silent(now_ns, silence_ns):
                     self.streams[venue.name].drop("no data")
             await asyncio.sleep(TIMER_S)
 

@@ -170,6 +170,7 @@ class Replay:
             for venue in self.venues.values():
                 venue.on_connecting(line.t_ns)
                 venue.on_subscribed(line.t_ns)
+                venue.on_acknowledged(line.t_ns)
         # Receive times of different venues may step back a little inside one tape.
         self._now_ns = max(self._now_ns, line.t_ns)
         self._run_timers()

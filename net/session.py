@@ -142,6 +142,7 @@ class Session:
         self._buffer_first_id = 0
         self._held: Stage | None = None
         self._since_ns = 0
+        self._acknowledged_ns = 0
         self._ask_at_ns = 0
         self._asked_at_ns = 0
         self._held_at_ns = 0
@@ -166,7 +167,16 @@ class Session:
     def on_subscribed(self, now_ns: int) -> None:
         self._go(Event.SUBSCRIBED, now_ns)
 
+    def on_acknowledged(self, now_ns: int) -> None:
+        """The venue sends this feed's stream from now on; only now can its silence mean quiet."""
+        self._acknowledged_ns = now_ns
+
+    def on_moving(self) -> None:
+        """Another server serves the stream, and has not acknowledged it yet."""
+        self._acknowledged_ns = 0
+
     def on_lost(self, now_ns: int) -> None:
+        self._acknowledged_ns = 0
         self._forget()
         self._go(Event.LOST, now_ns)
 
@@ -228,9 +238,11 @@ class Session:
         if not self.is_asking:
             return
         self._asked_at_ns = 0
-        first_id = self._buffer_first_id if self._buffer else 0
+        # With nothing buffered it must still hold whatever the stream has brought before.
+        seen_id = self._engine.last_frame_id(self.feed)
+        first_id = self._buffer_first_id if self._buffer else seen_id
         if not self.protocol.joins(stage.last_id, first_id):
-            self._refuse_snapshot("older than the first buffered frame", now_ns)
+            self._refuse_snapshot("older than the stream", now_ns)
         elif sum(stage.levels) == 0:
             self._refuse_snapshot("empty", now_ns)
         else:
@@ -262,7 +274,7 @@ class Session:
         """Join once the stream has reached the held snapshot."""
         assert self._held is not None
         reached = self._engine.last_frame_id(self.feed) >= self._held.last_id
-        if not reached and (self._buffer or now_ns - self._since_ns < QUIET_ASK_NS):
+        if not reached and not self._is_quiet(now_ns):
             return
         stage, self._held = self._held, None
         limit = self.protocol.levels_limit(self.snapshot_depth)
@@ -305,10 +317,16 @@ class Session:
             self._check_reach(now_ns)
         elif state in (L.BUFFERING, L.SYNCING):
             is_due = not self.is_asking and now_ns >= self._ask_at_ns
-            if is_due and (self._buffer or now_ns - self._since_ns >= QUIET_ASK_NS):
+            if is_due and (self._buffer or self._is_quiet(now_ns)):
                 self._ask(now_ns)
         if self.state == L.LIVE:
             self._check_live(now_ns)
+
+    def _is_quiet(self, now_ns: int) -> bool:
+        """Whether the venue sends the stream, and it has brought nothing for a while."""
+        if self._buffer or self._acknowledged_ns == 0:
+            return False
+        return now_ns - max(self._since_ns, self._acknowledged_ns) >= QUIET_ASK_NS
 
     def _check_reach(self, now_ns: int) -> None:
         if now_ns - self._held_at_ns > REACH_LIMIT_NS:

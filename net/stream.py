@@ -136,8 +136,9 @@ class Stream:
     def on_acknowledged(self) -> None:
         """The venue confirmed one subscription."""
         self._expected_acknowledgements -= 1
-        if self._expected_acknowledgements <= 0:
+        if self._expected_acknowledgements == 0:
             self._acknowledged.set()
+            self.venue.on_acknowledged(time.time_ns())
 
     def renew(self, reason: str) -> None:
         """Connect anew before the old connection goes."""
@@ -219,6 +220,7 @@ class Stream:
             transport.send(WSMsgType.TEXT, message)
             self._host.record(self.venue, "sent", message, time.time_ns())
         if not messages:
+            self.venue.on_acknowledged(time.time_ns())
             return ""
         try:
             await asyncio.wait_for(self._acknowledged.wait(), SUBSCRIBE_LIMIT_S)
@@ -275,6 +277,7 @@ class Stream:
         self._transport, self._opened_s = fresh, time.monotonic()
         self.reconnects += 1
         messages = self.venue.protocol.subscriptions(self.venue.symbols)
+        self._expected_acknowledgements = len(messages)
         for message in messages:
             fresh.send(WSMsgType.TEXT, message)
             self._host.record(self.venue, "sent", message, time.time_ns())
@@ -283,7 +286,7 @@ class Stream:
             await asyncio.sleep(1.0)
         old.disconnect()
         if not self.venue.protocol.has_gap_detection:
-            self.venue.restart_streams("moved to another server", time.time_ns())
+            self.venue.on_moved(time.time_ns())
         return True
 
 

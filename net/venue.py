@@ -13,6 +13,7 @@ from typing import Protocol
 
 import orjson
 
+from engine import layout as L
 from engine import status as S
 from engine.engine import Engine
 from net.session import Session
@@ -65,6 +66,7 @@ class Venue:
         self._engine = engine
         self._host = host
         self._by_feed = {session.feed: session for session in sessions}
+        self._subscribed_ns = 0
 
     @property
     def name(self) -> str:
@@ -75,8 +77,20 @@ class Venue:
             session.on_connecting(now_ns)
 
     def on_subscribed(self, now_ns: int) -> None:
+        self._subscribed_ns = now_ns
         for session in self.sessions:
             session.on_subscribed(now_ns)
+
+    def on_acknowledged(self, now_ns: int) -> None:
+        """Every subscription is confirmed, or the address was one: the streams flow."""
+        for session in self.sessions:
+            session.on_acknowledged(now_ns)
+
+    def on_moved(self, now_ns: int) -> None:
+        """The streams come from another server, from when it acknowledges them."""
+        for session in self.sessions:
+            session.on_moving()
+        self.restart_streams("moved to another server", now_ns)
 
     def on_lost(self, now_ns: int) -> None:
         for session in self.sessions:
@@ -85,6 +99,19 @@ class Venue:
     def on_timer(self, now_ns: int) -> None:
         for session in self.sessions:
             session.on_timer(now_ns)
+
+    def is_silent(self, now_ns: int, limit_ns: int) -> bool:
+        """Whether the connection is as good as dead: nothing is LIVE, and no data for so long.
+
+        Not only where all are STALE: a feed that waits for its stream to reach a snapshot would
+        wait for ever on a connection that brings no more.
+        """
+        heard_ns = self._subscribed_ns
+        for session in self.sessions:
+            if session.state in (L.DISCONNECTED, L.CONNECTING, L.LIVE):
+                return False
+            heard_ns = max(heard_ns, self._engine.receive_ns(session.feed))
+        return now_ns - heard_ns > limit_ns
 
     def break_off(self, reason: str, now_ns: int) -> None:
         """Withdraw and resynchronise every feed of this venue."""

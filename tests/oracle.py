@@ -8,15 +8,18 @@ Runs on: the tests' thread. Called by: the kernel suites and the canary.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 Levels = list[tuple[Decimal, Decimal]]
 Merged = list[tuple[Decimal, Decimal, int]]
 """Price, amount, venue's place in the configuration; best first."""
+Number = TypeVar("Number", Decimal, int)
+"""The merge is the same for prices and for ticks."""
 
 
 @dataclass(frozen=True)
@@ -193,14 +196,16 @@ class BitstampBook(Book):
         return bool(self.buffer) and snapshot.last_id < self.buffer[0].last_id
 
 
-def best(levels: dict[Decimal, Decimal], depth: int, is_asks: int) -> Levels:
+def best(levels: dict[Number, Number], depth: int, is_asks: int) -> list[tuple[Number, Number]]:
     """The best `depth` levels, best first."""
     if is_asks:
         return heapq.nsmallest(depth, levels.items())
     return heapq.nlargest(depth, levels.items())
 
 
-def merge_side(sides: list[dict[Decimal, Decimal] | None], depth: int, is_asks: int) -> Merged:
+def merge_side(
+    sides: Sequence[dict[Number, Number] | None], depth: int, is_asks: int
+) -> list[tuple[Number, Number, int]]:
     """Better price, then larger amount, then venue order. None: a venue that is not live."""
     rows = []
     for venue, levels in enumerate(sides):

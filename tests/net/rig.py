@@ -113,6 +113,7 @@ class Desk:
     def connect(self, name: str) -> None:
         self.venues[name].on_connecting(self.now_ns)
         self.venues[name].on_subscribed(self.now_ns)
+        self.venues[name].on_acknowledged(self.now_ns)
 
     def frame(self, name: str, raw: bytes) -> int:
         """Hand a frame to the venue, as the stream does; the kernel's status."""

@@ -86,7 +86,7 @@ def test_the_stale_first_bitstamp_snapshot_is_refused_and_fetched_again() -> Non
     summary, books = run(
         instrument("BTC-USD", ("bitstamp", "btcusd", "0.01")), recorded.THREE_VENUES
     )
-    assert summary.notes["snapshot refused: older than the first buffered frame"] == 1
+    assert summary.notes["snapshot refused: older than the stream"] == 1
     assert summary.notes["live"] == 1
     assert summary.states == {"bitstamp": {"btcusd": "LIVE"}}
     first = next(book for book in books if book["bids"])

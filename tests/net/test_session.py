@@ -7,7 +7,7 @@ import pytest
 from engine import layout as L
 from engine import status as S
 from net.session import TRANSITIONS, Event
-from tests.net.rig import ASKS, BIDS, Desk, binance_diff, bitstamp_diff
+from tests.net.rig import ASKS, BIDS, SECOND, Desk, binance_diff, bitstamp_diff
 
 pytestmark = pytest.mark.kernel
 
@@ -108,6 +108,40 @@ def test_a_quiet_pair_goes_live_without_any_frame() -> None:
     assert desk.bids()[0] == ("bitstamp", 10000, 5 * 10**8)
 
 
+def test_a_snapshot_older_than_what_the_stream_has_brought_joins_no_empty_buffer() -> None:
+    """Found by the simulation: after a break the stream fell quiet, and an old answer came."""
+    desk = Desk(names=("bitstamp",))
+    desk.go_live("bitstamp")
+    desk.frame("bitstamp", bitstamp_diff(150, [("100.00", "5")]))
+    desk.venues["bitstamp"].break_off("a whim", desk.now_ns)
+    desk.wait(2.5)
+    desk.answer("bitstamp", 120)
+    assert desk.state("bitstamp") == "SYNCING" and desk.bids() == []
+    desk.wait(1.0)
+    desk.answer("bitstamp", 150, [("100.00", "5")])
+    assert desk.state("bitstamp") == "LIVE"
+
+
+def test_a_pair_is_not_called_quiet_before_its_subscription_is_acknowledged() -> None:
+    """Found by the simulation: diffs between the snapshot and a late acknowledgement were lost."""
+    desk = Desk(names=("bitstamp",))
+    venue = desk.venues["bitstamp"]
+    for is_moving in (False, True):
+        if is_moving:
+            venue.on_moved(desk.now_ns)
+        else:
+            venue.on_connecting(desk.now_ns)
+            venue.on_subscribed(desk.now_ns)
+        asked = len(desk.asked)
+        desk.wait(8.0)
+        assert len(desk.asked) == asked
+        venue.on_acknowledged(desk.now_ns)
+        desk.wait(2.5)
+        assert len(desk.asked) == asked + 1
+        desk.answer("bitstamp", 90)
+        assert desk.state("bitstamp") == "LIVE"
+
+
 def test_a_gap_withdraws_the_venue_at_once_and_the_other_goes_on() -> None:
     """Defect 2 of the field: any larger id was accepted, the old book was merged into."""
     desk = Desk()
@@ -189,6 +223,24 @@ def test_silence_makes_the_book_stale_without_any_frame_arriving() -> None:
     assert desk.state("binance") == "STALE" and desk.bids() == []
     assert desk.frame("binance", binance_diff(101, 102, [("100.00", "3")])) == S.RESUMED
     assert desk.state("binance") == "LIVE" and desk.bids()[0][2] == 3 * 10**8
+
+
+def test_a_connection_that_brings_nothing_is_silent_even_where_a_feed_waits_for_its_stream() -> (
+    None
+):
+    """Found by the simulation: SYNCING beside STALE, and the connection was never renewed."""
+    desk = Desk(names=("binance",))
+    venue = desk.venues["binance"]
+    desk.connect("binance")
+    desk.frame("binance", binance_diff(100, 104))
+    desk.answer("binance", 110)
+    desk.wait(14.0)
+    assert desk.state("binance") == "SYNCING" and not venue.is_silent(desk.now_ns, 15 * SECOND)
+    desk.wait(2.0)
+    assert desk.state("binance") == "SYNCING" and venue.is_silent(desk.now_ns, 15 * SECOND)
+    venue.on_lost(desk.now_ns)
+    desk.connect("binance")
+    assert not venue.is_silent(desk.now_ns, 15 * SECOND), "the silence of the one before"
 
 
 def test_a_gap_after_silence_is_still_a_gap() -> None:

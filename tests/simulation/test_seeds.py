@@ -1,0 +1,142 @@
+"""Hundreds of seeds; and systems that are broken on purpose, which the first few must catch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from engine import status as S
+from engine.jit import BOUNDS_CHECKED, JIT_OFF
+from net.session import Session
+from net.venue import Venue
+from tests.simulation.__main__ import main
+from tests.simulation.faults import FAULTS
+from tests.simulation.world import Report, SeedFailedError, World
+
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("compiled_kernels")]
+
+SEEDS = 2 if JIT_OFF else 60 if BOUNDS_CHECKED else 300
+BATCHES = 1 if JIT_OFF else 10
+CANARY_SEEDS = 8
+"""A broken system must not survive so many."""
+
+_reports: list[Report] = []
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_seeds(batch: int) -> None:
+    for seed in range(batch, SEEDS, BATCHES):
+        _reports.append(World(seed).run())
+
+
+@pytest.mark.skipif(JIT_OFF, reason="too few seeds")
+def test_every_fault_was_inflicted_and_every_defence_was_used() -> None:
+    if len(_reports) < SEEDS:
+        pytest.skip("not all seeds were run")
+    struck = sum((report.faults for report in _reports), start=type(_reports[0].faults)())
+    assert set(FAULTS) == set(struck)
+    seen = {what for report in _reports for what in report.seen}
+    assert {S.TEXTS[S.GAP], S.TEXTS[S.BACKWARDS], S.TEXTS[S.BAD_JSON], "silent", "resumed"} <= seen
+    assert any(what.startswith("audit failed") for what in seen)
+
+
+def test_a_seed_gives_the_same_run_again() -> None:
+    assert World(1).run() == World(1).run()
+
+
+# --- the canary ----------------------------------------------------------------------------------
+
+
+def loses_deletes(venue: Venue) -> None:
+    """A decoder that takes a deleted level for one of the least amount."""
+    handle = venue.handle
+
+    def broken(raw: bytes, receive_ns: int, is_last: int) -> int:
+        return handle(raw.replace(b'"0.00000000"', b'"0.00000001"'), receive_ns, is_last)
+
+    venue.handle = broken
+
+
+def ignores(status_ignored: int, venue: Venue) -> None:
+    """Sessions that go on as if nothing had been."""
+
+    def broken(on_status: Callable[..., None], status: int, *rest: object) -> None:
+        if status != status_ignored:
+            on_status(status, *rest)
+
+    for session in venue.sessions:
+        vars(session)["on_status"] = partial(broken, session.on_status)
+
+
+def takes_any_snapshot(venue: Venue) -> None:
+    """Sessions that join a snapshot older than their buffer."""
+    vars(venue.protocol)["joins"] = lambda snapshot_id, first_id: True
+
+
+def never_audits(venue: Venue) -> None:
+    """Sessions that find no lost diff."""
+    vars(venue.protocol)["audit_interval_s"] = 10**6
+
+
+def never_goes_stale(venue: Venue) -> None:
+    for session in venue.sessions:
+        vars(session)["_stale_after_ns"] = 10**18
+
+
+def goes_live_at_once(venue: Venue) -> None:
+    """Sessions that show a snapshot before the stream has reached it."""
+
+    def eager(session: Session, now_ns: int) -> None:
+        stage, session._held = session._held, None
+        assert stage is not None
+        session._engine.load(session.feed, stage, 0)
+        session._forget()
+        session._engine.activate(session.feed, now_ns)
+
+    for session in venue.sessions:
+        vars(session)["_try_join"] = partial(eager, session)
+
+
+BROKEN: dict[str, Callable[[Venue], None]] = {
+    "loses deletes": loses_deletes,
+    "ignores gaps": partial(ignores, S.GAP),
+    "ignores time that runs backwards": partial(ignores, S.BACKWARDS),
+    "ignores refused frames": partial(ignores, S.BAD_JSON),
+    "takes any snapshot": takes_any_snapshot,
+    "never audits": never_audits,
+    "never goes stale": never_goes_stale,
+    "goes live at once": goes_live_at_once,
+}
+
+
+@pytest.mark.skipif(JIT_OFF, reason="too slow")
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_system_is_caught(name: str) -> None:
+    with pytest.raises(SeedFailedError, match="--seed"):
+        for seed in range(CANARY_SEEDS):
+            world = World(seed)
+            for link in world.links.values():
+                BROKEN[name](link.venue)
+            world.run()
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(JIT_OFF, reason="too slow")
+def test_the_command_runs_seeds_and_says_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seeds", "3:6"]) == 0
+    assert "3 seeds" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(JIT_OFF, reason="too slow")
+def test_a_failing_seed_prints_its_last_steps(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Session, "break_off", lambda *_: None)
+    statuses = [main(["--seed", str(seed), "--trace"]) for seed in range(3)]
+    out = capsys.readouterr().out
+    assert 1 in statuses and "replay: python -m tests.simulation --seed" in out
+    assert "takes" in out, "the trace shows frames"
