@@ -7,6 +7,7 @@ Runs on: the tests' thread. Called by: the decoder suites and the guard-page pro
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -79,32 +80,37 @@ class Decoder:
         )
 
     def judge(self, raw: bytes, feed: int = BINANCE, after: bytes = b"") -> int:
-        """Decode, and hold the answer against orjson's; the status.
-
-        Accepted: orjson reads the same ids and levels. Called no JSON: orjson refuses it too, and
-        the reverse. Called no book frame: the oracle finds none in it either.
-        """
+        """Decode, and hold the answer against orjson's; the status."""
         status = self.status(raw, feed, after)
-        assert status in S.TEXTS, f"an unheard-of status {status}"
-        try:
-            orjson.loads(raw)
-            is_json = True
-        except orjson.JSONDecodeError:
-            is_json = False
-        if status in LIMITS:
-            return status
-        assert is_json == (status not in NOT_JSON), f"{S.TEXTS[status]}: orjson says {is_json}"
-        if status == S.BUFFER:
-            diff = READ[feed](raw)
-            assert diff is not None
-            assert diff.symbol == SYMBOL[feed]
-            made = self.decoded()
-            assert (diff.first_id, diff.last_id) == (made.first_id, made.last_id)
-            assert (diff.bids, diff.asks) == (made.bids, made.asks)
-            assert diff.time_ns == made.time_ns
-        elif status == S.UNKNOWN_SYMBOL:
-            diff = READ[feed](raw)
-            assert diff is not None and diff.symbol != SYMBOL[feed]
-        elif status == S.OTHER:
-            assert READ[feed](raw) is None, "a book frame that was taken for something else"
+        check_answer(raw, feed, status, self.decoded)
         return status
+
+
+def check_answer(raw: bytes, feed: int, status: int, decoded: Callable[[], Decoded]) -> None:
+    """Hold what a decoder made of a frame against orjson and Decimal.
+
+    Accepted: orjson reads the same ids and levels. Called no JSON: orjson refuses it too, and the
+    reverse. Called no book frame: the oracle finds none in it either.
+    """
+    assert status in S.TEXTS, f"an unheard-of status {status}"
+    try:
+        orjson.loads(raw)
+        is_json = True
+    except orjson.JSONDecodeError:
+        is_json = False
+    if status in LIMITS:
+        return
+    assert is_json == (status not in NOT_JSON), f"{S.TEXTS[status]}: orjson says {is_json}"
+    if status == S.BUFFER:
+        diff = READ[feed](raw)
+        assert diff is not None
+        assert diff.symbol == SYMBOL[feed]
+        made = decoded()
+        assert (diff.first_id, diff.last_id) == (made.first_id, made.last_id)
+        assert (diff.bids, diff.asks) == (made.bids, made.asks)
+        assert diff.time_ns == made.time_ns
+    elif status == S.UNKNOWN_SYMBOL:
+        diff = READ[feed](raw)
+        assert diff is not None and diff.symbol != SYMBOL[feed]
+    elif status == S.OTHER:
+        assert READ[feed](raw) is None, "a book frame that was taken for something else"
