@@ -24,6 +24,8 @@ from proto.pollux.v1 import market_data_pb2_grpc as rpc
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 10.0
 AGAIN_S = 0.2
+OWN_MEMORY = ("RssAnon", "RssShmem", "VmSwap")
+"""Lines of /proc/PID/status, proc(5)."""
 
 
 class DaemonUnderSoakError(Exception):
@@ -35,6 +37,23 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def own_bytes(process: psutil.Process) -> int:
+    """A process's own memory: anonymous, shared and swapped out.
+
+    Pages of files count to what is resident too, but the system takes and gives those as it likes.
+    """
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+    except OSError:
+        return int(process.memory_info().rss)
+    kilobytes = {
+        key: int(value.split()[0])
+        for key, _, value in (line.partition(":") for line in status.splitlines())
+        if key in OWN_MEMORY
+    }
+    return sum(kilobytes.values()) << 10
 
 
 class DaemonUnderSoak:
@@ -101,9 +120,9 @@ class DaemonUnderSoak:
         return self._popen.poll() is None and all(p.is_running() for p in self._processes.values())
 
     def sizes(self) -> dict[str, tuple[int, int]]:
-        """Resident bytes and open descriptors of the daemon and of the gateway."""
+        """Bytes of memory and open descriptors of the daemon and of the gateway."""
         return {
-            name: (process.memory_info().rss, process.num_fds())
+            name: (own_bytes(process), process.num_fds())
             for name, process in self._processes.items()
         }
 

@@ -37,7 +37,7 @@ from net.simulator.faults import read_order
 
 FIRST_MARK_S = 300.0
 """Memory at the end is held against memory after so long; of a shorter run, after a third of it."""
-CALM_S = 20.0
+CALM_S = 30.0
 """Before a mark: connections to REST are kept open for fifteen seconds."""
 SAMPLE_S = 5.0
 STRIKE_LIMIT_S = 60.0
@@ -159,6 +159,7 @@ class Soak:
         self.last_look = self._sample()
         self.findings.seconds = self._now_s
         self.findings.passes = self._schedule.passes
+        self.subscriber.close()
         if self.daemon.is_up:
             with contextlib.suppress(DaemonUnderSoakError):
                 self.findings.exit_status = self.daemon.stop()
