@@ -7,6 +7,7 @@ Runs on: the tests' thread. Called by: the decoder suites and the guard-page pro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -114,3 +115,11 @@ def check_answer(raw: bytes, feed: int, status: int, decoded: Callable[[], Decod
         assert diff is not None and diff.symbol != SYMBOL[feed]
     elif status == S.OTHER:
         assert READ[feed](raw) is None, "a book frame that was taken for something else"
+
+
+_BEYOND_A_DOUBLE = re.compile(rb"[0-9][eE][+]?[0-9]{3}|[0-9]{300}")
+
+
+def is_beyond_orjson(raw: bytes) -> bool:
+    """orjson refuses numbers beyond a double's range; JSON itself has no such limit."""
+    return _BEYOND_A_DOUBLE.search(raw) is not None
