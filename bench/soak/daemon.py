@@ -173,5 +173,5 @@ class Subscriber:
     def close(self) -> None:
         self._stop.set()
         if self._call is not None:
-            self._call.cancel()
+            self._call.cancel()  # type: ignore[no-untyped-call]
         self._thread.join(STOP_LIMIT_S)

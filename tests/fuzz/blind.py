@@ -83,5 +83,5 @@ class Blind:
     def input(self, place: Place) -> tuple[str, int, bytes]:
         """The kind, the feed and the bytes of an input."""
         which = SHARES[place.batch % len(SHARES)]
-        made = self._makers[which].make(self.seed, place.batch)
+        made = self._makers[which].make(place.seed, place.batch)
         return *KINDS[which], self._makers[which].raw(place.index, made[place.index][1])

@@ -71,6 +71,7 @@ def snapshots(feed: int) -> list[bytes]:
     """REST bodies."""
     make = (binance_snapshot, bitstamp_snapshot)[feed]
     stamps = (7, 4_242_424_242, 1_723_161_255_208_123)
+    sides: tuple[tuple[list[Row], list[Row]], ...]
     sides = ((WIDE, SHORT), (SHORT, []), ([], WIDE))
     return [make(stamp, *side) for stamp, side in itertools.product(stamps, sides)]
 

@@ -53,7 +53,7 @@ def fenced_words(count: int, *, at_end: bool) -> tuple[Fence, Words]:
     size = 8 * count
     fence = Fence(-(-size // PAGE))
     where = fence.end - size if at_end else fence.first
-    buffer = (ctypes.c_int64 * count).from_address(where)
+    buffer = memoryview((ctypes.c_int64 * count).from_address(where)).cast("B")
     return fence, np.frombuffer(buffer, np.int64)
 
 

@@ -206,7 +206,7 @@ def test_answers_made_to_trip(protocol: VenueProtocol, body: bytes, status: int)
 
 # --- tapes ---------------------------------------------------------------------------------------
 
-LINES = [
+LINES: list[dict[str, Any]] = [
     {"t": 1, "venue": "binance", "kind": "ws", "raw": binance_frame(1, 2, [("1", "2")]).decode()},
     {"t": 2, "venue": "bitstamp", "kind": "ws", "raw": bitstamp_frame(9, [("1", "2")]).decode()},
     {
@@ -244,7 +244,7 @@ def test_any_line_of_a_tape(tmp_path_factory: pytest.TempPathFactory, data: st.D
 def test_any_text_in_a_tape(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """The frames and bodies in it are outside bytes too."""
     line = dict(data.draw(st.sampled_from(LINES)))
-    inner = orjson.loads(str(line["raw"]))
+    inner = orjson.loads(line["raw"])
     line["raw"] = orjson.dumps(data.draw(damaged(inner))).decode()
     if data.draw(st.booleans()):
         line["raw"] = line["raw"][: data.draw(st.integers(0, 60))]
