@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check lint types kernels bench-tests proto lock clean
+.PHONY: setup demo test check lint types kernels fuzz bench-tests proto lock clean
 
 demo: setup  ## simulated venues, the daemon and a live ladder in this terminal
 	@$(BIN)/pollux demo
@@ -30,6 +30,13 @@ kernels: setup  ## the kernel suites without the JIT and with every index checke
 	@NUMBA_BOUNDSCHECK=1 $(BIN)/pytest -q -m kernel -p no:cacheprovider > $(VENV)/bounds.log 2>&1 & \
 	bounds=$$!; NUMBA_DISABLE_JIT=1 $(BIN)/pytest -q -m kernel; off=$$?; \
 	wait $$bounds; checked=$$?; cat $(VENV)/bounds.log; exit $$((off + checked))
+
+FUZZ_SECONDS ?= 300
+FUZZ_SEED ?= 1
+
+fuzz: setup  ## new inputs by coverage, kept in tests/fuzz/corpus, then mutants of them compiled
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 
 setup: $(READY)
 

@@ -292,6 +292,31 @@ def bench(
         raise CommandError(str(error), error.status) from None
 
 
+@cli.command()
+@click.option("--seconds", type=click.FloatRange(min=1), default=3600.0, show_default=True)
+@click.option("--seed", default=1, show_default=True, help="Of the market and of the faults.")
+@click.option("--report", type=FILE, help="Write Markdown here, and JSON beside it.")
+def soak(seconds: float, seed: int, report: Path | None) -> int:
+    """A daemon among failing venues for long: is it right, does it grow, does it recover?"""
+    import signal
+
+    from bench.soak import SoakError, SoakOptions, run_soak
+
+    compile_with_progress()
+    stopped: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _frame: stopped.append(number))
+
+    def say(text: str) -> None:
+        click.echo(text)
+        sys.stdout.flush()
+
+    try:
+        return run_soak(SoakOptions(seconds, seed), report, say, lambda: bool(stopped))
+    except SoakError as error:
+        raise CommandError(str(error), 1) from None
+
+
 # --- shared --------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from engine import layout as L
 from engine.handoff import NAME_PATTERN
 from engine.scale import ScaleError, decimal_unit
+from net.said import said
 from net.venues import PROTOCOLS
 
 
@@ -270,11 +271,14 @@ def _explain(error: ValidationError) -> str:
 def parse_config(text: str, source: str) -> Config:
     """A configuration from TOML text; ConfigError with one line that starts with `source`."""
     try:
-        return Config.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source}: not TOML: {error}") from None
+        value = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        # Beside its own errors: numbers of thousands of digits, and brackets as deep.
+        raise ConfigError(f"{source}: not TOML: {said(str(error))}") from None
+    try:
+        return Config.model_validate(value)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_explain(error)}") from None
+        raise ConfigError(f"{source}: {said(_explain(error))}") from None
 
 
 def load_config(path: Path) -> Config:

@@ -19,6 +19,7 @@ import aiohttp
 import orjson
 
 from engine.scale import ScaleError, decimal_unit
+from net.said import said
 from net.stream import describe
 from net.venues import MetadataError, VenueProtocol
 
@@ -112,7 +113,7 @@ class RestClient:
                 raise
             raise RestError(f"{path}: {error}") from None
         except ScaleError as error:
-            raise RestError(f"{path}: {symbol}: {error}") from None
+            raise RestError(f"{path}: {symbol}: {said(str(error))}") from None
         return tick_size, path, body
 
     async def _wait_for_room(self, weight: int) -> None:
@@ -144,9 +145,9 @@ class RestClient:
             wait_s = min(wait_s, RETRY_AFTER_MAX_S)
             if answer.status != 503 or given:
                 self._not_before_s = time.monotonic() + wait_s
-        text = f"HTTP {answer.status} {answer.reason or ''}".strip()
+        text = f"HTTP {answer.status} {said(answer.reason or '')}".strip()
         with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError):
-            text += f" ({orjson.loads(body)['msg']})"
+            text += f" ({said(orjson.loads(body)['msg'])})"
         return RestError(text, wait_s, answer.status)
 
 

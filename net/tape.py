@@ -21,6 +21,8 @@ from typing import BinaryIO, cast
 
 import orjson
 
+from net.said import said
+
 QUEUE_LINES_MAX = 65_536
 """Lines waiting for the disk: minutes of a busy venue, a few hundred megabytes at the worst."""
 LINE_BYTES_MAX = 64 << 20
@@ -55,11 +57,11 @@ def _parse(line: bytes, where: str) -> TapeLine:
     t_ns, venue, kind = value.get("t"), value.get("venue"), value.get("kind")
     raw, path = value.get("raw"), value.get("path", "")
     if not isinstance(t_ns, int) or isinstance(t_ns, bool) or not 0 < t_ns < 2**63:
-        raise TapeError(f"{where}: t must be a time in ns, not {t_ns!r}")
+        raise TapeError(f"{where}: t must be a time in ns, not {said(t_ns)}")
     if not isinstance(venue, str) or not isinstance(raw, str) or not isinstance(path, str):
         raise TapeError(f"{where}: venue, raw and path must be text")
     if kind not in KINDS:
-        raise TapeError(f"{where}: kind {kind!r} is not one of {', '.join(KINDS)}")
+        raise TapeError(f"{where}: kind {said(kind)!r} is not one of {', '.join(KINDS)}")
     return TapeLine(t_ns, venue, kind, raw.encode(), path)
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import orjson
 
+from net.said import said
 from net.simulator.market import ASK, BID
 from net.simulator.options import LOT_DECIMALS, SimulatorError, VenueInstrument
 
@@ -109,7 +110,7 @@ class _Reader:
             raise ValueError("not an object")
         time_ns, venue, kind, raw = line["t"], line["venue"], line["kind"], line["raw"]
         if not isinstance(time_ns, int) or isinstance(time_ns, bool) or time_ns < 0:
-            raise ValueError(f"bad time {time_ns!r}")
+            raise ValueError(f"bad time {said(time_ns)}")
         if not isinstance(venue, str) or not isinstance(raw, str) or kind not in KINDS:
             raise ValueError(f"bad venue, kind or raw in {data[:60]!r}")
         if venue not in VENUES or kind == "sent":

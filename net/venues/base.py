@@ -30,6 +30,13 @@ class MetadataError(Exception):
         self.is_final = is_final
 
 
+def tick_text(value: Any) -> str:
+    """A tick size as text; TypeError where it is neither text nor a number."""
+    if not isinstance(value, str | int | float):
+        raise TypeError
+    return str(value)
+
+
 @dataclass(frozen=True)
 class RestLimit:
     """So much weight in so many seconds, of which we allow ourselves a part."""

@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 from engine import layout as L
-from net.venues.base import Control, MetadataError, RestLimit
+from net.said import said
+from net.venues.base import Control, MetadataError, RestLimit, tick_text
 
 WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))
 """Snapshot depth up to, and its request weight."""
@@ -61,11 +62,11 @@ class Binance:
 
     def tick_size(self, body: Any, symbol: str) -> str:
         try:
-            if "code" in body:
-                raise MetadataError(f"binance: {symbol}: {body.get('msg', body)}")
+            if isinstance(body, dict) and "code" in body:
+                raise MetadataError(f"binance: {symbol}: {said(body.get('msg', body))}")
             entry = next(each for each in body["symbols"] if each["symbol"] == symbol)
             price = next(f for f in entry["filters"] if f["filterType"] == "PRICE_FILTER")
-            return str(price["tickSize"])
+            return tick_text(price["tickSize"])
         except (KeyError, TypeError, StopIteration):
             # For a symbol it does not know the venue says so, in a message with a code.
             text = f"binance: exchangeInfo has no tick size for {symbol}"
@@ -80,7 +81,7 @@ class Binance:
         if "result" in message:
             return Control.SUBSCRIBED, ""
         if "code" in message or "error" in message:
-            return Control.ERROR, str(message.get("msg", message))
+            return Control.ERROR, said(message.get("msg", message))
         data = message.get("data", message)
         if isinstance(data, dict) and data.get("e") == "serverShutdown":
             return Control.RECONNECT, "serverShutdown"

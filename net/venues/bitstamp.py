@@ -9,7 +9,8 @@ from urllib.parse import quote, urlsplit
 import orjson
 
 from engine import layout as L
-from net.venues.base import Control, MetadataError, RestLimit
+from net.said import said
+from net.venues.base import Control, MetadataError, RestLimit, tick_text
 
 BOOK_PATH = "/api/v2/order_book/"
 MARKETS_PATH = "/api/v2/markets/"
@@ -73,7 +74,7 @@ class Bitstamp:
         try:
             # tick_size is documented but was missing on the wire; counter_decimals was there.
             if entry.get("tick_size"):
-                return str(entry["tick_size"])
+                return tick_text(entry["tick_size"])
             return "1" if entry["counter_decimals"] == 0 else f"1E-{int(entry['counter_decimals'])}"
         except (AttributeError, KeyError, TypeError, ValueError):
             text = f"bitstamp: markets has no tick size for {symbol}"
@@ -85,12 +86,12 @@ class Bitstamp:
     def control(self, message: Any) -> tuple[Control, str]:
         event = message.get("event") if isinstance(message, dict) else None
         if event == "bts:subscription_succeeded":
-            return Control.SUBSCRIBED, str(message.get("channel", ""))
+            return Control.SUBSCRIBED, said(message.get("channel", ""))
         if event == "bts:request_reconnect":
             return Control.RECONNECT, "bts:request_reconnect"
         if event == "bts:error":
             data = message.get("data")
-            return Control.ERROR, str(data.get("message") if isinstance(data, dict) else data)
+            return Control.ERROR, said(data.get("message") if isinstance(data, dict) else data)
         if isinstance(event, str) and event.startswith("bts:"):
             return Control.IGNORED, ""
         channel = message.get("channel") if isinstance(message, dict) else None

@@ -7,6 +7,8 @@ Runs on: the tests' thread. Called by: the decoder suites and the guard-page pro
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -79,32 +81,45 @@ class Decoder:
         )
 
     def judge(self, raw: bytes, feed: int = BINANCE, after: bytes = b"") -> int:
-        """Decode, and hold the answer against orjson's; the status.
-
-        Accepted: orjson reads the same ids and levels. Called no JSON: orjson refuses it too, and
-        the reverse. Called no book frame: the oracle finds none in it either.
-        """
+        """Decode, and hold the answer against orjson's; the status."""
         status = self.status(raw, feed, after)
-        assert status in S.TEXTS, f"an unheard-of status {status}"
-        try:
-            orjson.loads(raw)
-            is_json = True
-        except orjson.JSONDecodeError:
-            is_json = False
-        if status in LIMITS:
-            return status
-        assert is_json == (status not in NOT_JSON), f"{S.TEXTS[status]}: orjson says {is_json}"
-        if status == S.BUFFER:
-            diff = READ[feed](raw)
-            assert diff is not None
-            assert diff.symbol == SYMBOL[feed]
-            made = self.decoded()
-            assert (diff.first_id, diff.last_id) == (made.first_id, made.last_id)
-            assert (diff.bids, diff.asks) == (made.bids, made.asks)
-            assert diff.time_ns == made.time_ns
-        elif status == S.UNKNOWN_SYMBOL:
-            diff = READ[feed](raw)
-            assert diff is not None and diff.symbol != SYMBOL[feed]
-        elif status == S.OTHER:
-            assert READ[feed](raw) is None, "a book frame that was taken for something else"
+        check_answer(raw, feed, status, self.decoded)
         return status
+
+
+def check_answer(raw: bytes, feed: int, status: int, decoded: Callable[[], Decoded]) -> None:
+    """Hold what a decoder made of a frame against orjson and Decimal.
+
+    Accepted: orjson reads the same ids and levels. Called no JSON: orjson refuses it too, and the
+    reverse. Called no book frame: the oracle finds none in it either.
+    """
+    assert status in S.TEXTS, f"an unheard-of status {status}"
+    try:
+        orjson.loads(raw)
+        is_json = True
+    except orjson.JSONDecodeError:
+        is_json = False
+    if status in LIMITS:
+        return
+    assert is_json == (status not in NOT_JSON), f"{S.TEXTS[status]}: orjson says {is_json}"
+    if status == S.BUFFER:
+        diff = READ[feed](raw)
+        assert diff is not None
+        assert diff.symbol == SYMBOL[feed]
+        made = decoded()
+        assert (diff.first_id, diff.last_id) == (made.first_id, made.last_id)
+        assert (diff.bids, diff.asks) == (made.bids, made.asks)
+        assert diff.time_ns == made.time_ns
+    elif status == S.UNKNOWN_SYMBOL:
+        diff = READ[feed](raw)
+        assert diff is not None and diff.symbol != SYMBOL[feed]
+    elif status == S.OTHER:
+        assert READ[feed](raw) is None, "a book frame that was taken for something else"
+
+
+_BEYOND_A_DOUBLE = re.compile(rb"[0-9][eE][+]?[0-9]{3}|[0-9]{300}")
+
+
+def is_beyond_orjson(raw: bytes) -> bool:
+    """orjson refuses numbers beyond a double's range; JSON itself has no such limit."""
+    return _BEYOND_A_DOUBLE.search(raw) is not None

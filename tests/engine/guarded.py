@@ -28,25 +28,26 @@ PROT_NONE = 0
 
 
 class Fence:
-    """One readable page between two that are not."""
+    """A few readable pages between two that are not."""
 
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 3 * PAGE)
+    def __init__(self, pages: int = 1) -> None:
+        self._memory = mmap.mmap(-1, (pages + 2) * PAGE)
         self._words = np.frombuffer(self._memory, np.uint8)
         self.first = int(self._words.ctypes.data) + PAGE
+        self.end = self.first + pages * PAGE
         libc = ctypes.CDLL(None, use_errno=True)
-        for page in (self.first - PAGE, self.first + PAGE):
+        for page in (self.first - PAGE, self.end):
             answer = libc.mprotect(ctypes.c_void_p(page), ctypes.c_size_t(PAGE), PROT_NONE)
             assert answer == 0, "mprotect failed"
 
     def at_end(self, raw: bytes) -> int:
-        """The address of a copy whose last byte is the page's last."""
-        address = self.first + PAGE - len(raw)
+        """The address of a copy whose last byte is the last that may be read."""
+        address = self.end - len(raw)
         ctypes.memmove(address, raw, len(raw))
         return address
 
     def at_start(self, raw: bytes) -> int:
-        """The address of a copy whose first byte is the page's first."""
+        """The address of a copy whose first byte is the first that may be read."""
         ctypes.memmove(self.first, raw, len(raw))
         return self.first
 

@@ -18,7 +18,14 @@ from hypothesis import strategies as st
 
 from engine import status as S
 from engine.jit import JIT_OFF
-from tests.engine.decoding import BINANCE, BITSTAMP, LIMITS, STRANGE, Decoder
+from tests.engine.decoding import (
+    BINANCE,
+    BITSTAMP,
+    LIMITS,
+    STRANGE,
+    Decoder,
+    is_beyond_orjson,
+)
 from tests.engine.rig import binance_frame, bitstamp_frame
 from tests.recorded import BTCUSDT, DATA, THREE_VENUES, read_tape
 
@@ -298,11 +305,6 @@ def mutants(seed: int, count: int) -> Iterator[tuple[int, bytes, bytes]]:
         for _ in range(rng.choice([1, 1, 1, 2, 3])):
             raw = rng.choice(MUTATIONS)(raw, rng) or b"{"
         yield feed, original, raw
-
-
-def is_beyond_orjson(raw: bytes) -> bool:
-    """orjson refuses numbers beyond a double's range; JSON itself has no such limit."""
-    return re.search(rb"[0-9][eE][+]?[0-9]{3}", raw) is not None
 
 
 def test_mutants_are_judged_as_orjson_judges_them(decoder: Decoder) -> None:

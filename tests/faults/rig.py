@@ -2,35 +2,31 @@
 
 The venues run in a thread of the tests, so that their books are known to the last level; the
 daemon is the ordinary one with shorter waits (patience.py); every book it publishes is judged
-(truth.py). Orders for faults go over the control endpoint, counters come from the metrics page.
+(bench.soak.truth). Orders for faults go over the control endpoint, counters come from the metrics
+page.
 Runs on: the tests' thread. Called by: tests/faults.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import ssl
 import subprocess
 import sys
-import threading
 import time
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
-from prometheus_client.parser import text_string_to_metric_families
-
+from bench.soak.counts import Look, inflict, look, post
+from bench.soak.truth import Lie, Watcher
+from bench.soak.venues import VENUES, VenueThread
 from engine.handoff import HandoffError, HandoffReader
-from net.simulator import SimulatedVenues, SimulatorOptions
+from net.simulator import SimulatorOptions
 from tests.e2e.rig import ROOT, START_S, free_port, settings, until
 from tests.faults import patience
-from tests.faults.truth import Lie, Truth, Watcher
 
 SPEED = 2.5
 FRAME_S = 0.325 / SPEED
@@ -43,67 +39,7 @@ RECOVER_S = (
 """Back-off before the connection and before the snapshot, its request, and frames to join."""
 FROZEN_S = patience.STALE_AFTER_MS / 1000 + FRAME_S + MARGIN_S
 """A LIVE venue may show a book that is no longer the newest for so long."""
-VENUES = {"binance": "BTCUSDT", "bitstamp": "btcusd"}
 LIVE = dict.fromkeys(VENUES, "LIVE")
-
-
-class VenueThread:
-    """The simulated venues on an event loop of their own."""
-
-    def __init__(self, options: SimulatorOptions) -> None:
-        self._options = options
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), name="venues")
-        self._error: BaseException | None = None
-        self._thread.start()
-        assert self._ready.wait(START_S)
-        if self._error is not None:
-            raise self._error
-
-    async def _main(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        try:
-            async with SimulatedVenues(self._options) as self.venues:
-                self.truths = {
-                    name: Truth(self.venues.server(name), symbol) for name, symbol in VENUES.items()
-                }
-                self._ready.set()
-                await self._stop.wait()
-        except BaseException as error:
-            self._error = error
-            self._ready.set()
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-
-
-@dataclass(frozen=True)
-class Look:
-    """Everything countable at one moment."""
-
-    counters: dict[tuple[str, ...], float]
-    stats: dict[str, dict[str, Any]]
-
-    def count(self, name: str, venue: str, reason: str = "") -> int:
-        """A counter of the daemon, all reasons together where none is given."""
-        found = [
-            value
-            for key, value in self.counters.items()
-            if key[:2] == (name, venue) and (not reason or key[2] == reason)
-        ]
-        return int(sum(found))
-
-    def connections(self, venue: str) -> int:
-        """Connections the venue has seen."""
-        return int(self.stats[venue]["connections_total"])
-
-    def requests(self, venue: str) -> int:
-        """REST requests the venue has seen; the websocket's routes are no such."""
-        return sum(n for path, n in self.stats[venue]["requests"].items() if "/api/" in path)
-
-    def strikes(self, venue: str) -> dict[str, int]:
-        return dict(self.stats[venue]["faults"])
 
 
 @dataclass
@@ -123,30 +59,13 @@ class Lab:
     _judged: int = field(default=0)
 
     def post(self, action: str, venue: str = "binance") -> Any:
-        request = urllib.request.Request(f"{self.urls[venue]}/simulator/{action}", method="POST")
-        with urllib.request.urlopen(request, timeout=30, context=self.ssl_context) as answer:
-            return orjson.loads(answer.read())
+        return post(self.urls[venue], action, self.ssl_context)
 
     def inflict(self, *orders: str) -> None:
-        query = urllib.parse.urlencode([("order", order) for order in orders])
-        assert self.post(f"fault?{query}") == {"armed": list(orders)}
+        inflict(self.urls["binance"], list(orders), self.ssl_context)
 
     def look(self) -> Look:
-        with urllib.request.urlopen(f"http://{self.metrics}/metrics", timeout=30) as answer:
-            page = answer.read().decode()
-        counters: dict[tuple[str, ...], float] = {}
-        for family in text_string_to_metric_families(page):
-            for sample in family.samples:
-                labels = sample.labels
-                name = sample.name.removeprefix("pollux_").removesuffix("_total")
-                key = (name, labels.get("venue", ""), labels.get("reason", ""))
-                counters[key] = counters.get(key, 0.0) + sample.value
-        stats = {}
-        for venue, url in self.urls.items():
-            address = f"{url}/simulator/stats"
-            with urllib.request.urlopen(address, timeout=30, context=self.ssl_context) as answer:
-                stats[venue] = orjson.loads(answer.read())
-        return Look(counters, stats)
+        return look(self.metrics, self.urls, self.ssl_context)
 
     @property
     def states(self) -> dict[str, str]:
@@ -259,8 +178,7 @@ def laboratory(
         until(lambda: '"serving"' in log.read_text(), START_S, "its gateway")
         watcher = Watcher(name, venues.truths, FROZEN_S)
         gateway = f"127.0.0.1:{port}"
-        urls = {"binance": venues.venues.binance_url, "bitstamp": venues.venues.bitstamp_url}
-        lab = Lab(folder, urls, venues, process, log, gateway, metrics, watcher, no_dns)
+        lab = Lab(folder, venues.urls, venues, process, log, gateway, metrics, watcher, no_dns)
         if chosen.tls_ca is not None:
             lab.ssl_context = ssl.create_default_context(cafile=str(chosen.tls_ca))
         yield lab

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
+from bench.soak.venues import VENUES
 from engine import layout as L
 from engine import status as S
 from engine.engine import Engine, FeedSpec, InstrumentSpec, Stage
@@ -26,7 +27,7 @@ from net.venues import BINANCE
 from proto.pollux.v1 import market_data_pb2 as pb
 from proto.pollux.v1 import market_data_pb2_grpc as rpc
 from tests.faults import patience
-from tests.faults.rig import FRAME_S, FROZEN_S, MARGIN_S, RECOVER_S, SPEED, VENUES, Lab, laboratory
+from tests.faults.rig import FRAME_S, FROZEN_S, MARGIN_S, RECOVER_S, SPEED, Lab, laboratory
 from tests.net.rig import ASKS, BIDS, Desk, binance_diff, bitstamp_diff, snapshot
 
 pytestmark = pytest.mark.timeout(60)

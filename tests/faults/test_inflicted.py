@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from bench.soak.counts import Look
+from bench.soak.venues import VENUES
 from engine import status as S
 from net.simulator.faults import FAULTS, HANDSHAKE, read_order
 from net.venues import BINANCE
 from tests.faults import patience
-from tests.faults.rig import FRAME_S, MARGIN_S, RECOVER_S, VENUES, Lab, Look, laboratory
+from tests.faults.rig import FRAME_S, MARGIN_S, RECOVER_S, Lab, laboratory
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import trustme
 
+from bench.soak.venues import VENUES
 from net.simulator import SimulatorOptions
 from tests.faults import patience
-from tests.faults.rig import FRAME_S, RECOVER_S, SPEED, VENUES, Lab, laboratory
+from tests.faults.rig import FRAME_S, RECOVER_S, SPEED, Lab, laboratory
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -3,7 +3,8 @@
 The truth is written down by the simulator itself, before a frame is sent: for every update id its
 stream ever names, the best levels of that very book. A published book names the id each venue's
 part stands at; so each one can be judged on its own, whenever it was published.
-Runs on: the simulator's thread (`Truth.note`), the watcher's (the rest). Called by: rig.py.
+Runs on: the simulator's thread (`Truth.note`), the watcher's (the rest). Called by:
+bench.soak.venues, bench.soak.run, tests/faults.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from bench.soak.spread import Spread
 from engine import layout as L
 from engine.handoff import HandoffReader
 from net.simulator.feed import Message
@@ -98,6 +100,11 @@ class Truth:
                 known = asked.result(ANSWER_LIMIT_S)
         return known
 
+    def born_s(self, book_id: int) -> float | None:
+        """When the frame that ends at an id was sent; None where no frame does."""
+        at = bisect.bisect_left(self._ids, book_id)
+        return self._born_s[at] if at < len(self._ids) and self._ids[at] == book_id else None
+
     def behind_s(self, book_id: int) -> float:
         """For how long there has been a newer book with another head than this one's."""
         shown = self._tops.get(book_id)
@@ -135,6 +142,10 @@ class Watcher:
     stalled_s: float = 0.0
     states: dict[str, str] = field(default_factory=dict)
     ids: dict[str, int] = field(default_factory=dict)
+    publish_us: Spread = field(default_factory=Spread)
+    """From a frame's receipt to the book with it."""
+    seen_ms: Spread = field(default_factory=Spread)
+    """From a frame's sending to the look that sees its book; looks are LOOK_S apart."""
 
     def __post_init__(self) -> None:
         self._reader = HandoffReader.attach(self.name)
@@ -174,6 +185,8 @@ class Watcher:
         for index, name in enumerate(venues):
             at = L.SLOT_VENUES_AT + index * L.VENUE_WORDS
             state, book_id = int(book[at + L.VENUE_STATE]), int(book[at + L.VENUE_UPDATE_ID])
+            if state == L.LIVE and book_id != self.ids.get(name):
+                self._time(name, book_id)
             self.states[name], self.ids[name] = L.STATE_NAMES[state], book_id
             top = self.truths[name].top(book_id) if state == L.LIVE else ([], [])
             if state == L.LIVE:
@@ -194,6 +207,14 @@ class Watcher:
                     guilty.add(name)
             side = "asks" if is_asks else "bids"
             self._lie(guilty or live, f"{side} {shown[:3]}, in truth {wanted[:3]}")
+
+    def _time(self, name: str, book_id: int) -> None:
+        """How late a venue's new part of a book is; of a snapshot's there is nothing to say."""
+        born_s = self.truths[name].born_s(book_id)
+        receive_ns = int(self._reader.book[L.SLOT_RECEIVE_NS])
+        if born_s is not None and receive_ns > 0:
+            self.seen_ms.add(1e3 * (time.monotonic() - born_s))
+            self.publish_us.add((int(self._reader.book[L.SLOT_PUBLISH_NS]) - receive_ns) / 1e3)
 
     def _levels(self, is_asks: int) -> list[tuple[int, int, int]]:
         book = self._reader.book

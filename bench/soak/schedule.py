@@ -1,0 +1,64 @@
+"""Which faults a soak inflicts, in which order: a deck of all there are, shuffled by the seed.
+
+Runs on: the main thread. Called by: bench.soak.run.
+"""
+
+from __future__ import annotations
+
+import random
+
+from net.simulator.faults import ANSWER, FAULTS, SNAPSHOT
+
+UNSEEN = {
+    ("drop", "bitstamp"): "its stream has no sequence: an audit finds it, minutes later",
+    ("reorder", "bitstamp"): "the frame that overtakes is shown until the late one gives it away",
+    ("crossed", "binance"): "what a venue says is shown, for three frames",
+    ("crossed", "bitstamp"): "what a venue says is shown, for three frames",
+    ("tls", "binance"): "the venues here serve no TLS",
+    ("tls", "bitstamp"): "the venues here serve no TLS",
+}
+"""Left out: here the right answer is not "right or withdrawn"; tests/faults has them."""
+LARGEST = ("huge", "many-levels")
+"""These are dealt first, so that memory knows its largest frames when it is first looked at."""
+TIMES_MAX = 3
+PAUSE_S = 5.0
+
+
+class Schedule:
+    """Episodes of one or two faults; the same for the same seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)
+        self._deck: list[str] = []
+        self.passes = -1
+        """How often the whole deck has been dealt."""
+
+    def _deal(self, venue: str) -> str | None:
+        """The next fault that this venue can suffer, or nothing this time."""
+        if not self._deck:
+            self.passes += 1
+            self._deck = sorted(FAULTS)
+            self._rng.shuffle(self._deck)
+            if self.passes == 0:
+                self._deck.sort(key=lambda name: name in LARGEST)
+        name = self._deck.pop()
+        is_possible = venue in FAULTS[name].venues and (name, venue) not in UNSEEN
+        return name if is_possible else None
+
+    def episode(self, venues: tuple[str, ...]) -> list[str]:
+        """The orders of the next one: a fault for one venue, or one for each at the same time."""
+        hit = venues if self._rng.random() < 0.5 else (self._rng.choice(venues),)
+        orders = []
+        for venue in hit:
+            name = self._deal(venue)
+            if name is None:
+                continue
+            orders.append(f"{name}:{venue}x{self._rng.randint(1, TIMES_MAX)}")
+            if FAULTS[name].occasion in (ANSWER, SNAPSHOT):
+                # Otherwise nothing may be asked for minutes.
+                orders.append(f"reset:{venue}")
+        return orders
+
+    def pause_s(self) -> float:
+        """How long the venues behave after an episode."""
+        return self._rng.random() * PAUSE_S
