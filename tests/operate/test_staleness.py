@@ -14,7 +14,7 @@ import pytest
 
 from proto.pollux.v1 import market_data_pb2 as pb
 from tests.e2e.rig import Venues
-from tests.operate.rig import LIVE, Operated, operated_live, states_of
+from tests.operate.rig import Operated, operated_live, states_of
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -60,7 +60,7 @@ def assert_in_time(book: pb.Book, *venues: str) -> None:
 
 def test_both_connections_half_open(venues: Venues, live: Operated) -> None:
     """Everything has stopped: no frame, no close, no answer to a ping."""
-    live.daemon.wait_for(**LIVE)
+    live.daemon.wait_for(binance="LIVE", bitstamp="LIVE")
     for venue in venues.urls:
         venues.post(venue, f"fault?order=silence:{venue}")
     both = first_book(live, 10, binance="STALE", bitstamp="STALE")
@@ -68,22 +68,22 @@ def test_both_connections_half_open(venues: Venues, live: Operated) -> None:
     last = max(("binance", "bitstamp"), key=lambda venue: -silent_ms(both, venue))
     assert_in_time(both, last)
     # The connections are given up and made anew without anybody's help.
-    live.daemon.wait_for(20, **LIVE)
+    live.daemon.wait_for(20, binance="LIVE", bitstamp="LIVE")
 
 
 def test_one_connection_half_open(venues: Venues, live: Operated) -> None:
-    live.daemon.wait_for(**LIVE)
+    live.daemon.wait_for(binance="LIVE", bitstamp="LIVE")
     venues.post("bitstamp", "fault?order=silence:bitstamp")
     book = first_book(live, 10, bitstamp="STALE")
     assert states_of(book)["binance"] == "LIVE"
     assert {level.venue for level in (*book.bids, *book.asks)} == {"binance"}
     assert_in_time(book, "bitstamp")
-    live.daemon.wait_for(20, **LIVE)
+    live.daemon.wait_for(20, binance="LIVE", bitstamp="LIVE")
 
 
 def test_markets_that_pause_on_living_connections(venues: Venues, live: Operated) -> None:
     """By data alone: pings are answered, and the same connections bring the books back."""
-    live.daemon.wait_for(**LIVE)
+    live.daemon.wait_for(binance="LIVE", bitstamp="LIVE")
     known = [venues.get(venue, "/simulator/stats")["connections_total"] for venue in venues.urls]
     for venue in venues.urls:
         venues.post(venue, "pause")
@@ -94,6 +94,6 @@ def test_markets_that_pause_on_living_connections(venues: Venues, live: Operated
     finally:
         for venue in venues.urls:
             venues.post(venue, "resume")
-    live.daemon.wait_for(20, **LIVE)
+    live.daemon.wait_for(20, binance="LIVE", bitstamp="LIVE")
     after = [venues.get(venue, "/simulator/stats")["connections_total"] for venue in venues.urls]
     assert after == known
