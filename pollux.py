@@ -58,6 +58,7 @@ def demo(seconds: float | None, symbol: str, seed: int) -> int:
 @click.option("--config", "config_file", type=FILE, required=True, help="The TOML configuration.")
 def serve(config_file: Path) -> int:
     """Run the daemon until SIGTERM or Ctrl-C."""
+    end_on_signals()
     config = read_config(config_file)
     compile_with_progress()
     return _run_daemon(config)
@@ -69,6 +70,7 @@ def serve(config_file: Path) -> int:
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
 def record(config_file: Path, out: Path, seconds: float | None) -> int:
     """Record every raw frame and REST body of the configured venues until Ctrl-C."""
+    end_on_signals()
     config = read_config(config_file)
     compile_with_progress()
     from net.tape import TapeError, TapeWriter
@@ -86,6 +88,19 @@ def record(config_file: Path, out: Path, seconds: float | None) -> int:
         raise CommandError(f"{out}: {tape.error}; the tape ends early", 1)
     click.echo(f"{tape.lines} lines in {out}, {tape.dropped} dropped", err=True)
     return status
+
+
+def end_on_signals() -> None:
+    """Until the daemon takes them over, SIGTERM and SIGINT end the start, which is no failure."""
+    import signal
+    from types import FrameType
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)  # the second one forces
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
 
 
 def _interrupt_after(seconds: float) -> None:

@@ -7,6 +7,7 @@ Runs on: the main thread, once. Called by: pollux.py, net.daemon, net.replay.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import tomllib
 from pathlib import Path
@@ -17,6 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from engine import layout as L
 from engine.handoff import NAME_PATTERN
 from engine.scale import ScaleError, decimal_unit
+from net.gateway.options import (
+    CONNECTIONS_MAX_DEFAULT,
+    CONNECTIONS_MAX_LIMIT,
+    REQUEST_BYTES_MAX_DEFAULT,
+    REQUEST_BYTES_MAX_LIMIT,
+    SUBSCRIBERS_MAX_DEFAULT,
+    SUBSCRIBERS_MAX_LIMIT,
+)
 from net.said import said
 from net.venues import PROTOCOLS
 
@@ -144,6 +153,12 @@ class GatewaySettings(_Section):
     tls_cert: str = ""
     tls_key: str = ""
     tls_client_ca: str = ""
+    allow_plaintext: bool = False
+    subscribers_max: Annotated[int, Field(ge=1, le=SUBSCRIBERS_MAX_LIMIT)] = SUBSCRIBERS_MAX_DEFAULT
+    connections_max: Annotated[int, Field(ge=1, le=CONNECTIONS_MAX_LIMIT)] = CONNECTIONS_MAX_DEFAULT
+    request_bytes_max: Annotated[int, Field(ge=64, le=REQUEST_BYTES_MAX_LIMIT)] = (
+        REQUEST_BYTES_MAX_DEFAULT
+    )
 
     @field_validator("listen")
     @classmethod
@@ -158,7 +173,23 @@ class GatewaySettings(_Section):
             raise ValueError("tls_cert and tls_key go together")
         if self.tls_client_ca and not self.tls_cert:
             raise ValueError("tls_client_ca needs tls_cert and tls_key")
+        if self.is_exposed and not self.allow_plaintext:
+            raise ValueError(
+                f"listen {self.listen!r} is open to other hosts without TLS: give tls_cert and "
+                f"tls_key, or allow_plaintext = true"
+            )
         return self
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether other hosts may connect, and anybody on the way may read and write along."""
+        host = self.listen.rpartition(":")[0].strip("[]")
+        if self.tls_cert or host == "localhost":
+            return False
+        try:
+            return not ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return True  # a name: what it stands for may change
 
 
 class MetricsSettings(_Section):

@@ -5,6 +5,9 @@
 
 A daemon runs in *generations*: a venue whose tick size could not be learned yet is left out, and
 when it is known the engine and the gateway are built anew with it.
+It ends in order: the gateway accepts nothing more, the feeds are closed with their handshakes, the
+last state is published and handed to the subscribers, log and tape are flushed. What hangs in that
+(a name server, a disk, a reader of our log) is left behind when the time is over.
 Runs on: the main thread. Called by: pollux.py.
 """
 
@@ -16,37 +19,50 @@ import logging
 import os
 import random
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import aiohttp
-import psutil
 
 from engine import status as S
 from engine.engine import Engine, Stage
-from engine.handoff import HandoffError, HandoffReader
+from engine.handoff import HandoffError
 from engine.scale import ScaleError
 from net.backoff import Backoff
+from net.claim import NameTakenError, claim_name
 from net.config import Config
-from net.gateway import GatewayError, GatewayOptions, run_gateway
-from net.live import Live, tls_context
+from net.gateway.options import GatewayError, GatewayOptions
+from net.live import EngineCpuError, Live, tls_context
 from net.log import LibraryLog, Log
 from net.metrics import MetricsError, serve_metrics
 from net.replay import instrument_specs
 from net.rest import RestClient, RestError
+from net.supervisor import Gateway, GatewayProcess, GatewayThread
 from net.tape import TapeLine, TapeWriter
 from net.venues import PROTOCOLS, MetadataError
 
 START_GRACE_S = 10.0
 """How long a start waits for venues that do not tell their tick sizes, before it goes without."""
-STOP_LIMIT_S = 4.0
-"""The engine thread and the gateway get so long to end; the whole shutdown must fit in 5 s."""
-GATEWAY_READY_LIMIT_S = 60.0
-HEARTBEAT_STALE_NS = 5_000_000_000
-"""A segment whose writer has been silent for so long belongs to a dead daemon."""
+STOP_LIMIT_S = 3.2
+"""The engine thread and the gateway, which end together, get so long; a gateway takes up to 2.5 s
+where a subscriber does not read."""
+FLUSH_LIMIT_S = 0.5
+"""Then the tape and the log have this long each to write what they hold."""
+LEAVE_LIMIT_S = 4.4
+"""From the signal to the end of the process, whatever hangs: 5 s are promised."""
+assert STOP_LIMIT_S + 2 * FLUSH_LIMIT_S < LEAVE_LIMIT_S
+LINGER_LIMIT_S = 0.3
+"""When all is done, threads that ask a name server may still hold the interpreter for so long."""
+HEARTBEAT_LIMIT_MS = (1000, 5000)
+"""A gateway calls the engine dead after `stale_after_ms`, within these: the engine's heart beats 20
+times a second, but a loaded host may hold it up."""
+
+GATEWAY_READY_LIMIT_S = 70.0
+"""A little longer than net.supervisor's own limit, whose reason is the better one."""
+FORCED = 130
+"""The exit status after a second signal: not everything was closed."""
 
 Ticks = dict[tuple[str, str], str]
 
@@ -69,20 +85,6 @@ def ready_config(config: Config, ticks: Ticks) -> Config | None:
     return config.model_copy(update={"instrument": tuple(instruments)}) if instruments else None
 
 
-def check_name_is_free(name: str) -> None:
-    """DaemonError where a daemon of this name is alive."""
-    try:
-        reader = HandoffReader.attach(name)
-    except HandoffError:
-        return
-    fresh = time.time_ns() - reader.heartbeat_ns < HEARTBEAT_STALE_NS
-    if fresh and psutil.pid_exists(reader.writer_pid) and reader.writer_pid != os.getpid():
-        raise DaemonError(
-            f"a daemon named {name!r} is running already (pid {reader.writer_pid}); "
-            f"[engine] name gives this one another name"
-        )
-
-
 class Daemon:
     """One run of `pollux serve` (or, without a gateway and with a tape, of `pollux record`)."""
 
@@ -97,19 +99,50 @@ class Daemon:
         self._ticks: Ticks = {}
         self._live: Live | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._engine: Engine | None = None
         self._engine_error: BaseException | None = None
+        self._leaving: threading.Timer | None = None
+        self._status = 1
 
     def run(self) -> int:
         """Until a signal; the exit status. DaemonError says why it could not."""
         libraries = LibraryLog(self._log)
         logging.getLogger().addHandler(libraries)
         try:
-            return asyncio.run(self._main())
+            with asyncio.Runner() as runner:
+                try:
+                    status = runner.run(self._main())
+                finally:
+                    # Before the runner is closed: that waits for helper threads, and they may hang.
+                    logging.getLogger().removeHandler(libraries)
+                    is_flushed = self._flush()
+                self._status = status
+                if not is_flushed:
+                    # A thread holds stderr or the tape: the interpreter's own end would wait.
+                    os._exit(status)
+                self._leave_within(LINGER_LIMIT_S)
+            return status
         finally:
-            logging.getLogger().removeHandler(libraries)
-            if self._tape is not None:
-                self._tape.close()
-            self._log.close()
+            if self._leaving is not None and self._engine_ended.is_set():
+                self._leaving.cancel()
+
+    def _flush(self) -> bool:
+        """Whether tape and log have written what they hold."""
+        is_taped = self._tape is None or self._tape.close(FLUSH_LIMIT_S)
+        return self._log.close(FLUSH_LIMIT_S) and is_taped
+
+    def _leave_within(self, limit_s: float) -> None:
+        if self._leaving is not None:
+            self._leaving.cancel()
+        self._leaving = threading.Timer(limit_s, self._leave)
+        self._leaving.daemon = True
+        self._leaving.start()
+
+    def _leave(self) -> None:
+        """The time is over: the segment goes, and the process, from whatever thread this is."""
+        if self._engine is not None:
+            self._engine.close()
+        os._exit(self._status)
 
     def log(self, level: str, event: str, **facts: object) -> None:
         self._log.log(level, event, **facts)
@@ -120,9 +153,18 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._engine_ended = asyncio.Event()
+        self._engine_ended.set()
         self._install_signals()
-        check_name_is_free(self._config.engine.name)
-        async with aiohttp.ClientSession(headers={"User-Agent": "pollux"}) as session:
+        try:
+            claim = claim_name(self._config.engine.name)
+        except NameTakenError as error:
+            raise DaemonError(str(error)) from None
+        async with contextlib.AsyncExitStack() as stack:
+            if claim is not None:
+                stack.callback(claim.close)
+            session = await stack.enter_async_context(
+                aiohttp.ClientSession(headers={"User-Agent": "pollux"})
+            )
             for name in self._config.venue_names():
                 settings = self._config.settings(name)
                 self._clients[name] = RestClient(
@@ -143,8 +185,10 @@ class Daemon:
     def _install_signals(self) -> None:
         def on_signal() -> None:
             if self._stop.is_set():
-                os._exit(130)
+                self._status = FORCED
+                self._leave()
             self._stop.set()
+            self._leave_within(LEAVE_LIMIT_S)
 
         for number in (signal.SIGINT, signal.SIGTERM):
             self._loop.add_signal_handler(number, on_signal)
@@ -215,24 +259,53 @@ class Daemon:
         except OSError as error:
             raise DaemonError(f"no shared memory: {error.strerror}") from None
         live = self._live = Live(config, engine, self, self._tape)
+        self._engine = engine
         self._engine_ended.clear()
-        thread = threading.Thread(target=self._run_engine, args=(live,), name="engine")
-        thread.start()
-        try:
-            async with contextlib.AsyncExitStack() as stack:
+        # A daemon thread: one that hangs must not keep the process.
+        threading.Thread(target=self._run_engine, args=(live,), name="engine", daemon=True).start()
+        gateway: Gateway | None = None
+        serving: asyncio.Task[None] | None = None
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(engine.close)
+            try:
                 if config.metrics.listen:
                     stack.callback(self._serve_metrics(config.metrics.listen, live))
                 if self._has_gateway:
-                    await self._start_gateway(config, stack)
-                self._announce(config)
-                await self._until_over(None if is_complete else learning)
-        finally:
-            self._live = None
-            live.stop()
-            await asyncio.to_thread(thread.join, STOP_LIMIT_S)
-            engine.close()
+                    gateway = self._make_gateway(config)
+                    serving = asyncio.create_task(gateway.run())
+                    await self._until_ready(gateway, serving)
+                if not self._stop.is_set():
+                    self._announce(config)
+                await self._until_over(None if is_complete else learning, serving)
+            finally:
+                await self._end_generation(live, gateway, serving)
+
+    async def _end_generation(
+        self, live: Live, gateway: Gateway | None, serving: asyncio.Task[None] | None
+    ) -> None:
+        """The gateway keeps its subscribers until the engine, closing its feeds, has said its last.
+
+        In this order they begin to end; then both are waited for.
+        """
+        self._live = None
+        if gateway is not None:
+            gateway.retire()
+        live.stop()
+        ended = asyncio.create_task(self._engine_ended.wait())
+        await asyncio.wait({ended, *((serving,) if serving else ())}, timeout=STOP_LIMIT_S)
+        for task in (ended, serving):
+            if task is not None and not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+        if serving is not None and not serving.cancelled():
+            serving.exception()  # it was raised where it mattered
+        if not self._engine_ended.is_set():
+            self.log("error", "the engine thread did not end in time")
 
     def _announce(self, config: Config) -> None:
+        if self._has_gateway and config.gateway.is_exposed:
+            listen = config.gateway.listen
+            self.log("warning", "the gateway serves other hosts without TLS", listen=listen)
         self.log(
             "info",
             "serving" if self._has_gateway else "recording",
@@ -242,23 +315,38 @@ class Daemon:
             metrics=config.metrics.listen,
         )
 
-    async def _until_over(self, learning: asyncio.Task[None] | None) -> None:
-        waits: list[asyncio.Task[object]] = [
-            asyncio.create_task(self._stop.wait()),
-            asyncio.create_task(self._engine_ended.wait()),
-        ]
-        watched = [*waits, *([learning] if learning else []), *self._gateway_tasks]
-        await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-        for task in waits:
-            task.cancel()
-        for task in self._gateway_tasks:
-            if task.done() and not self._stop.is_set():
-                task.result()
+    async def _until_over(
+        self, learning: asyncio.Task[None] | None, serving: asyncio.Task[None] | None
+    ) -> None:
+        """Until a signal, more venues, or the failure of a part: that is raised."""
+        await self._wait_for_any(self._stop, self._engine_ended, tasks=(learning, serving))
+        self._raise_failure(serving)
         if learning is not None and learning.done():
             learning.result()
             self.log("info", "all tick sizes known, starting anew with every venue")
+
+    async def _wait_for_any(
+        self,
+        *events: asyncio.Event,
+        tasks: tuple[asyncio.Task[Any] | None, ...],
+        limit_s: float | None = None,
+    ) -> None:
+        waits: set[asyncio.Task[Any]] = {asyncio.create_task(each.wait()) for each in events}
+        watched = {*waits, *(task for task in tasks if task is not None)}
+        await asyncio.wait(watched, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in waits:
+            task.cancel()
+
+    def _raise_failure(self, serving: asyncio.Task[None] | None) -> None:
+        if isinstance(self._engine_error, EngineCpuError):
+            raise DaemonError(str(self._engine_error), status=2)
         if self._engine_error is not None:
             raise DaemonError(f"the engine failed: {self._engine_error!r}")
+        if serving is not None and serving.done() and not self._stop.is_set():
+            try:
+                serving.result()
+            except GatewayError as error:
+                raise DaemonError(str(error)) from None
 
     def _run_engine(self, live: Live) -> None:
         try:
@@ -266,7 +354,8 @@ class Daemon:
         except BaseException as error:
             self._engine_error = error
         finally:
-            self._loop.call_soon_threadsafe(self._engine_ended.set)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._engine_ended.set)
 
     def _serve_metrics(self, listen: str, live: Live) -> Callable[[], None]:
         try:
@@ -276,91 +365,26 @@ class Daemon:
 
     # --- the gateway -----------------------------------------------------------------------------
 
-    _gateway_tasks: tuple[asyncio.Task[None], ...] = ()
-
-    async def _start_gateway(self, config: Config, stack: contextlib.AsyncExitStack) -> None:
-        given = config.gateway
+    def _make_gateway(self, config: Config) -> Gateway:
+        given, (least_ms, most_ms) = config.gateway, HEARTBEAT_LIMIT_MS
+        is_process = given.placement == "process"
         options = GatewayOptions(
             handoff_name=config.engine.name,
-            **{
-                name: getattr(given, name)
-                for name in ("listen", "cpu", "tls_cert", "tls_key", "tls_client_ca")
-            },
+            heartbeat_stale_after_ms=max(least_ms, min(config.engine.stale_after_ms, most_ms)),
+            parent_pid=os.getpid() if is_process else 0,
+            **given.model_dump(exclude={"placement", "allow_plaintext"}),
         )
-        ready = asyncio.Event()
-        if given.placement == "thread":
-            task = asyncio.create_task(self._gateway_thread(options, ready))
-        else:
-            task = asyncio.create_task(self._gateway_process(options, ready))
-        self._gateway_tasks = (task,)
-        stack.push_async_callback(self._end_gateway, task)
-        waiting = asyncio.create_task(ready.wait())
-        await asyncio.wait(
-            (task, waiting), timeout=GATEWAY_READY_LIMIT_S, return_when=asyncio.FIRST_COMPLETED
+        return GatewayProcess(options, self.log) if is_process else GatewayThread(options)
+
+    async def _until_ready(self, gateway: Gateway, serving: asyncio.Task[None]) -> None:
+        ready = asyncio.create_task(gateway.is_ready.wait())
+        await self._wait_for_any(
+            self._stop, self._engine_ended, tasks=(serving, ready), limit_s=GATEWAY_READY_LIMIT_S
         )
-        waiting.cancel()
-        if task.done():
-            task.result()
-        elif not ready.is_set():
+        ready.cancel()
+        self._raise_failure(serving)
+        if not gateway.is_ready.is_set() and not self._stop.is_set():
             raise DaemonError("the gateway did not become ready")
-
-    async def _end_gateway(self, task: asyncio.Task[None]) -> None:
-        self._gateway_tasks = ()
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, DaemonError):
-            await task
-
-    async def _gateway_thread(self, options: GatewayOptions, ready: asyncio.Event) -> None:
-        stop = threading.Event()
-
-        def on_ready(_port: int) -> None:
-            self._loop.call_soon_threadsafe(ready.set)
-
-        work = asyncio.create_task(
-            asyncio.to_thread(run_gateway, options, ready=on_ready, stop=stop)
-        )
-        try:
-            await asyncio.shield(work)
-        except GatewayError as error:
-            raise DaemonError(str(error)) from None
-        except asyncio.CancelledError:
-            stop.set()
-            with contextlib.suppress(GatewayError, TimeoutError):
-                await asyncio.wait_for(work, STOP_LIMIT_S)
-            raise
-
-    async def _gateway_process(self, options: GatewayOptions, ready: asyncio.Event) -> None:
-        """Run the gateway process; one that ends after it was ready is started again."""
-        backoff = Backoff(random.Random(), limit_ms=2000)
-        while True:
-            reason = await self._gateway_process_once(options, ready)
-            if not ready.is_set():
-                raise DaemonError(reason)
-            delay_s = backoff.next_ns() / 1e9
-            self.log("error", "gateway ended", reason=reason, again_in_ms=int(delay_s * 1000))
-            await asyncio.sleep(delay_s)
-
-    async def _gateway_process_once(self, options: GatewayOptions, ready: asyncio.Event) -> str:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "net.gateway", options.to_json()),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=child_environment(),
-            start_new_session=True,
-        )
-        assert process.stdout is not None and process.stderr is not None
-        try:
-            line = await process.stdout.readline()
-            if line.startswith(b"ready "):
-                ready.set()
-            errors = await process.stderr.read()
-            await process.wait()
-            text = errors.decode(errors="replace").strip().rpartition("\n")[2]
-            return text.removeprefix("pollux gateway: ") or f"status {process.returncode}"
-        finally:
-            if process.returncode is None:
-                await _end_process(process)
 
     # --- what the engine thread asks for ---------------------------------------------------------
 
@@ -396,22 +420,4 @@ class Daemon:
             self._tape.put(TapeLine(time.time_ns(), venue, "rest", body, path))
 
 
-async def _end_process(process: asyncio.subprocess.Process) -> None:
-    """SIGTERM, then SIGKILL for one that does not listen."""
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), STOP_LIMIT_S)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-
-
-def child_environment() -> dict[str, str]:
-    """This environment, with the place of our own packages on the child's path."""
-    root = str(Path(__file__).resolve().parent.parent)
-    known = os.environ.get("PYTHONPATH", "")
-    return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{known}" if known else root}
-
-
-__all__ = ["Daemon", "DaemonError", "child_environment"]
+__all__ = ["Daemon", "DaemonError"]

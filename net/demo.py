@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from net.daemon import child_environment
+from net.supervisor import child_environment
 from net.watch import WatchOptions, run_watch
 
 DEFAULT_PORT = 5002

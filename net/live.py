@@ -8,6 +8,7 @@ Runs on: the engine thread. Called by: net.daemon.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import random
 import ssl
@@ -46,6 +47,10 @@ class LiveHost(Protocol):
 
     def log(self, level: str, event: str, **facts: object) -> None:
         """One line for the operator."""
+
+
+class EngineCpuError(Exception):
+    """The engine thread cannot be kept where the configuration wants it."""
 
 
 WARNINGS = frozenset(
@@ -111,9 +116,13 @@ class Live:
 
     def run(self) -> None:
         """The engine thread's body: until `stop`."""
-        pin_thread(self.config.engine.cpu)
-        with asyncio.Runner(loop_factory=lambda: new_event_loop(self.config.engine.idle)) as runner:
-            runner.run(self._main())
+        try:
+            pin_thread(self.config.engine.cpu)
+            idle = self.config.engine.idle
+            with asyncio.Runner(loop_factory=lambda: new_event_loop(idle)) as runner:
+                runner.run(self._main())
+        finally:
+            self._is_ready.set()  # whoever waits for a thread that never came up
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -133,9 +142,17 @@ class Live:
         for task in (*tasks, timer, stopped):
             task.cancel()
         results = await asyncio.gather(*tasks, timer, return_exceptions=True)
+        self._withdraw()
         for result in results:
             if isinstance(result, Exception):
                 raise result
+
+    def _withdraw(self) -> None:
+        """The last word to whoever reads the handoff: no venue, no levels, stopped."""
+        now_ns = time.time_ns()
+        for venue in self.venues:
+            venue.on_lost(now_ns)
+        self.engine.handoff.set_engine_state(L.ENGINE_IS_STOPPED)
 
     def _make_streams(self) -> None:
         idle_ping_s = max(self.config.engine.stale_after_ms / 1000, 1.0)
@@ -167,9 +184,9 @@ class Live:
 
     def _call(self, function: Callable[..., None], *args: object) -> None:
         self._is_ready.wait()
-        assert self._loop is not None
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(function, *args)
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the thread has ended
+                self._loop.call_soon_threadsafe(function, *args)
 
     def snapshot(self, feed: int, stage: Stage) -> None:
         """A decoded snapshot, from the housekeeping thread."""
@@ -230,7 +247,10 @@ def pin_thread(cpu: int | None) -> None:
     """Keep the calling thread on one CPU; without effect where the system has no such call."""
     if cpu is not None and hasattr(psutil.Process, "cpu_affinity"):
         # psutil pins a thread when given its id as a process id (Linux).
-        psutil.Process(threading.get_native_id()).cpu_affinity([cpu])
+        try:
+            psutil.Process(threading.get_native_id()).cpu_affinity([cpu])
+        except (OSError, ValueError, psutil.Error):
+            raise EngineCpuError(f"[engine] cpu {cpu} cannot be used") from None
 
 
 def check_ca_files(config: Config) -> None:

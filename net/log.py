@@ -7,6 +7,7 @@ Runs on: any thread (`log`), the writer's thread (rendering). Called by: net.dae
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import sys
@@ -70,10 +71,16 @@ class Log:
         except queue.Full:
             self.dropped += 1
 
-    def close(self) -> None:
-        """Write what is queued and end the writer."""
-        self._queue.put(None)
-        self._thread.join()
+    def close(self, limit_s: float | None = None) -> bool:
+        """Write what is queued and end the writer; whether that was done within the limit.
+
+        Nobody may be reading the pipe that stderr is.
+        """
+        end_s = None if limit_s is None else time.monotonic() + limit_s
+        with contextlib.suppress(queue.Full):
+            self._queue.put(None, timeout=limit_s)
+        self._thread.join(None if end_s is None else max(end_s - time.monotonic(), 0.0))
+        return not self._thread.is_alive()
 
     def _write_all(self) -> None:
         reported = 0

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from engine import status as S
 from net.backoff import Backoff
@@ -33,6 +33,9 @@ STEADY_S = 5.0
 five minutes, where Binance allows 300."""
 HEARTBEAT_S = 20.0
 """Between application heartbeats, where a venue has them."""
+CLOSE_LIMIT_S = 1.0
+"""How long a venue may take to answer our closing frame: a shutdown waits for all of them at once.
+"""
 OVERLAP_LIMIT_S = 10.0
 """How long an old connection is kept beside its successor."""
 
@@ -68,14 +71,16 @@ class _Listener(WSListener):  # type: ignore[misc]
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         now_ns = time.time_ns()
         if frame.msg_type is not WSMsgType.TEXT or not frame.fin or self._parts:
-            self._on_other(frame, now_ns)
+            self._on_other(transport, frame, now_ns)
             return
         self._on_text(frame.get_payload_as_bytes(), now_ns, int(frame.last_in_buffer))
 
-    def _on_other(self, frame: WSFrame, now_ns: int) -> None:
+    def _on_other(self, transport: WSTransport, frame: WSFrame, now_ns: int) -> None:
         """Control frames, fragments, and binary frames, which neither venue sends."""
         kind = frame.msg_type
-        if kind is WSMsgType.BINARY:
+        if kind is WSMsgType.CLOSE:
+            self._stream.answer_close(transport)
+        elif kind is WSMsgType.BINARY:
             self._venue.on_binary(now_ns)
         elif kind in (WSMsgType.TEXT, WSMsgType.CONTINUATION):
             if (kind is WSMsgType.TEXT) == bool(self._parts):
@@ -151,6 +156,12 @@ class Stream:
         if self._transport is not None:
             self._transport.disconnect(False)
 
+    def answer_close(self, transport: WSTransport) -> None:
+        """The venue closes, or answers our closing: the connection ends with its frame."""
+        if not transport.is_close_frame_sent:
+            transport.send_close()
+        transport.disconnect()
+
     async def run(self) -> None:
         """Until cancelled or stopped: connect, wait for the end, wait, connect again."""
         while not self._is_stopping:
@@ -172,16 +183,18 @@ class Stream:
             await asyncio.sleep(delay_ns / 1e9)
 
     async def stop(self) -> None:
-        """Close with the closing handshake."""
+        """Close with the closing handshake: our frame, then the venue's, then the connection."""
         self._is_stopping = True
         transport = self._transport
-        if transport is not None and not transport.is_disconnected:
-            transport.send_close()
-            transport.disconnect()
-            try:
-                await asyncio.wait_for(transport.wait_disconnected(), 2.0)
-            except (TimeoutError, WSError, OSError):
-                transport.disconnect(False)
+        if transport is None or transport.is_disconnected:
+            return
+        transport.send_close(WSCloseCode.GOING_AWAY)
+        try:
+            await asyncio.wait_for(transport.wait_disconnected(), CLOSE_LIMIT_S)
+        except (TimeoutError, WSError, OSError):
+            transport.disconnect(False)
+        was_answered = bool(transport.close_handshake and transport.close_handshake.recv)
+        self._host.note_stream(self.venue, "closed", was_answered=was_answered)
 
     async def _open(self) -> WSTransport:
         secure = {"ssl_context": self._ssl_context()} if self._url.startswith("wss:") else {}

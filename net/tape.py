@@ -10,9 +10,11 @@ Runs on: any thread (put), the writer's thread (write). Called by: net.live, net
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import queue
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -108,10 +110,15 @@ class TapeWriter:
         except queue.Full:
             self.dropped += 1
 
-    def close(self) -> None:
-        """Write what is queued and close the file."""
-        self._queue.put(None)
-        self._thread.join()
+    def close(self, limit_s: float | None = None) -> bool:
+        """Write what is queued and close the file; whether that was done within the limit."""
+        end_s = None if limit_s is None else time.monotonic() + limit_s
+        with contextlib.suppress(queue.Full):
+            self._queue.put(None, timeout=limit_s)
+        self._thread.join(None if end_s is None else max(end_s - time.monotonic(), 0.0))
+        if self._thread.is_alive():
+            self.error = self.error or "the disk did not take it in time"
+        return not self._thread.is_alive()
 
     def _write_all(self) -> None:
         try:

@@ -39,9 +39,10 @@ from engine.engine import Engine, FeedSpec, InstrumentSpec, Stage
 from engine.handoff import write_word
 from net import spin  # noqa: F401 (declares a kernel)
 from net.config import parse_config
-from net.daemon import child_environment
-from net.gateway import GatewayOptions, run_gateway
+from net.gateway.options import GatewayOptions
+from net.gateway.server import run_gateway
 from net.live import Live
+from net.supervisor import child_environment
 
 STOP_LIMIT_S = 10.0
 READY_LIMIT_S = 60.0

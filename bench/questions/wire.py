@@ -32,7 +32,7 @@ from bench.rig.rig import Run, alternating, evaluate
 from bench.rig.segments import new_segment
 from bench.rig.stamps import new_stamps
 from bench.rig.workers import Worker, WorkerError
-from net.daemon import child_environment
+from net.supervisor import child_environment
 
 QUESTION = "wire to subscriber: venue send to gRPC client receive"
 RATE_HZ = 200.0

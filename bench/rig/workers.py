@@ -71,7 +71,7 @@ class Worker:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by end)
         self._pending = b""
         # Not above: a worker starts sooner without all that a daemon imports.
-        from net.daemon import child_environment
+        from net.supervisor import child_environment
 
         self._popen = subprocess.Popen(
             leashed("bench.rig.workers", role),

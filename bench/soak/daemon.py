@@ -17,7 +17,7 @@ import psutil
 
 from bench.rig.leash import leashed
 from engine.handoff import HandoffError, HandoffReader
-from net.daemon import child_environment
+from net.supervisor import child_environment
 from proto.pollux.v1 import market_data_pb2 as pb
 from proto.pollux.v1 import market_data_pb2_grpc as rpc
 

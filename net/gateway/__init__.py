@@ -1,6 +1,5 @@
-"""The gRPC gateway: reads the engine's handoff and streams the merged books to subscribers."""
+"""The gRPC gateway: reads the engine's handoff and streams the merged books to subscribers.
 
-from net.gateway.options import GatewayCounters, GatewayError, GatewayOptions
-from net.gateway.server import run_gateway
-
-__all__ = ["GatewayCounters", "GatewayError", "GatewayOptions", "run_gateway"]
+Nothing is imported here: `python -m net.gateway` passes through this file before it has asked to
+end with its parent, and the imports of grpc and numba take a second.
+"""

@@ -1,25 +1,27 @@
 """The gateway as a process of its own: `python -m net.gateway JSON`.
 
-Takes the options as one JSON argument (GatewayOptions.to_json), prints `ready PORT` when it serves,
-ends with 0 on SIGTERM or SIGINT, with 1 and one line on stderr when it cannot serve, and by itself
-when the process that started it dies.
+Takes the options as one JSON argument (GatewayOptions.to_json), prints `ready PORT` when it serves
+and, where the daemon started it, `beat` once a second. Ends with 0 on SIGTERM or SIGINT, with 1 and
+one line on stderr when it cannot serve, and by itself when the process that started it dies.
+Before it imports what takes long it asks to die with its parent, and sees whether that one still
+lives: a parent that was killed a moment after the start would otherwise leave an orphan.
 Runs on: its main thread, plus one that looks at the parent. Called by: the daemon, which must start
 it from a thread that lives as long as the daemon: to Linux, a parent's death is that of its thread.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from types import FrameType
 
-from engine.jit import compile_kernels
 from net.gateway.options import GatewayError, GatewayOptions
-from net.gateway.server import run_gateway
 
 PR_SET_PDEATHSIG = 1
 """From linux/prctl.h."""
@@ -27,10 +29,35 @@ PR_SET_PDEATHSIG = 1
 PARENT_PAUSE_S = 0.5
 """How often the parent is looked at, where the kernel's signal is missing or came too early."""
 
+BEAT_S = 1.0
+"""Between two signs of life on stdout: net.supervisor gives up on a gateway after some of them."""
+
 
 def main(argv: Sequence[str]) -> int:
     """Serve until told to end; the exit status."""
-    parent_pid = os.getppid()
+    # Until there is something to close, a signal simply ends the process.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _die_with_parent()
+    try:
+        if len(argv) != 1:
+            raise GatewayError("usage: python -m net.gateway JSON-OPTIONS")
+        options = GatewayOptions.from_json(argv[0])
+        parent_pid = options.parent_pid or os.getppid()
+        if os.getppid() != parent_pid:
+            raise GatewayError("the process that started this one has ended")
+        _serve(options, parent_pid)
+    except GatewayError as error:
+        with contextlib.suppress(BrokenPipeError):
+            print(f"pollux gateway: {error}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def _serve(options: GatewayOptions, parent_pid: int) -> None:
+    from engine.jit import compile_kernels
+    from net.gateway.server import run_gateway
+
+    compile_kernels()
     stop = threading.Event()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -39,22 +66,30 @@ def main(argv: Sequence[str]) -> int:
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    _die_with_parent()
     threading.Thread(target=_watch_parent, args=(parent_pid, stop), daemon=True).start()
-    try:
-        if len(argv) != 1:
-            raise GatewayError("usage: python -m net.gateway JSON-OPTIONS")
-        options = GatewayOptions.from_json(argv[0])
-        compile_kernels()
-        run_gateway(options, ready=_say_ready, stop=stop)
-    except GatewayError as error:
-        print(f"pollux gateway: {error}", file=sys.stderr)
-        return 1
-    return 0
+    beat = _beats() if options.parent_pid else None
+    run_gateway(options, ready=_say_ready, stop=stop, beat=beat)
 
 
 def _say_ready(port: int) -> None:
     print(f"ready {port}", flush=True)
+
+
+def _beats() -> Callable[[], None]:
+    """A function that writes `beat` to stdout once a second, and never waits for its reader."""
+    descriptor = sys.stdout.fileno()
+    last_s = 0.0
+
+    def beat() -> None:
+        nonlocal last_s
+        now_s = time.monotonic()
+        if now_s - last_s >= BEAT_S:
+            last_s = now_s
+            os.set_blocking(descriptor, False)
+            with contextlib.suppress(BlockingIOError, BrokenPipeError):
+                os.write(descriptor, b"beat\n")
+
+    return beat
 
 
 def _die_with_parent() -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from net.gateway.hub import Context, RefusedError
 
@@ -19,11 +20,13 @@ Answer = TypeVar("Answer")
 
 
 def _refusing(
-    method: Callable[[Request, Context], Awaitable[Answer]],
-) -> Callable[[Request, Context], Awaitable[Answer]]:
-    async def call(request: Request, context: Context) -> Answer:
+    method: Callable[[Request, Context], Awaitable[Answer]], parse: Callable[[bytes], Request]
+) -> Callable[[bytes, Context], Awaitable[Answer]]:
+    """The method as gRPC calls it; gRPC's own parsing would answer nonsense with INTERNAL."""
+
+    async def call(raw: bytes, context: Context) -> Answer:
         try:
-            return await method(request, context)
+            return await method(_parsed(raw, parse), context)
         except RefusedError as refused:
             await context.abort(refused.code, refused.text)
             raise AssertionError("abort returned") from refused
@@ -31,15 +34,23 @@ def _refusing(
     return call
 
 
+def _parsed(raw: bytes, parse: Callable[[bytes], Request]) -> Request:
+    try:
+        return parse(raw)
+    except DecodeError:
+        text = f"the request of {len(raw)} bytes is not a message of this method"
+        raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, text) from None
+
+
 def unary_stream(
     method: Callable[[Request, Context], Awaitable[None]], parse: Callable[[bytes], Request]
 ) -> grpc.RpcMethodHandler[Any, Any]:
     """A method that writes encoded messages to its context."""
-    return grpc.unary_stream_rpc_method_handler(_refusing(method), request_deserializer=parse)
+    return grpc.unary_stream_rpc_method_handler(_refusing(method, parse))
 
 
 def unary_unary(
     method: Callable[[Request, Context], Awaitable[bytes]], parse: Callable[[bytes], Request]
 ) -> grpc.RpcMethodHandler[Any, Any]:
     """A method that returns one encoded message."""
-    return grpc.unary_unary_rpc_method_handler(_refusing(method), request_deserializer=parse)
+    return grpc.unary_unary_rpc_method_handler(_refusing(method, parse))

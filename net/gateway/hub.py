@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -117,6 +118,12 @@ class Cursor:
         return newest.wire
 
     @property
+    def is_withdrawn(self) -> bool:
+        """Whether the newest book says that no venue can be trusted."""
+        book = self.board.book
+        return book is not None and all(venue.state != L.LIVE for venue in book.venues)
+
+    @property
     def is_behind(self) -> bool:
         """Whether there is a book that this cursor has not seen."""
         return self.board.book is not None and self.board.book.sequence != self._seen_sequence
@@ -178,20 +185,25 @@ class Hub:
 
     def check_engine(self) -> None:
         """Look at the engine's state and heartbeat; wake everybody when trouble begins or ends."""
-        stale_after_ms = self._options.heartbeat_stale_after_ms
-        trouble = self._closed_reason or engine_trouble(
-            self._reader, self._clock_ns(), stale_after_ms
-        )
+        trouble = self._engine_trouble() or self._closed_reason
         is_new = bool(trouble) != bool(self.trouble)
         self.trouble = trouble
         if is_new:
             for board in self.boards:
                 board.wake()
 
+    def _engine_trouble(self) -> str:
+        parent_pid = self._options.parent_pid
+        if parent_pid and os.getppid() != parent_pid:
+            return "the engine's process has ended"
+        stale_after_ms = self._options.heartbeat_stale_after_ms
+        return engine_trouble(self._reader, self._clock_ns(), stale_after_ms)
+
     def close(self, reason: str) -> None:
-        """From now on there are no books; every stream ends with this reason."""
+        """From now on there are no books; every stream ends, with this reason if with no other."""
         self._closed_reason = reason
         self.check_engine()
+        self.refresh()
 
     # --- subscribers -----------------------------------------------------------------------------
 
@@ -231,8 +243,11 @@ class Hub:
                 event.clear()
                 for cursor in cursors:
                     if self.trouble:
-                        raise RefusedError(grpc.StatusCode.UNAVAILABLE, self.trouble)
-                    if interval_s and _loop_s() < cursor.earliest_s:
+                        # The last word of an engine that stopped: its venues withdrawn. A book
+                        # that still shows levels would be a frozen one.
+                        if not cursor.is_withdrawn:
+                            continue
+                    elif interval_s and _loop_s() < cursor.earliest_s:
                         continue
                     message = cursor.take(self.counters)
                     if message is not None:
@@ -240,6 +255,8 @@ class Hub:
                             cursor.earliest_s = _loop_s() + interval_s
                         self.counters.sent += 1
                         await context.write(message)
+                if self.trouble:
+                    raise RefusedError(grpc.StatusCode.UNAVAILABLE, self.trouble)
                 if interval_s:
                     await _wait_until_due(event, cursors)
                 else:

@@ -17,6 +17,15 @@ SUBSCRIBERS_MAX_DEFAULT = 1000
 what one Python event loop writes."""
 SUBSCRIBERS_MAX_LIMIT = 100_000
 
+CONNECTIONS_MAX_DEFAULT = 2000
+"""Each subscriber on a connection of its own, and as many that only look around."""
+CONNECTIONS_MAX_LIMIT = 100_000
+
+REQUEST_BYTES_MAX_DEFAULT = 16 * 1024
+"""A request is a few symbols; the largest configuration of 64-byte symbols stays far below."""
+REQUEST_BYTES_MAX_LIMIT = 4 << 20
+"""gRPC's own default: no request of ours comes near."""
+
 HEARTBEAT_STALE_AFTER_MS_DEFAULT = 5000
 """Ten missed beats of a daemon that beats twice a second."""
 
@@ -42,7 +51,8 @@ class GatewayOptions:
     """Everything the gateway needs to know; `cpu=None` leaves the thread where it is.
 
     With `tls_cert` and `tls_key` (PEM files) it serves TLS; with `tls_client_ca` too, clients must
-    show a certificate of that authority. Port 0 in `listen` takes any free port.
+    show a certificate of that authority. Port 0 in `listen` takes any free port. `parent_pid` is
+    the daemon that started this process and writes the books; 0 where a person or a test did.
     """
 
     handoff_name: str
@@ -52,16 +62,22 @@ class GatewayOptions:
     tls_key: str = ""
     tls_client_ca: str = ""
     subscribers_max: int = SUBSCRIBERS_MAX_DEFAULT
+    connections_max: int = CONNECTIONS_MAX_DEFAULT
+    request_bytes_max: int = REQUEST_BYTES_MAX_DEFAULT
     heartbeat_stale_after_ms: int = HEARTBEAT_STALE_AFTER_MS_DEFAULT
     attach_timeout_ms: int = ATTACH_TIMEOUT_MS_DEFAULT
     poll_us: int = POLL_US_DEFAULT
+    parent_pid: int = 0
 
     def __post_init__(self) -> None:
         for name, low, high in (
             ("subscribers_max", 1, SUBSCRIBERS_MAX_LIMIT),
+            ("connections_max", 1, CONNECTIONS_MAX_LIMIT),
+            ("request_bytes_max", 64, REQUEST_BYTES_MAX_LIMIT),
             ("heartbeat_stale_after_ms", 1, TIME_MS_MAX),
             ("attach_timeout_ms", 0, TIME_MS_MAX),
             ("poll_us", 1, 100_000),
+            ("parent_pid", 0, 2**31 - 1),
         ):
             value = getattr(self, name)
             if not low <= value <= high:

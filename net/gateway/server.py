@@ -3,8 +3,8 @@
 `run_gateway` blocks in the calling thread with an event loop of its own, so the same code is a
 thread of the daemon or the main thread of `python -m net.gateway`. Beside it run one waiter thread
 and gRPC's own polling thread.
-Invariants: `ready` is called once, when calls are answered; after `stop` is set it returns within
-two seconds; whatever prevents serving is a GatewayError of one line.
+Invariants: `ready` is called once, when calls are answered; after `stop` is set nothing new is
+accepted, and it returns within three seconds; whatever prevents serving is a GatewayError.
 Runs on: a housekeeping CPU. Called by: the daemon's wiring and net.gateway.__main__.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import resource
 import socket
 import ssl
 import threading
@@ -36,13 +37,14 @@ TICK_S = 0.1
 
 ATTACH_PAUSE_S = 0.05
 
+LAST_WORD_LIMIT_S = 2.0
+"""How long a gateway that stops keeps its streams for the engine's last state. A daemon stops both
+at once, and its feeds have a second for their closing handshakes."""
+LAST_WORD_PAUSE_S = 0.02
 STOP_GRACE_S = 0.5
 """What streams have to send their last status in, when the gateway stops."""
 JOIN_TIMEOUT_S = 1.0
 """The waiter thread looks at its stop flag ten times a second."""
-
-REQUEST_BYTES_MAX = 16 * 1024
-"""A request is a few symbols; the largest configuration of 64-byte symbols stays far below."""
 
 OTHER_CALLS_MAX = 256
 """Calls beside the subscribers' streams: unary ones, health watches, reflection."""
@@ -53,6 +55,13 @@ dropped when it has not answered for the next one: its place is needed within ha
 KEEPALIVE_TIMEOUT_MS = 10_000
 CLIENT_PING_INTERVAL_MS_MIN = 5_000
 """Clients may ping this often; gRPC's default of five minutes cuts off careful clients."""
+
+HANDSHAKE_LIMIT_MS = 10_000
+"""A connection that has not said HTTP/2 (and TLS) by then is closed: gRPC waits two minutes."""
+IDLE_CONNECTION_MS_MAX = 600_000
+"""A connection without a call is closed after this long: it takes the place of another."""
+DESCRIPTORS_SPARE = 256
+"""Descriptors that a process with a gateway needs beside those of its connections."""
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -65,19 +74,22 @@ def run_gateway(
     ready: Callable[[int], None],
     stop: threading.Event,
     counters: GatewayCounters | None = None,
+    beat: Callable[[], None] | None = None,
     clock_ns: Callable[[], int] = time.time_ns,
 ) -> None:
     """Serve until `stop` is set; `ready` is given the bound port. GatewayError: cannot serve.
 
-    Waits up to `attach_timeout_ms` for a living engine. The kernels of engine.handoff must be
-    compiled already (`engine.jit.compile_kernels`).
+    `beat` is called some times a second as long as the event loop turns. Waits up to
+    `attach_timeout_ms` for a living engine. The kernels of engine.handoff must be compiled already
+    (`engine.jit.compile_kernels`).
     """
     _pin_thread(options.cpu)
+    _allow_descriptors(options.connections_max + DESCRIPTORS_SPARE)
     credentials = _load_credentials(options)
     reader = _attach(options, stop, clock_ns)
     if reader is not None:
         hub = Hub(reader, options, counters or GatewayCounters(), clock_ns)
-        asyncio.run(_serve(hub, options, credentials, ready, stop))
+        asyncio.run(_serve(hub, options, credentials, ready, stop, beat or (lambda: None)))
 
 
 def _pin_thread(cpu: int | None) -> None:
@@ -88,6 +100,14 @@ def _pin_thread(cpu: int | None) -> None:
         os.sched_setaffinity(0, {cpu})
     except OSError as error:
         raise GatewayError(f"gateway cpu {cpu}: cannot be used: {error.strerror}") from None
+
+
+def _allow_descriptors(count: int) -> None:
+    """Raise the soft limit of open files as far as the hard one allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _attach(
@@ -122,6 +142,7 @@ async def _serve(
     credentials: grpc.ServerCredentials | None,
     ready: Callable[[int], None],
     stop: threading.Event,
+    beat: Callable[[], None],
 ) -> None:
     server = grpc.aio.server(
         options=_channel_options(options),
@@ -156,22 +177,39 @@ async def _serve(
     waiter.start()
     try:
         ready(port)
-        await _keep_watch(hub, health_servicer, waiter, stop)
+        await _keep_watch(hub, health_servicer, waiter, stop, beat)
     finally:
-        hub.close("the gateway is shutting down")
+        await _retire(server, hub, health_servicer)
         stop_waiter.set()
-        await health_servicer.enter_graceful_shutdown()
-        await server.stop(STOP_GRACE_S)
         waiter.join(JOIN_TIMEOUT_S)
 
 
+async def _retire(server: grpc.aio.Server, hub: Hub, servicer: Any) -> None:
+    """Accept nothing more, let the streams have the engine's last state, end them."""
+    stopping = asyncio.create_task(server.stop(LAST_WORD_LIMIT_S + STOP_GRACE_S))
+    await servicer.enter_graceful_shutdown()
+    end_s = time.monotonic() + LAST_WORD_LIMIT_S
+    while hub.counters.subscribers and not hub.trouble and time.monotonic() < end_s:
+        await asyncio.sleep(LAST_WORD_PAUSE_S)
+        hub.check_engine()
+        hub.refresh()
+    hub.close("the gateway is shutting down")
+    await server.stop(STOP_GRACE_S)
+    await stopping
+
+
 async def _keep_watch(
-    hub: Hub, servicer: Any, waiter: threading.Thread, stop: threading.Event
+    hub: Hub,
+    servicer: Any,
+    waiter: threading.Thread,
+    stop: threading.Event,
+    beat: Callable[[], None],
 ) -> None:
     """Until `stop`: notice the engine's death and return, a dead waiter, a missed wake-up."""
     was_in_trouble = bool(hub.trouble)
     while not stop.is_set():
         await asyncio.sleep(TICK_S)
+        beat()
         hub.check_engine()
         hub.refresh()
         assert waiter.is_alive(), "the waiter thread ended by itself"
@@ -191,7 +229,10 @@ def _channel_options(options: GatewayOptions) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),
         # Above it a client's call would wait in silence: let ours be refused with a text instead.
         ("grpc.max_concurrent_streams", options.subscribers_max + OTHER_CALLS_MAX),
-        ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
+        ("grpc.max_receive_message_length", options.request_bytes_max),
+        ("grpc.max_allowed_incoming_connections", options.connections_max),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_LIMIT_MS),
+        ("grpc.max_connection_idle_ms", IDLE_CONNECTION_MS_MAX),
         ("grpc.keepalive_time_ms", KEEPALIVE_TIME_MS),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
         ("grpc.keepalive_permit_without_calls", 1),

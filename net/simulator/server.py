@@ -79,6 +79,7 @@ class VenueServer(ABC):
         self._slow_total = 0
         self._frames_closed = 0
         self._client_messages = 0
+        self._closed_by_client = 0
         self._refuse_until_s = 0.0
         self._runner: web.AppRunner | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -257,6 +258,7 @@ class VenueServer(ABC):
                 web.WSMsgType.PING,
                 web.WSMsgType.PONG,
             ):
+                self._closed_by_client += kind == web.WSMsgType.CLOSE
                 return
             if not self.counted(connection):
                 await connection.websocket.close(code=1008, message=b"Too many requests")
@@ -379,6 +381,7 @@ class VenueServer(ABC):
             "slow_clients_total": self._slow_total,
             "frames_sent": self._frames_closed + sum(c.frames_sent for c in live),
             "client_messages": self._client_messages,
+            "closed_by_client": self._closed_by_client,
             "channels": {name: len(users) for name, users in self._by_channel.items()},
             "requests": dict(self._requests),
             "faults": self._faults(),

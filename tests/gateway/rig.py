@@ -23,7 +23,8 @@ import grpc
 
 from engine import layout as L
 from engine.handoff import BoardInfo, HandoffWriter, write_word
-from net.gateway import GatewayCounters, GatewayOptions, run_gateway
+from net.gateway.options import GatewayCounters, GatewayOptions
+from net.gateway.server import run_gateway
 from proto.orderbook_pb2_grpc import OrderbookAggregatorStub
 from proto.pollux.v1.market_data_pb2_grpc import MarketDataServiceStub
 

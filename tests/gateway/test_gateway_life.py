@@ -19,8 +19,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from engine import layout as L
 from engine.handoff import HandoffReader
-from net.gateway import GatewayCounters, GatewayError, GatewayOptions, run_gateway
 from net.gateway.hub import Cursor, Hub
+from net.gateway.options import GatewayCounters, GatewayError, GatewayOptions
+from net.gateway.server import run_gateway
 from proto import orderbook_pb2
 from proto.orderbook_pb2_grpc import OrderbookAggregatorStub
 from proto.pollux.v1 import market_data_pb2 as pb

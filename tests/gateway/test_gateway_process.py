@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from engine import layout as L
-from net.gateway import GatewayOptions
+from net.gateway.options import GatewayOptions
 from proto import orderbook_pb2
 from proto.orderbook_pb2_grpc import OrderbookAggregatorStub
 from tests.gateway.rig import (

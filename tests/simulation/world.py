@@ -15,6 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 
 from engine import layout as L
 from engine.engine import FeedSpec, InstrumentSpec
@@ -173,7 +174,7 @@ class World:
         self.rests[protocol.name] = rest
         self.after(0, link.connect)
         for market in mine:
-            self.after(0, lambda market=market: self._move(market))
+            self.after(0, partial(self._move, market))
 
     # --- time ------------------------------------------------------------------------------------
 
