@@ -73,8 +73,12 @@ class Schedule:
         for _ in range(rng.randrange(3, 16)):
             kind = rng.choice(kinds)
             first, second = sorted(rng.randrange(start_ns, end_ns) for _ in range(2))
-            share = rng.choice((0.02, 0.1, 0.4, 1.0 if kind not in ON_FRAME else 0.4))
-            share = min(share, 0.02) if kind in DEADLY else share
+            share = rng.choice((0.02, 0.1, 0.4))
+            if kind in DEADLY:
+                share = 0.02
+            elif kind not in ON_FRAME:
+                # Connections and snapshots are rare enough as it is.
+                first, share = start_ns, rng.choice((0.4, 1.0))
             self.bouts.append(Bout(kind, rng.choice(venues), first, second, share))
 
     def strike(self, occasions: Sequence[str], venue: str, now_ns: int) -> str:

@@ -48,6 +48,8 @@ class Market:
     middle: int
     book_id: int
     rng: random.Random
+    quiet_share: float
+    """How often it says nothing for seconds."""
     books: dict[int, Book] = field(default_factory=dict)
     frame_ids: list[int] = field(default_factory=list)
     heard_ns: int = 0

@@ -145,7 +145,10 @@ class World:
                 is_binance = spec.protocol == L.PROTOCOL_BINANCE
                 first_id = FIRST_IDS[board.symbol] if is_binance else START_NS // 1000
                 rng = random.Random(self._rng.random())
-                markets.append(Market(len(markets), spec, board.tick_size, middle, first_id, rng))
+                quiet = rng.choice((0.0, 0.01, 0.2))
+                markets.append(
+                    Market(len(markets), spec, board.tick_size, middle, first_id, rng, quiet)
+                )
         return markets
 
     def _add_venue(self, connection: int, protocol: VenueProtocol) -> None:
@@ -229,7 +232,7 @@ class World:
         if rng.random() < 0.8:
             self.links[market.spec.venue].send(market.frame())
         pause_ms = rng.randrange(50, 800)
-        if rng.random() < 0.01 and self.now_ns < self._calm_ns:
+        if rng.random() < market.quiet_share and self.now_ns < self._calm_ns:
             pause_ms = rng.randrange(2000, 8000)
         self.after(pause_ms * 1_000_000, lambda: self._move(market))
 
