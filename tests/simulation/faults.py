@@ -64,11 +64,16 @@ class Schedule:
     """All bouts of a run."""
 
     def __init__(
-        self, rng: random.Random, venues: Sequence[str], start_ns: int, end_ns: int
+        self,
+        rng: random.Random,
+        venues: Sequence[str],
+        start_ns: int,
+        end_ns: int,
+        kinds: Sequence[str] = (),
     ) -> None:
         self.struck: Counter[str] = Counter()
         self._rng = rng
-        kinds = rng.sample(FAULTS, rng.randrange(1, 12))
+        kinds = kinds or rng.sample(FAULTS, rng.randrange(1, 12))
         self.bouts = []
         for _ in range(rng.randrange(3, 16)):
             kind = rng.choice(kinds)

@@ -197,7 +197,9 @@ class Judge:
     def check_excuses(self, market: Market, disturbed_ns: int, now_ns: int, audit_s: int) -> None:
         """A wrong book is found by the next audit, if nothing disturbs that."""
         since_ns = self.wrong.get(market.feed, 0)
-        limit_ns = audit_s * NS_PER_S + ANSWER_LIMIT_NS + BACKOFF_LIMIT_NS + SLACK_NS
+        limit_ns = audit_s * NS_PER_S + SLACK_NS
+        if disturbed_ns:
+            limit_ns += ANSWER_LIMIT_NS + BACKOFF_LIMIT_NS
         base = self._engine.bases.get(market.feed, (0, 0))[1]
         if base in market.forged and 0 < market.heard_id < base:
             # The stream is far from there, and tells so as soon as it says anything.
