@@ -341,6 +341,12 @@ class Session:
             self._end_audit(now_ns)
             self._go(Event.SILENT, now_ns, silent_ms=silent_ns // NS_PER_MS)
             return
+        last_id = self._engine.last_frame_id(self.feed)
+        is_behind = 0 < last_id < self._engine.book_id(self.feed)
+        if is_behind and now_ns - self._joined_at_ns > REACH_LIMIT_NS:
+            # A quiet pair was shown before its stream said anything; every diff since was "old".
+            self.break_off("the stream never reached it", now_ns)
+            return
         since_audit_ns = now_ns - self._audited_at_ns
         is_due = since_audit_ns > self.protocol.audit_interval_s * NS_PER_S
         if self._engine.is_incomplete(self.feed) and since_audit_ns > INCOMPLETE_AUDIT_NS:

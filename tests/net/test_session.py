@@ -142,6 +142,22 @@ def test_a_pair_is_not_called_quiet_before_its_subscription_is_acknowledged() ->
         assert desk.state("bitstamp") == "LIVE"
 
 
+def test_a_quiet_pair_shown_with_a_snapshot_of_something_else_is_not_frozen_for_long() -> None:
+    """Found by the simulation: every diff was older than the book, until the next audit."""
+    desk = Desk(names=("binance",))
+    desk.connect("binance")
+    desk.wait(2.5)
+    desk.answer("binance", 10**12)
+    assert desk.state("binance") == "LIVE", "nothing tells yet"
+    states = []
+    for number in range(20):
+        desk.wait(1.0)
+        desk.frame("binance", binance_diff(105 + number, 105 + number))
+        states.append(desk.state("binance"))
+    assert states[-1] in ("BUFFERING", "SYNCING") and desk.bids() == []
+    assert states.index("LIVE") == 0 and states.count("LIVE") <= 16
+
+
 def test_a_gap_withdraws_the_venue_at_once_and_the_other_goes_on() -> None:
     """Defect 2 of the field: any larger id was accepted, the old book was merged into."""
     desk = Desk()

@@ -64,17 +64,26 @@ class Schedule:
     """All bouts of a run."""
 
     def __init__(
-        self, rng: random.Random, venues: Sequence[str], start_ns: int, end_ns: int
+        self,
+        rng: random.Random,
+        venues: Sequence[str],
+        start_ns: int,
+        end_ns: int,
+        kinds: Sequence[str] = (),
     ) -> None:
         self.struck: Counter[str] = Counter()
         self._rng = rng
-        kinds = rng.sample(FAULTS, rng.randrange(1, 12))
+        kinds = kinds or rng.sample(FAULTS, rng.randrange(1, 12))
         self.bouts = []
         for _ in range(rng.randrange(3, 16)):
             kind = rng.choice(kinds)
             first, second = sorted(rng.randrange(start_ns, end_ns) for _ in range(2))
-            share = rng.choice((0.02, 0.1, 0.4, 1.0 if kind not in ON_FRAME else 0.4))
-            share = min(share, 0.02) if kind in DEADLY else share
+            share = rng.choice((0.02, 0.1, 0.4))
+            if kind in DEADLY:
+                share = 0.02
+            elif kind not in ON_FRAME:
+                # Connections and snapshots are rare enough as it is.
+                first, share = start_ns, rng.choice((0.4, 1.0))
             self.bouts.append(Bout(kind, rng.choice(venues), first, second, share))
 
     def strike(self, occasions: Sequence[str], venue: str, now_ns: int) -> str:

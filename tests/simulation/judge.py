@@ -73,6 +73,7 @@ class Judge:
         self._engine = engine
         self._reader = engine.reader()
         self._stale_ns = stale_after_ns + 2 * timer_ns
+        self._heard_elsewhere_ns: dict[int, int] = {}
         self._found = "an id where the venue never was"
         self._seen = [0] * len(engine.instruments)
         self._feeds: list[list[int]] = []
@@ -196,11 +197,16 @@ class Judge:
     def check_excuses(self, market: Market, disturbed_ns: int, now_ns: int, audit_s: int) -> None:
         """A wrong book is found by the next audit, if nothing disturbs that."""
         since_ns = self.wrong.get(market.feed, 0)
-        limit_ns = audit_s * NS_PER_S + ANSWER_LIMIT_NS + BACKOFF_LIMIT_NS + SLACK_NS
+        limit_ns = audit_s * NS_PER_S + SLACK_NS
+        if disturbed_ns:
+            limit_ns += ANSWER_LIMIT_NS + BACKOFF_LIMIT_NS
         base = self._engine.bases.get(market.feed, (0, 0))[1]
-        is_elsewhere = base in market.forged and base > market.gone_id
-        if is_elsewhere:
+        if base in market.forged and 0 < market.heard_id < base:
+            # The stream is far from there, and tells so as soon as it says anything.
+            since_ns = max(since_ns, self._heard_elsewhere_ns.setdefault(market.feed, now_ns))
             limit_ns = REACH_LIMIT_NS + SLACK_NS
+        else:
+            self._heard_elsewhere_ns.pop(market.feed, None)
         if since_ns and now_ns - max(since_ns, disturbed_ns) > limit_ns:
             raise WrongBookError(
                 f"{market.spec.venue} {market.spec.symbol} has been wrong since {since_ns}"

@@ -19,6 +19,8 @@ LEVELS_MAX = 40
 """Levels a side: fewer than an audit compares, so that an audit sees every loss."""
 NEAR_TICKS, FAR_TICKS = 30, 300
 """Most levels stand near the middle; one in ten far off, outside the ladder's window."""
+RESTLESS = 8
+"""Only so many of a side's levels, the latest, change and go: what was lost stays lost for long."""
 LOT = 100_000_000
 US_PER_S = 1_000_000
 
@@ -48,6 +50,8 @@ class Market:
     middle: int
     book_id: int
     rng: random.Random
+    quiet_share: float
+    """How often it says nothing for seconds."""
     books: dict[int, Book] = field(default_factory=dict)
     frame_ids: list[int] = field(default_factory=list)
     heard_ns: int = 0
@@ -87,9 +91,9 @@ class Market:
             levels = self._sides[is_asks]
             share = rng.random()
             if levels and (share < 0.35 or len(levels) >= LEVELS_MAX):
-                self._set(is_asks, rng.choice(list(levels)), 0, now_ns)
+                self._set(is_asks, rng.choice(list(levels)[-RESTLESS:]), 0, now_ns)
             elif levels and share < 0.5:
-                self._set(is_asks, rng.choice(list(levels)), self._draw_lots(), now_ns)
+                self._set(is_asks, rng.choice(list(levels)[-RESTLESS:]), self._draw_lots(), now_ns)
             else:
                 self._set(is_asks, self._draw_price(is_asks), self._draw_lots(), now_ns)
 

@@ -247,7 +247,9 @@ class Link:
             # Until it arrives, and shows that it was missing, nobody can know.
             assert frame.market is not None
             frame.market.went(frame, clock.now_ns, is_whole=False)
-            clock.after(rng.randrange(300, 2000) * NS_PER_MS, lambda: self._arrive(path, late))
+            # Behind whatever is still under way: it is overtaken, and overtakes nothing.
+            wait_ns = max(path.arrival_ns - clock.now_ns, 0) + rng.randrange(300, 2000) * NS_PER_MS
+            clock.after(wait_ns, lambda: self._arrive(path, late))
             return
         if fault == "hold":
             path.held += sent

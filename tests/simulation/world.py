@@ -12,7 +12,7 @@ import heapq
 import itertools
 import random
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
@@ -85,9 +85,9 @@ def venue_protocol(kind: VenueProtocol, name: str) -> VenueProtocol:
 
 
 class World:
-    """All there is, made from one seed."""
+    """All there is, made from one seed; `kinds`: of faults, else drawn."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, kinds: Sequence[str] = ()) -> None:
         self.report = Report(seed)
         self.now_ns = START_NS
         self.trace: deque[tuple[int, str, tuple[object, ...]]] = deque(maxlen=TRACE_LINES)
@@ -105,7 +105,7 @@ class World:
         self.engine.markets = self.markets = self._draw_markets()
         self.judge = Judge(self.engine, STALE_AFTER_MS * 1_000_000, TIMER_NS)
         names = [protocol.name for protocol in protocols]
-        self.schedule = Schedule(self._rng, names, START_NS, self._calm_ns)
+        self.schedule = Schedule(self._rng, names, START_NS, self._calm_ns, kinds)
         self._withdraws_all = self._rng.random() < 0.2
         self.links: dict[str, Link] = {}
         self.rests: dict[str, Rest] = {}
@@ -146,7 +146,10 @@ class World:
                 is_binance = spec.protocol == L.PROTOCOL_BINANCE
                 first_id = FIRST_IDS[board.symbol] if is_binance else START_NS // 1000
                 rng = random.Random(self._rng.random())
-                markets.append(Market(len(markets), spec, board.tick_size, middle, first_id, rng))
+                quiet = rng.choice((0.0, 0.01, 0.2))
+                markets.append(
+                    Market(len(markets), spec, board.tick_size, middle, first_id, rng, quiet)
+                )
         return markets
 
     def _add_venue(self, connection: int, protocol: VenueProtocol) -> None:
@@ -219,7 +222,7 @@ class World:
         for market in self.markets:
             if market.feed in self.judge.wrong:
                 link = self.links[market.spec.venue]
-                audit_s = link.venue.protocol.audit_interval_s
+                audit_s = AUDIT_INTERVAL_S[market.spec.venue.partition("-")[0]]
                 self.judge.check_excuses(market, link.disturbed_ns, self.now_ns, audit_s)
         self.after(TIMER_NS, self._tick)
 
@@ -230,9 +233,9 @@ class World:
         if rng.random() < 0.8:
             self.links[market.spec.venue].send(market.frame())
         pause_ms = rng.randrange(50, 800)
-        if rng.random() < 0.01 and self.now_ns < self._calm_ns:
+        if rng.random() < market.quiet_share and self.now_ns < self._calm_ns:
             pause_ms = rng.randrange(2000, 8000)
-        self.after(pause_ms * 1_000_000, lambda: self._move(market))
+        self.after(pause_ms * 1_000_000, partial(self._move, market))
 
     # --- the end ---------------------------------------------------------------------------------
 
