@@ -274,7 +274,7 @@ class Soak:
         states = ", ".join(f"{name} {state}" for name, state in watcher.states.items())
         return (
             f"{self._now_s:6.0f} s  {found.episodes} episodes, {watcher.books} books, "
-            f"{len(watcher.lies)} wrong, {len(found.late)} late  {states}"
+            f"{len(watcher.lies)} wrong, {watcher.missed} missed, {len(found.late)} late  {states}"
         )
 
 

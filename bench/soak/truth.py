@@ -159,7 +159,8 @@ class Watcher:
         self._thread.join()
 
     def _run(self) -> None:
-        seen = 0
+        # What has left the ring before there was a judge was not missed by it.
+        seen = max(self._reader.sequence(0) - L.RING_SLOTS // 2, 0)
         looked_s = time.monotonic()
         while not self._stop.wait(LOOK_S):
             stall_s = time.monotonic() - looked_s - STALL_S

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import orjson
 from aiohttp import web
 
+from net.said import said
 from net.simulator.binance_info import exchange_info
 from net.simulator.clock import NS_PER_S, SimulatorClock, monotonic_s, wall_s
 from net.simulator.connection import Connection, Interceptor
@@ -159,17 +160,17 @@ class BinanceServer(VenueServer):
     def _control(self, connection: Connection, request: dict[str, object]) -> object:
         method, params = request.get("method"), request.get("params", [])
         if "method" not in request:
+            end = len(said(request))
             raise _RefusedError(
-                2,
-                "Invalid request: missing field `method` at line 1 column "
-                f"{len(orjson.dumps(request))}",
+                2, f"Invalid request: missing field `method` at line 1 column {end}"
             )
         if method not in METHODS:
             expected = ", ".join(f"`{name}`" for name in METHODS)
+            given = said(method)
             raise _RefusedError(
                 2,
-                f"Invalid request: unknown variant `{method}`, expected one of "
-                f"{expected} at line 1 column {11 + len(str(method)) + 2}",
+                f"Invalid request: unknown variant `{given}`, expected one of "
+                f"{expected} at line 1 column {11 + len(given) + 2}",
             )
         if not _id_is_valid(request.get("id")):
             raise _RefusedError(2, "Invalid request: request ID must be an unsigned integer")

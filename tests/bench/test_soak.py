@@ -13,7 +13,7 @@ from bench.soak.spread import Spread
 from net.simulator.faults import FAULTS, read_order
 from tests.e2e.rig import running
 
-SECONDS = 9
+SECONDS = 6
 GROWING = ("daemon: memory", "gateway: memory", "daemon: descriptors", "gateway: descriptors")
 """Too early to say after some seconds."""
 

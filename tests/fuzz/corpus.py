@@ -60,7 +60,26 @@ def diffs(feed: int) -> list[bytes]:
         found.append(b'{"event":"bts:request_reconnect","channel":"","data":""}')
     odd = b'"x":[{"y":[1,-2.5e3,null,true,"\\u00e9\xc3\xa9\\ud83d\\ude00\\n"]}, {} ],'
     found.append(found[0].replace(b'{"', b"{ " + odd + b'"', 1))
-    return [*found, STRANGE[feed]]
+    return [*found, *_odd(found[0], feed), STRANGE[feed]]
+
+
+def _odd(raw: bytes, feed: int) -> list[bytes]:
+    """A frame in forms that chance does not come upon."""
+    found = [raw + b" ", raw.replace(b'{"', b'{"x":-1.5e+10,"', 1)]
+    # More fixed text than a template holds.
+    found.append(raw.replace(b'{"', b'{"x":"%b","' % (b"y" * 600), 1))
+    if feed == BINANCE:
+        head = b'{"e":"depthUpdate","E":1,"U":1,"u":2,"b":[],"a":[],'
+        found += [head + b'"s":"%b"}' % name for name in (b"", b"X", b"BTCUSDT", b"B" * 65)]
+        found.append(raw.replace(b'"b"', b'"\\u0062"'))
+    else:
+        # The unused seconds again and again: more numbers than a template holds.
+        found.append(raw.replace(b'"timestamp":', b'"timestamp":"1",' * 9 + b'"timestamp":'))
+        head = b'{"event":"data","data":{"microtimestamp":"5","bids":[],"asks":[]},'
+        names = (b"", b"x", b"btcusd", b"b" * 65)
+        found += [head + b'"channel":"diff_order_book_%b"}' % name for name in names]
+        found.append(raw.replace(b'"event"', b'"\\u0065vent"'))
+    return found
 
 
 def _rows(rows: list[Row]) -> bytes:
@@ -73,7 +92,8 @@ def snapshots(feed: int) -> list[bytes]:
     stamps = (7, 4_242_424_242, 1_723_161_255_208_123)
     sides: tuple[tuple[list[Row], list[Row]], ...]
     sides = ((WIDE, SHORT), (SHORT, []), ([], WIDE))
-    return [make(stamp, *side) for stamp, side in itertools.product(stamps, sides)]
+    found = [make(stamp, *side) for stamp, side in itertools.product(stamps, sides)]
+    return [*found, make(10**17, WIDE), make(10**18 - 1, WIDE)]
 
 
 def kept(kind: str, feed: int) -> list[bytes]:

@@ -26,6 +26,7 @@ from tests.fuzz.target import DIFFS, FuzzError, Target
 
 ENGINE = str(Path(__file__).resolve().parents[2] / "engine")
 BATCH = 64
+BEFORES = 4
 ENTRY_BYTES_MAX = 1200
 """Longer inputs are not kept: the corpus stays small, and a step needs few levels."""
 READERS = ("decode", "scan", "stage", "template", "plan")
@@ -82,7 +83,9 @@ class Guided:
         self._target, self._trace = target, Tracer()
         self._given = diffs(feed) if kind == DIFFS else snapshots(feed)
         for raw in corpus(kind, feed):
-            self.try_one(raw, raw, 0)
+            # What it reached when it was kept may depend on the frame before it.
+            for before in (raw, *self._given[:BEFORES]):
+                self.try_one(before, raw, 0)
 
     def try_one(self, before: bytes, raw: bytes, number: int) -> None:
         """Send it, and keep it if it reaches what none has reached."""
@@ -102,7 +105,8 @@ class Guided:
             raise FuzzError(f"feed {self.feed}, {self.kind} {raw!r}: {error}") from None
         if not found <= self.steps and (len(raw) <= ENTRY_BYTES_MAX or raw in self._given):
             self.steps |= found
-            self.entries.append(raw)
+            if raw not in self.entries:
+                self.entries.append(raw)
 
     def mutate(self, seed: int, number: int) -> None:
         """A batch of mutants of all that is kept."""

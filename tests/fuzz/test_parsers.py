@@ -14,12 +14,12 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from net.config import Config, ConfigError, parse_config
 from net.rest import RestClient, RestError
-from net.simulator import SimulatorError
+from net.simulator import SimulatedVenues, SimulatorError, SimulatorOptions
 from net.simulator.faults import FAULTS, Order, read_order
 from net.simulator.tapefile import read_tape as read_simulated
 from net.tape import TapeError, TapeLine, read_tape
@@ -268,6 +268,70 @@ def test_lines_made_to_trip(tmp_path: Path, key: str) -> None:
     for value in (nested(DEEP), nested(100_000), b'"' + b"x" * 10_000 + b'"', b"1e308", b"-1"):
         line = orjson.dumps({**LINES[2], key: "HERE"}).replace(b'"HERE"', value)
         read_both(tmp_path / "tape.gz", gzip.compress(line, 1))
+
+
+# --- what clients say to the simulated venues ----------------------------------------------------
+
+
+class _Client:
+    """A connection as the simulated venues see it, as far as a control message goes."""
+
+    combined, is_silenced = False, False
+
+    def __init__(self) -> None:
+        self.channels: dict[str, None] = {}
+        self.replies: list[str] = []
+        self.is_gone = False
+        self.connection_id = 1
+
+    def send(self, text: str) -> None:
+        self.replies.append(text)
+
+    def abort(self) -> None:
+        self.is_gone = True
+
+    async def close(self, code: int, reason: str = "") -> None:
+        self.is_gone = True
+
+
+async def tell(texts: list[str]) -> None:
+    """Send texts to both venues: each is answered, or ends the connection."""
+    async with SimulatedVenues(SimulatorOptions(far_levels_share=0.0)) as venues:
+        for venue in ("binance", "bitstamp"):
+            server = venues.server(venue)
+            for text in texts:
+                client: Any = _Client()
+                await server.receive_text(client, text)
+                assert client.is_gone or client.replies
+                for reply in client.replies:
+                    orjson.loads(reply)
+                for channel in list(client.channels):
+                    server.unsubscribe(client, channel)
+
+
+REQUESTS = [
+    {"method": "SUBSCRIBE", "params": ["btcusdt@depth@100ms"], "id": 1},
+    {"method": "SET_PROPERTY", "params": ["combined", True], "id": "x"},
+    {"event": "bts:subscribe", "data": {"channel": "diff_order_book_btcusd"}},
+]
+
+
+def test_any_request_to_a_simulated_venue() -> None:
+    texts = [nested(depth).decode() for depth in (DEEP, 100_000)]
+    for key in ("method", "params", "id", "event", "data"):
+        for request in REQUESTS:
+            raw = orjson.dumps({**request, key: "HERE"}).decode()
+            texts.append(raw.replace('"HERE"', nested(DEEP).decode()))
+    texts.append('{"x":' + nested(DEEP).decode() + "}")
+
+    @settings(max_examples=300)
+    @given(data=st.data())
+    def collect(data: st.DataObject) -> None:
+        raw = orjson.dumps(data.draw(damaged(data.draw(st.sampled_from(REQUESTS))))).decode()
+        texts.append(raw[: data.draw(st.integers(len(raw) // 2, len(raw)))])
+
+    collect()
+    asyncio.run(tell(texts))
 
 
 # --- the configuration ---------------------------------------------------------------------------
