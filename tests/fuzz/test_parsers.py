@@ -309,7 +309,7 @@ async def tell(texts: list[str]) -> None:
                     server.unsubscribe(client, channel)
 
 
-REQUESTS = [
+REQUESTS: list[dict[str, Any]] = [
     {"method": "SUBSCRIBE", "params": ["btcusdt@depth@100ms"], "id": 1},
     {"method": "SET_PROPERTY", "params": ["combined", True], "id": "x"},
     {"event": "bts:subscribe", "data": {"channel": "diff_order_book_btcusd"}},
