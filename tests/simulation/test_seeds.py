@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("compiled_kernels")]
 
 SEEDS = 2 if JIT_OFF else 60 if BOUNDS_CHECKED else 300
 BATCHES = 1 if JIT_OFF else 10
-CANARY_SEEDS = 10
+CANARY_SEEDS = 40
 """A broken system must not survive so many."""
 
 _reports: list[Report] = []
