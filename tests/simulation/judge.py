@@ -171,7 +171,7 @@ class Judge:
     def _excuse(self, feed: int, book_id: int, state: int) -> None:
         market = self._engine.markets[feed]
         since_ns = 0
-        for base in self._engine.bases.get(feed, ()):
+        for base in reversed(self._engine.bases.get(feed, ())):
             since_ns = since_ns or market.excuse_ns(base, book_id)
         if not since_ns or state != L.LIVE:
             name = f"{market.spec.venue} {market.spec.symbol}"

@@ -305,7 +305,7 @@ class Link:
             self._hand_over(frame, now_ns, int(frame is batch[-1]))
 
     def _hand_over(self, frame: Frame, now_ns: int, is_last: int) -> None:
-        venue, market = self.venue, frame.market
+        venue, market, status = self.venue, frame.market, S.OTHER
         if frame.is_binary:
             venue.on_binary(now_ns)
             if is_last:
@@ -319,7 +319,10 @@ class Link:
                 self._clock.say(text, venue.name, market.spec.symbol, frame.last_id, status)
         if market is None:
             return
-        if frame.must_be_refused:
+        if status <= S.BAD_JSON and not frame.must_be_refused:
+            # Of the same meaning, yet refused: it says so, and the stream begins anew.
+            market.gone_id = max(market.gone_id, frame.last_id)
+        elif frame.must_be_refused:
             market.gone_id = max(market.gone_id, frame.last_id)
             states = {each.feed: each.state for each in venue.sessions}
             assert states[market.feed] != L.LIVE, f"{venue.name} lives on after {frame.raw!r}"
