@@ -31,7 +31,7 @@ def test_seeds(batch: int) -> None:
         _reports.append(World(seed).run())
 
 
-@pytest.mark.skipif(JIT_OFF, reason="too few seeds")
+@pytest.mark.skipif(JIT_OFF or BOUNDS_CHECKED, reason="too few seeds")
 def test_every_fault_was_inflicted_and_every_defence_was_used() -> None:
     if len(_reports) < SEEDS:
         pytest.skip("not all seeds were run")
