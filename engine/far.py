@@ -14,7 +14,7 @@ from engine.side import far_keys_at
 
 
 @inner
-def far_find(arena: Words, keys: int, count: int, key: int) -> int:
+def _far_find(arena: Words, keys: int, count: int, key: int) -> int:
     """How many far keys are smaller than `key`: its place in the far store.
 
     A binary search without a branch on the data, which would be mispredicted at every other step.
@@ -90,7 +90,7 @@ def far_set(arena: Words, side: int, slots: int, key: int, lots: int) -> bool:
     keys = far_keys_at(side, slots)
     far_max = arena[L.ENGINE_FAR_MAX]
     count = arena[side + L.SIDE_FAR_LEVELS]
-    place = far_find(arena, keys, count, key)
+    place = _far_find(arena, keys, count, key)
     if place < count and arena[keys + place] == key:
         at = keys + far_max + place
         before = arena[at]
@@ -104,7 +104,7 @@ def far_set(arena: Words, side: int, slots: int, key: int, lots: int) -> bool:
     if count == far_max:
         far_make_room(arena, side, slots)
         count = arena[side + L.SIDE_FAR_LEVELS]
-        place = far_find(arena, keys, count, key)
+        place = _far_find(arena, keys, count, key)
     _far_shift(arena, side, slots, place)
     arena[keys + place] = key
     arena[keys + far_max + place] = lots

@@ -29,9 +29,9 @@ from engine.atomics import (
     trailing_zeros,
     uint64,
 )
-from engine.far import far_find, far_make_room, far_set, far_trim
+from engine.far import far_make_room, far_set, far_trim
 from engine.jit import inner
-from engine.side import bitmap_at, far_keys_at, lots_at
+from engine.side import bitmap_at, far_keys_at, lots_at, summary_words
 
 _ONE = uint64(1)
 _TWO = uint64(2)
@@ -79,7 +79,7 @@ def _word_to(arena: Words, side: int, word: int) -> int:
 def _word_from(arena: Words, side: int, slots: int, word: int) -> int:
     """The lowest bitmap word at or above `word` that has a bit set, or -1."""
     group = word >> 3
-    groups = (slots + 511) >> 9
+    groups = summary_words(slots)
     bit = _lowest_from(arena[side + L.SIDE_SUMMARY_AT + group], 8 * (word & 7))
     while bit == 64 and group + 1 < groups:
         group += 1
@@ -356,23 +356,9 @@ def clear_side(arena: Words, side: int, slots: int) -> None:
 
 
 @inner
-def lots_at_key(arena: Words, side: int, slots: int, key: int) -> int:
-    """The lots at a key, wherever it is kept; 0 if there is no such level."""
-    offset = key - arena[side + L.SIDE_WINDOW_LOW]
-    if 0 <= offset < slots:
-        return arena[lots_at(side, slots) + (key & (slots - 1))]
-    keys = far_keys_at(side, slots)
-    count = arena[side + L.SIDE_FAR_LEVELS]
-    place = far_find(arena, keys, count, key)
-    if place < count and arena[keys + place] == key:
-        return arena[keys + arena[L.ENGINE_FAR_MAX] + place]
-    return 0
-
-
-@inner
 def _worse_group(arena: Words, side: int, slots: int, group: int) -> int:
     """The next summary word with a level in it, towards worse prices; the caller knows of one."""
-    groups = (slots + 511) >> 9
+    groups = summary_words(slots)
     for _ in range(groups):
         group = group - 1 if group > 0 else groups - 1
         if arena[side + L.SIDE_SUMMARY_AT + group] != 0:

@@ -57,6 +57,12 @@ def _width(frame: Bytes, at: int) -> tuple[int, int]:
 
 
 @inner
+def _text_bytes(whole: int, fraction: int) -> int:
+    """Characters of a decimal without its quotes."""
+    return whole + fraction + (1 if fraction > 0 else 0)
+
+
+@inner
 def widths(frame: Bytes, at: int) -> int:
     """The four digit counts of the level at `at` in one number, 0 if it is not of our form.
 
@@ -65,7 +71,7 @@ def widths(frame: Bytes, at: int) -> int:
     price_whole, price_fraction = _width(frame, at + 2)
     if price_whole == 0:
         return 0
-    price_bytes = price_whole + price_fraction + (1 if price_fraction > 0 else 0)
+    price_bytes = _text_bytes(price_whole, price_fraction)
     lots_whole, lots_fraction = _width(frame, at + 5 + price_bytes)
     if lots_whole == 0:
         return 0
@@ -120,12 +126,7 @@ def _plan_number(
             _fix(arena, plan, length, at, ZERO)
         else:
             _put_byte(arena, order, to + digit, at - start)
-    return place + whole + fraction + (1 if fraction > 0 else 0)
-
-
-@inner
-def _text_bytes(whole: int, fraction: int) -> int:
-    return whole + fraction + (1 if fraction > 0 else 0)
+    return place + _text_bytes(whole, fraction)
 
 
 @inner

@@ -17,8 +17,14 @@ def side_at(arena: Words, feed: int, book: int, is_asks: int) -> int:
 
 
 @inner
+def summary_words(slots: int) -> int:
+    """Words of the summary: eight bytes, each for a bitmap word of 64 slots."""
+    return (slots + 511) >> 9
+
+
+@inner
 def bitmap_at(side: int, slots: int) -> int:
-    return side + L.SIDE_SUMMARY_AT + ((slots + 511) >> 9)
+    return side + L.SIDE_SUMMARY_AT + summary_words(slots)
 
 
 @inner

@@ -7,7 +7,6 @@ Runs on: any thread (`log`), the writer's thread (rendering). Called by: net.dae
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import queue
 import sys
@@ -17,6 +16,8 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import structlog
+
+from net.writer import end_writer
 
 QUEUE_RECORDS_MAX = 8192
 """Records waiting for the writer: minutes of a very bad day."""
@@ -76,11 +77,7 @@ class Log:
 
         Nobody may be reading the pipe that stderr is.
         """
-        end_s = None if limit_s is None else time.monotonic() + limit_s
-        with contextlib.suppress(queue.Full):
-            self._queue.put(None, timeout=limit_s)
-        self._thread.join(None if end_s is None else max(end_s - time.monotonic(), 0.0))
-        return not self._thread.is_alive()
+        return end_writer(self._queue, self._thread, limit_s)
 
     def _write_all(self) -> None:
         reported = 0

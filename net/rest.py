@@ -131,8 +131,7 @@ class RestClient:
 
     def _learn(self, headers: Any) -> None:
         used = headers.get(self._protocol.used_weight_header or "-", "")
-        if used.isdecimal() and len(used) <= HEADER_DIGITS_MAX:
-            self._used_weight = max(self._used_weight, int(used))
+        self._used_weight = max(self._used_weight, _header_number(used) or 0)
 
     def _refusal(self, answer: aiohttp.ClientResponse, body: bytes) -> RestError:
         wait_s = 0.0
@@ -140,15 +139,19 @@ class RestClient:
             self.counters.limited += 1
             given = answer.headers.get("Retry-After", "")
             default_s = 1.0 if answer.status == 503 else 30.0
-            is_number = given.isdecimal() and len(given) <= HEADER_DIGITS_MAX
-            wait_s = float(given) if is_number else default_s
-            wait_s = min(wait_s, RETRY_AFTER_MAX_S)
+            given_s = _header_number(given)
+            wait_s = min(default_s if given_s is None else float(given_s), RETRY_AFTER_MAX_S)
             if answer.status != 503 or given:
                 self._not_before_s = time.monotonic() + wait_s
         text = f"HTTP {answer.status} {said(answer.reason or '')}".strip()
         with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError):
             text += f" ({said(orjson.loads(body)['msg'])})"
         return RestError(text, wait_s, answer.status)
+
+
+def _header_number(text: str) -> int | None:
+    """A header's number, None where it holds none, or nonsense."""
+    return int(text) if text.isdecimal() and len(text) <= HEADER_DIGITS_MAX else None
 
 
 async def _read_body(answer: aiohttp.ClientResponse) -> bytes:

@@ -224,15 +224,11 @@ class Stream:
         return await self._subscribe(self._transport)
 
     async def _subscribe(self, transport: WSTransport) -> str:
-        messages = self.venue.protocol.subscriptions(self.venue.symbols)
         self._acknowledged.clear()
-        self._expected_acknowledgements = len(messages)
         # Buffering starts with the connection: a first frame may come before the acknowledgement.
         self.venue.on_subscribed(time.time_ns())
-        for message in messages:
-            transport.send(WSMsgType.TEXT, message)
-            self._host.record(self.venue, "sent", message, time.time_ns())
-        if not messages:
+        self._send_subscriptions(transport)
+        if self._expected_acknowledgements == 0:
             self.venue.on_acknowledged(time.time_ns())
             return ""
         try:
@@ -241,6 +237,14 @@ class Stream:
             transport.disconnect(False)
             return "the subscriptions were not acknowledged"
         return ""
+
+    def _send_subscriptions(self, transport: WSTransport) -> None:
+        """Ask for the streams, where the address does not; each message is to be acknowledged."""
+        messages = self.venue.protocol.subscriptions(self.venue.symbols)
+        self._expected_acknowledgements = len(messages)
+        for message in messages:
+            transport.send(WSMsgType.TEXT, message)
+            self._host.record(self.venue, "sent", message, time.time_ns())
 
     async def _stay_connected(self) -> str:
         """Heartbeats and renewals until the connection ends; why it did."""
@@ -289,11 +293,7 @@ class Stream:
             return False
         self._transport, self._opened_s = fresh, time.monotonic()
         self.reconnects += 1
-        messages = self.venue.protocol.subscriptions(self.venue.symbols)
-        self._expected_acknowledgements = len(messages)
-        for message in messages:
-            fresh.send(WSMsgType.TEXT, message)
-            self._host.record(self.venue, "sent", message, time.time_ns())
+        self._send_subscriptions(fresh)
         if self.venue.protocol.has_gap_detection:
             # Both connections feed the book; ids make the overlap harmless and a hole visible.
             await asyncio.sleep(1.0)

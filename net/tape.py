@@ -10,11 +10,9 @@ Runs on: any thread (put), the writer's thread (write). Called by: net.live, net
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import queue
 import threading
-import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from typing import BinaryIO, cast
 import orjson
 
 from net.said import said
+from net.writer import end_writer
 
 QUEUE_LINES_MAX = 65_536
 """Lines waiting for the disk: minutes of a busy venue, a few hundred megabytes at the worst."""
@@ -112,13 +111,10 @@ class TapeWriter:
 
     def close(self, limit_s: float | None = None) -> bool:
         """Write what is queued and close the file; whether that was done within the limit."""
-        end_s = None if limit_s is None else time.monotonic() + limit_s
-        with contextlib.suppress(queue.Full):
-            self._queue.put(None, timeout=limit_s)
-        self._thread.join(None if end_s is None else max(end_s - time.monotonic(), 0.0))
-        if self._thread.is_alive():
+        is_done = end_writer(self._queue, self._thread, limit_s)
+        if not is_done:
             self.error = self.error or "the disk did not take it in time"
-        return not self._thread.is_alive()
+        return is_done
 
     def _write_all(self) -> None:
         try:

@@ -19,10 +19,10 @@ import numpy as np
 
 from bench.contenders.target import Gateway
 from bench.options import Options, Say
-from bench.questions.subscribers import PER_CHANNEL, free_port
+from bench.questions.subscribers import PER_CHANNEL
 from bench.report.result import Bar, Result, Table
 from bench.report.stats import ratios, spread
-from bench.rig.host import Placement, placement
+from bench.rig.host import Placement, free_port, placement
 from bench.rig.rig import alternating
 from bench.rig.segments import new_segment
 from bench.rig.workers import Worker

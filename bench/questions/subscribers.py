@@ -12,7 +12,6 @@ bench.clients.crowd.
 from __future__ import annotations
 
 import itertools
-import socket
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,6 +20,7 @@ from bench.options import Options, Say
 from bench.questions.tick import nothing_lost
 from bench.report.result import Bar, Plot, Rate, Result, Table
 from bench.report.stats import PERCENTILE_NAMES, Floats, latency, ratios, spread
+from bench.rig.host import free_port
 from bench.rig.rig import Load, Rig, Run, alternating, default_load
 from bench.rig.workers import Worker
 from net.config import GatewaySettings
@@ -34,13 +34,6 @@ PER_CHANNEL = 10
 """Streams a connection: a program that subscribes to several books uses one."""
 
 Case = tuple[str, int]
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def measure(rig: Rig, clients: Worker, load: Load, case: Case) -> tuple[Run, int]:

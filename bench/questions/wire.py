@@ -23,10 +23,9 @@ import numpy as np
 
 from bench.load import frames as F
 from bench.options import Options, Say
-from bench.questions.subscribers import free_port
 from bench.report.result import Bar, Cell, Plot, Rate, Result, Table
 from bench.report.stats import PERCENTILE_NAMES, latency, spread
-from bench.rig.host import Placement, placement
+from bench.rig.host import Placement, free_port, placement
 from bench.rig.leash import leashed
 from bench.rig.rig import Run, alternating, evaluate
 from bench.rig.segments import new_segment

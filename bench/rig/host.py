@@ -11,6 +11,7 @@ import contextlib
 import functools
 import os
 import platform
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -37,6 +38,13 @@ def cpus() -> tuple[int, ...]:
     if hasattr(os, "sched_getaffinity"):
         return tuple(sorted(os.sched_getaffinity(0)))
     return tuple(range(os.cpu_count() or 1))
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,11 @@ thread that lives as long as they do: to Linux, a parent's death is that of its 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import runpy
-import signal
 import sys
 
-PR_SET_PDEATHSIG = 1
-"""From linux/prctl.h."""
+from net.parent import die_with_parent
 
 
 def leashed(module: str, *arguments: str) -> list[str]:
@@ -26,8 +23,7 @@ def leashed(module: str, *arguments: str) -> list[str]:
 
 def hold(parent_pid: int) -> None:
     """Ask Linux for a SIGTERM when the parent ends; exit where it has ended already."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    die_with_parent()
     if os.getppid() != parent_pid:
         sys.exit(1)
 

@@ -6,7 +6,6 @@ Runs on: the main thread; the subscriber on one of its own. Called by: bench.soa
 from __future__ import annotations
 
 import contextlib
-import socket
 import subprocess
 import threading
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import grpc
 import psutil
 
+from bench.rig.host import free_port
 from bench.rig.leash import leashed
 from engine.handoff import HandoffError, HandoffReader
 from net.supervisor import child_environment
@@ -30,13 +30,6 @@ OWN_MEMORY = ("RssAnon", "RssShmem", "VmSwap")
 
 class DaemonUnderSoakError(Exception):
     """The daemon did not start or did not end as it should: one line."""
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def own_bytes(process: psutil.Process) -> int:

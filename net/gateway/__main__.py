@@ -12,7 +12,6 @@ it from a thread that lives as long as the daemon: to Linux, a parent's death is
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import sys
@@ -22,9 +21,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 
 from net.gateway.options import GatewayError, GatewayOptions
-
-PR_SET_PDEATHSIG = 1
-"""From linux/prctl.h."""
+from net.parent import die_with_parent
 
 PARENT_PAUSE_S = 0.5
 """How often the parent is looked at, where the kernel's signal is missing or came too early."""
@@ -37,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     """Serve until told to end; the exit status."""
     # Until there is something to close, a signal simply ends the process.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    _die_with_parent()
+    die_with_parent()
     try:
         if len(argv) != 1:
             raise GatewayError("usage: python -m net.gateway JSON-OPTIONS")
@@ -90,12 +87,6 @@ def _beats() -> Callable[[], None]:
                 os.write(descriptor, b"beat\n")
 
     return beat
-
-
-def _die_with_parent() -> None:
-    """Ask Linux for a SIGTERM when the parent dies; elsewhere the parent watch does it alone."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
 def _watch_parent(parent_pid: int, stop: threading.Event) -> None:

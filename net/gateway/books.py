@@ -120,19 +120,19 @@ class Form:
     def __init__(self, encode: Encode, counters: GatewayCounters) -> None:
         self._encode = encode
         self._counters = counters
-        self.latest = Message(0, b"", b"")
+        self._latest = Message(0, b"", b"")
 
     def message(self, book: Snapshot) -> Message:
         """The book in this form: encoded by the first caller, handed out to all others."""
-        if self.latest.sequence != book.sequence:
+        if self._latest.sequence != book.sequence:
             content, wire = self._encode(book)
-            if content == self.latest.content:
+            if content == self._latest.content:
                 # One object for equal contents: the comparison of the subscribers is then by
                 # identity, and the memory is one copy.
-                content = self.latest.content
-            self.latest = Message(book.sequence, content, wire)
+                content = self._latest.content
+            self._latest = Message(book.sequence, content, wire)
             self._counters.encoded += 1
-        return self.latest
+        return self._latest
 
 
 class Scales:

@@ -105,9 +105,7 @@ class Cursor:
             return message
         if book.sequence == self._seen_sequence:
             return None
-        newest = self._form.latest
-        if newest.sequence != book.sequence:
-            newest = self._form.message(book)
+        newest = self._form.message(book)
         if self._seen_content is not None:
             counters.conflated += book.sequence - self._seen_sequence - 1
         self._seen_sequence = book.sequence

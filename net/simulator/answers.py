@@ -118,13 +118,19 @@ async def late(
     return response
 
 
-async def slow(
-    kept: Kept, request: web.Request, response: web.Response, value: float
-) -> web.StreamResponse:
+async def _begun(request: web.Request, response: web.Response) -> tuple[bytes, web.StreamResponse]:
+    """The body of an answer, and a stream whose headers have promised all of it."""
     body = body_of(response)
     stream = web.StreamResponse(headers={"Content-Type": "application/json"})
     stream.content_length = len(body)
     await stream.prepare(request)
+    return body, stream
+
+
+async def slow(
+    kept: Kept, request: web.Request, response: web.Response, value: float
+) -> web.StreamResponse:
+    body, stream = await _begun(request, response)
     step = max(1, len(body) // DRIPS)
     with contextlib.suppress(ConnectionError):
         for start in range(0, len(body), step):
@@ -137,10 +143,7 @@ async def slow(
 async def truncated(
     kept: Kept, request: web.Request, response: web.Response, value: float
 ) -> web.StreamResponse:
-    body = body_of(response)
-    stream = web.StreamResponse(headers={"Content-Type": "application/json"})
-    stream.content_length = len(body)
-    await stream.prepare(request)
+    body, stream = await _begun(request, response)
     with contextlib.suppress(ConnectionError):
         await stream.write(body[: len(body) // 2])
         if request.transport is not None:

@@ -19,12 +19,11 @@ from bench.load import frames as F
 from bench.load.feed import event_of
 from bench.options import Options
 from bench.questions import decode, ladder, seqlock
-from bench.questions.subscribers import free_port
 from bench.questions.wire import WireRig, serving
 from bench.registry import BENCHES
 from bench.report.result import Result
 from bench.report.tables import new_console, print_result
-from bench.rig.host import placement, session_nice
+from bench.rig.host import free_port, placement, session_nice
 from bench.rig.stamps import new_stamps
 from bench.rig.workers import Worker, WorkerError
 from tests.bench.leftovers import segments_of

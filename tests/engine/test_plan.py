@@ -44,17 +44,13 @@ def level(
     )
 
 
-def tick_text(decimals: int) -> str:
-    return str(Decimal(1).scaleb(-decimals)) if decimals < 7 else f"0.{'1'.rjust(decimals, '0')}"
-
-
 @pytest.mark.kernel
 @pytest.mark.parametrize("decimals", [0, 1, 2, 5, 8])
 @pytest.mark.parametrize("feed", [0, 1])
 def test_any_mixture_of_widths(decimals: int, feed: int) -> None:
     """More widths than there are plans, and widths no plan can have: every number is exact."""
     random_ = random.Random(100 * decimals + feed)
-    tick = tick_text(decimals)
+    tick = f"1E-{decimals}"
     specs = (binance_spec(tick=tick), bitstamp_spec(tick=tick))
     rig = Rig(InstrumentSpec("BTC-USD", specs), window_slots=64, far_levels_max=64)
     for each in (0, 1):

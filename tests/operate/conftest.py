@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.rig import Venues, simulated_venues
+from tests.operate.rig import STALE_AFTER_MS, Operated, operated_live
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -24,3 +25,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def venues(folder: Path, _kernels: None) -> Iterator[Venues]:
     with simulated_venues(folder) as running_venues:
         yield running_venues
+
+
+@pytest.fixture(scope="module")
+def live(folder: Path, venues: Venues) -> Iterator[Operated]:
+    """A daemon of the module's own, both venues LIVE at first."""
+    engine = f"stale_after_ms = {STALE_AFTER_MS}"
+    with operated_live(folder, venues, engine=engine) as running_daemon:
+        yield running_daemon

@@ -24,6 +24,8 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 STOP_LIMIT_S = 5.0
 """What the contract allows for a shutdown."""
+STALE_AFTER_MS = 1000
+"""Of the daemon that is `live` to a module's tests."""
 LIVE = {"binance": "LIVE", "bitstamp": "LIVE"}
 
 FIXED_TICKS = """

@@ -7,29 +7,19 @@ ping is answered). The defect of published aggregators is eviction that runs whe
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from proto.pollux.v1 import market_data_pb2 as pb
 from tests.e2e.rig import Venues
-from tests.operate.rig import Operated, operated_live, states_of
+from tests.operate.rig import STALE_AFTER_MS, Operated, states_of
 
 pytestmark = pytest.mark.timeout(90)
 
-STALE_AFTER_MS = 1000
 CHECK_MS = 50
 """The engine looks at its feeds so often (net.live)."""
 MARGIN_MS = 400
 """Two loaded cores."""
-
-
-@pytest.fixture(scope="module")
-def live(folder: Path, venues: Venues) -> Iterator[Operated]:
-    engine = f"stale_after_ms = {STALE_AFTER_MS}"
-    with operated_live(folder, venues, engine=engine) as running_daemon:
-        yield running_daemon
 
 
 def first_book(live: Operated, limit_s: float, **wanted: str) -> pb.Book:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -25,20 +24,19 @@ from proto.pollux.v1.market_data_pb2_grpc import MarketDataServiceStub
 from tests.e2e.rig import ROOT, Venues, command, free_port, running, settings, until
 from tests.gateway.rig import Engine, ladder
 from tests.operate import rig
-from tests.operate.rig import Operated, gateways_of, operated_live, plain_channel, status_of_end
+from tests.operate.rig import (
+    STALE_AFTER_MS,
+    Operated,
+    gateways_of,
+    operated_live,
+    plain_channel,
+    status_of_end,
+)
 
 pytestmark = pytest.mark.timeout(90)
 
 AGAIN_LIMIT_S = 3.0
 """A gateway that was killed serves again within this."""
-STALE_AFTER_MS = 1000
-
-
-@pytest.fixture(scope="module")
-def live(folder: Path, venues: Venues) -> Iterator[Operated]:
-    engine = f"stale_after_ms = {STALE_AFTER_MS}"
-    with operated_live(folder, venues, engine=engine) as running_daemon:
-        yield running_daemon
 
 
 def publishing(live: Operated, seconds: float) -> tuple[float, float]:
