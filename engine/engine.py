@@ -97,6 +97,17 @@ class Stage:
         """How many bids and asks are staged."""
         return int(self.words[L.STAGE_BIDS]), int(self.words[L.STAGE_ASKS])
 
+    @property
+    def sets(self) -> tuple[bool, bool]:
+        """Whether a bid and whether an ask is staged that sets its level and does not delete it."""
+        return self._sets_any(L.STAGE_ROWS_AT, self.levels[0]), self._sets_any(
+            L.STAGE_ROWS_AT + self.levels_max * L.ROW_WORDS, self.levels[1]
+        )
+
+    def _sets_any(self, rows_at: int, count: int) -> bool:
+        lots = self.words[rows_at + L.ROW_LOTS : rows_at + count * L.ROW_WORDS : L.ROW_WORDS]
+        return bool(lots.any())
+
 
 def _check(instruments: tuple[InstrumentSpec, ...], window_slots: int, far_levels_max: int) -> None:
     assert instruments, "an engine needs an instrument"
@@ -280,6 +291,11 @@ class Engine:
     def staged_first_id(self) -> int:
         """The first id of the frame that was handled last."""
         return int(self._stage.words[L.STAGE_FIRST_ID])
+
+    @property
+    def staged_sets(self) -> tuple[bool, bool]:
+        """Whether the frame that was handled last set a bid's level, and whether an ask's."""
+        return self._stage.sets
 
     def receive_ns(self, feed: int) -> int:
         """When the feed's last frame was received, 0 before the first."""

@@ -5,8 +5,10 @@
 
 Always in this order: connect and subscribe, buffer frames, ask for a snapshot, join by ids, live.
 The snapshot must be new enough for the buffer, and the stream must have reached the snapshot,
-before the book is shown: a snapshot of something else would otherwise freeze it. A venue that is
-not LIVE contributes nothing, from the moment its state changes.
+before the book is shown: a snapshot of something else would otherwise freeze it. Where it can be
+had, the stream's own word is awaited too, a bid and an ask set since: on the prices of another
+market one of them crosses the book. A venue that is not LIVE contributes nothing, from the
+moment its state changes.
 
 While LIVE a session audits itself: it buffers the frames it applies, asks for a fresh snapshot,
 runs both into the feed's spare book and compares. Equal: the fresh book takes over (it knows more
@@ -42,6 +44,8 @@ QUIET_ASK_NS = 2 * NS_PER_S
 """A pair that sends nothing for so long is asked for its snapshot with an empty buffer."""
 REACH_LIMIT_NS = 15 * NS_PER_S
 """How long the stream may take to reach a snapshot; then the snapshot was not of this book."""
+WITNESS_LIMIT_NS = 2 * NS_PER_S
+"""How long a snapshot that the stream has reached waits for a bid and an ask set since."""
 ANSWER_LIMIT_NS = 30 * NS_PER_S
 """How long a snapshot may be outstanding; the fetcher's own time limits are shorter."""
 STEADY_NS = 30 * NS_PER_S
@@ -140,6 +144,8 @@ class Session:
         self._buffer: list[bytes] = []
         self._buffer_bytes = 0
         self._buffer_first_id = 0
+        self._set_ids = [0, 0]
+        """Ids of the last frames that set a bid and an ask."""
         self._held: Stage | None = None
         self._since_ns = 0
         self._acknowledged_ns = 0
@@ -217,6 +223,9 @@ class Session:
         """Buffer a frame; try the snapshot that waits for the stream; ask for one if due."""
         if not self._buffer:
             self._buffer_first_id = self._engine.staged_first_id
+        for is_asks, is_set in enumerate(self._engine.staged_sets):
+            if is_set:
+                self._set_ids[is_asks] = self._engine.last_frame_id(self.feed)
         self._buffer.append(frame)
         self._buffer_bytes += len(frame)
         is_live = self.state == L.LIVE
@@ -271,10 +280,9 @@ class Session:
         self._host.fetch_snapshot(self)
 
     def _try_join(self, now_ns: int) -> None:
-        """Join once the stream has reached the held snapshot."""
+        """Join once the stream has reached the held snapshot, and gone on on both sides."""
         assert self._held is not None
-        reached = self._engine.last_frame_id(self.feed) >= self._held.last_id
-        if not reached and not self._is_quiet(now_ns):
+        if not self._is_confirmed(self._held.last_id, now_ns) and not self._is_quiet(now_ns):
             return
         stage, self._held = self._held, None
         limit = self.protocol.levels_limit(self.snapshot_depth)
@@ -303,6 +311,13 @@ class Session:
             bids, asks = stage.levels
             self._since_ns = self._joined_at_ns = now_ns
             self._host.note(self, "live", book_id=stage.last_id, bids=bids, asks=asks)
+
+    def _is_confirmed(self, snapshot_id: int, now_ns: int) -> bool:
+        """Whether the stream stands at the snapshot or behind it, and has spoken of both sides."""
+        if min(self._set_ids) >= snapshot_id:
+            return True
+        is_reached = self._engine.last_frame_id(self.feed) >= snapshot_id
+        return is_reached and now_ns - self._held_at_ns >= WITNESS_LIMIT_NS
 
     # --- time ------------------------------------------------------------------------------------
 
@@ -369,6 +384,7 @@ class Session:
         """Drop buffer, held snapshot and the outstanding request (its answer will be ignored)."""
         self._buffer = []
         self._buffer_bytes = 0
+        self._set_ids = [0, 0]
         self._held = None
         self._asked_at_ns = 0
 

@@ -5,8 +5,9 @@ and, where the daemon started it, `beat` once a second. Ends with 0 on SIGTERM o
 one line on stderr when it cannot serve, and by itself when the process that started it dies.
 Before it imports what takes long it asks to die with its parent, and sees whether that one still
 lives: a parent that was killed a moment after the start would otherwise leave an orphan.
-Runs on: its main thread, plus one that looks at the parent. Called by: the daemon, which must start
-it from a thread that lives as long as the daemon: to Linux, a parent's death is that of its thread.
+Runs on: its main thread, plus one that looks for signals and at the parent. Called by: the daemon,
+which must start it from a thread that lives as long as the daemon: to Linux, a parent's death is
+that of its thread.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from types import FrameType
 
 from net.gateway.options import GatewayError, GatewayOptions
 from net.parent import die_with_parent
 
-PARENT_PAUSE_S = 0.5
-"""How often the parent is looked at, where the kernel's signal is missing or came too early."""
+WATCH_PAUSE_S = 0.05
+"""How often it is looked whether a signal came, and whether the parent lives: the kernel's own word
+of that may be missing or have come too early."""
+
+END_LIMIT_S = 5.0
+"""A gateway returns within three seconds of being told to; this is for one that hangs."""
 
 BEAT_S = 1.0
 """Between two signs of life on stdout: net.supervisor gives up on a gateway after some of them."""
@@ -56,14 +60,13 @@ def _serve(options: GatewayOptions, parent_pid: int) -> None:
 
     compile_kernels()
     stop = threading.Event()
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, signal.SIG_DFL)  # the second one forces
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-    threading.Thread(target=_watch_parent, args=(parent_pid, stop), daemon=True).start()
+    signals: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # No more than this: a handler may run within itself, and an Event's lock is not its own
+        # thread's twice. A parent's death brings one SIGTERM for each of its threads.
+        signal.signal(number, lambda number, _frame: signals.append(number))
+    watch = threading.Thread(target=_watch, args=(parent_pid, signals, stop), daemon=True)
+    watch.start()
     beat = _beats() if options.parent_pid else None
     run_gateway(options, ready=_say_ready, stop=stop, beat=beat)
 
@@ -89,10 +92,13 @@ def _beats() -> Callable[[], None]:
     return beat
 
 
-def _watch_parent(parent_pid: int, stop: threading.Event) -> None:
-    while not stop.wait(PARENT_PAUSE_S):
-        if os.getppid() != parent_pid:
-            stop.set()
+def _watch(parent_pid: int, signals: list[int], stop: threading.Event) -> None:
+    """Set `stop` on a signal or the parent's death; end the process where that does not."""
+    while not signals and os.getppid() == parent_pid:
+        time.sleep(WATCH_PAUSE_S)
+    stop.set()
+    time.sleep(END_LIMIT_S)
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -60,8 +60,12 @@ def _port(process: subprocess.Popen[str]) -> int:
     return int(port)
 
 
+@pytest.mark.parametrize("times", [1, 200])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_serves_and_ends_with_0_on_a_signal(engine: Engine, number: signal.Signals) -> None:
+def test_serves_and_ends_with_0_on_a_signal(
+    engine: Engine, number: signal.Signals, times: int
+) -> None:
+    """A daemon's death alone brings one SIGTERM for each of its threads, all at once."""
     engine.publish(*ladder(500))
     process = gateway_process(engine)
     try:
@@ -72,7 +76,8 @@ def test_serves_and_ends_with_0_on_a_signal(engine: Engine, number: signal.Signa
             assert take(stream).bids[0].price == 5.0
             engine.publish(*ladder(600))
             assert take(stream).bids[0].price == 6.0
-            process.send_signal(number)
+            for _ in range(times):
+                process.send_signal(number)
             assert status_of(lambda: take(stream))[0] is grpc.StatusCode.UNAVAILABLE
         output, errors = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, output, errors) == (0, "", "")

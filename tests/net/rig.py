@@ -24,22 +24,34 @@ START_NS = 1_700_000_000 * SECOND
 Rows = list[tuple[str, str]]
 
 
-def binance_diff(first: int, last: int, bids: Rows = (), asks: Rows = ()) -> bytes:  # type: ignore[assignment]
+FAR_BIDS: Rows = [("1.00", "1")]
+FAR_ASKS: Rows = [("900.00", "1")]
+"""What diffs set where a test does not care: a session waits for both sides to be spoken of."""
+
+
+def binance_diff(first: int, last: int, bids: Rows = FAR_BIDS, asks: Rows = FAR_ASKS) -> bytes:
     """A depthUpdate of a combined stream."""
     data = {
         "e": "depthUpdate", "E": 1_700_000_000_000 + last, "s": "BTCUSDT",
-        "U": first, "u": last, "b": list(bids), "a": list(asks),
+        "U": first, "u": last, "b": bids, "a": asks,
     }  # fmt: skip
     return orjson.dumps({"stream": "btcusdt@depth@100ms", "data": data})
 
 
-def bitstamp_diff(micro: int, bids: Rows = (), asks: Rows = ()) -> bytes:  # type: ignore[assignment]
+def bitstamp_diff(micro: int, bids: Rows = FAR_BIDS, asks: Rows = FAR_ASKS) -> bytes:
     """A diff_order_book frame."""
     data = {
         "timestamp": str(micro // 1_000_000), "microtimestamp": str(micro),
-        "bids": list(bids), "asks": list(asks),
+        "bids": bids, "asks": asks,
     }  # fmt: skip
     return orjson.dumps({"data": data, "channel": "diff_order_book_btcusd", "event": "data"})
+
+
+def diff(venue: str, book_id: int, bids: Rows, asks: Rows) -> bytes:
+    """A diff of either venue that follows the last id but one."""
+    if venue == "binance":
+        return binance_diff(book_id, book_id, bids, asks)
+    return bitstamp_diff(book_id, bids, asks)
 
 
 def snapshot(venue: str, book_id: int, bids: Rows, asks: Rows) -> bytes:
