@@ -1,11 +1,15 @@
-"""The engine thread's event loop: polls in compiled code, and hands readiness straight over.
+"""The engine thread's event loop: polls and receives in compiled code, and hands the bytes over.
 
-    asyncio turn -> select() -> spin on epoll_wait(timeout 0), no GIL -> reader callback -> turn
+    asyncio turn -> select() -> spin: epoll_wait(timeout 0), recv, no GIL -> protocol -> turn
 
 A plain asyncio loop sleeps in the kernel and, once woken, queues the reader callback for its next
-step. Here `select` itself spins without the GIL until a descriptor is readable, and calls the
-registered reader callback at once, before it returns to asyncio. Timers and `call_soon_threadsafe`
-work as ever: the first bound the spin, the second makes the loop's own pipe readable.
+step, which asks for a buffer, receives into it and tells the protocol. Here `select` itself spins
+without the GIL until a descriptor is readable. A socket of one of asyncio's own transports with a
+buffered protocol (picows, plain or under TLS) is received from at once, into the buffer that the
+protocol offers before each spin; the protocol is told before `select` returns. Other readers'
+callbacks are called there too. Timers and `call_soon_threadsafe` work as ever: the first bound the
+spin, the second makes the loop's own pipe readable. The end of a connection and its errors are
+asyncio's to find: only an event that is nothing but readable is taken here.
 
 Idle policies: `spin` never sleeps; `backoff` spins for a while after the last event, then sleeps in
 epoll_wait; `block` is the plain selector.
@@ -15,22 +19,27 @@ Runs on: the engine thread. Called by: net.live.
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import os
 import platform
 import select
 import selectors
+from errno import EAGAIN, EINTR
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any
 
 import numpy as np
 
 from engine.atomics import Words, int64, view_bytes
-from engine.jit import JIT_OFF, kernel
+from engine.jit import JIT_OFF, inner, kernel
 from engine.wall import CLOCK_MONOTONIC, clock_ns
 
 EVENTS_MAX = 64
 """Descriptors handled in one go; an engine has one connection a venue."""
+EPOLL_EVERY = 4
+"""Rounds over the intakes to one look at everything else: timers and other threads can wait."""
 CLOCK_EVERY = 16
-"""Polls between two looks at the clock: an epoll_wait costs some 150 ns, the clock 25 ns."""
+"""Rounds between two looks at the clock: a recv costs some 150 ns, the clock 25 ns."""
 BACKOFF_SPIN_NS = 100_000
 """How long `backoff` spins before it sleeps."""
 FOREVER_NS = 3_600_000_000_000
@@ -41,13 +50,38 @@ IS_PACKED = platform.machine() in ("x86_64", "AMD64")
 EVENT_BYTES = 12 if IS_PACKED else 16
 DATA_AT = 4 if IS_PACKED else 8
 
-if JIT_OFF:
-    import ctypes
+EPOLLIN = 0x1
+"""From sys/epoll.h."""
+MSG_DONTWAIT = 0x40
+"""From sys/socket.h on Linux: -1 at once where nothing is waiting."""
+NOBODY = -1
 
-    _libc = ctypes.CDLL(None)
+INTAKES_MAX = 8
+"""Sockets that are received from in compiled code; any others are asyncio's."""
+INTAKE_WORDS = 3
+"""Of a socket: its descriptor, and the address and size of the buffer that was offered."""
+NOBODY = -1
+NOTHING = 0
+RECEIVED = 1 << 48
+"""What `poll_until` returns of an intake is this or more: place, then bytes or errno."""
+PLACE_SHIFT, PLACE_MASK, BYTES_MASK = 32, INTAKES_MAX - 1, (1 << 32) - 1
+ERRNO_LIMIT = 4096
+"""Errors of Linux are below it."""
+
+if JIT_OFF:
+    _libc = ctypes.CDLL(None, use_errno=True)
+    _libc.recv.restype = ctypes.c_ssize_t
 
     def _epoll_wait(descriptor: int, address: int, count: int, timeout_ms: int) -> int:
         return int(_libc.epoll_wait(descriptor, ctypes.c_void_p(address), count, timeout_ms))
+
+    def recv(descriptor: int, address: int, size: int, flags: int) -> int:
+        """recv(2)."""
+        where = (ctypes.c_void_p(int(address)), ctypes.c_size_t(int(size)))
+        return int(_libc.recv(int(descriptor), *where, int(flags)))
+
+    def _errno() -> int:
+        return ctypes.get_errno()
 
 else:
     import numba.types as nbtypes
@@ -55,40 +89,106 @@ else:
     _epoll_wait = nbtypes.ExternalFunction(
         "epoll_wait", nbtypes.int32(nbtypes.int32, nbtypes.intp, nbtypes.int32, nbtypes.int32)
     )
+    recv = nbtypes.ExternalFunction(
+        "recv", nbtypes.int64(nbtypes.int32, nbtypes.intp, nbtypes.intp, nbtypes.int32)
+    )
+    _errno_location = nbtypes.ExternalFunction("__errno_location", nbtypes.intp())
+
+    @inner
+    def _errno() -> int:
+        """The calling thread's errno: below 256 in all of Linux, so its first byte says it."""
+        return int64(view_bytes(_errno_location(), 4)[0])
 
 
-@kernel("int64(int64, int64, int64, int64[::1])", releases_gil=True)
-def poll_until(descriptor: int, events_address: int, spin_ns: int, ready: Words) -> int:
-    """Poll an epoll descriptor until something is ready or `spin_ns` have passed.
+@inner
+def _is_intake(intakes: Words, descriptor: int) -> bool:
+    for at in range(0, len(intakes), INTAKE_WORDS):
+        if intakes[at] == descriptor:
+            return True
+    return False
 
-    Returns how many are ready; `ready` gets two words each: the descriptor and the event mask.
-    Runs without the GIL. The upper half of epoll's 64-bit data is garbage: only 32 bits are ours.
+
+@inner
+def _others(events_address: int, count: int, intakes: Words, ready: Words) -> int:
+    """Descriptors and masks of epoll's events, without the readability of intakes; how many.
+
+    The upper half of epoll's 64-bit data is garbage: only 32 bits are ours.
     """
-    end_ns = clock_ns(CLOCK_MONOTONIC) + spin_ns
-    polls = 0
-    count = _epoll_wait(descriptor, events_address, EVENTS_MAX, 0)
-    while count == 0:
-        polls += 1
-        if polls == CLOCK_EVERY:
-            polls = 0
-            if clock_ns(CLOCK_MONOTONIC) >= end_ns:
-                break
-        count = _epoll_wait(descriptor, events_address, EVENTS_MAX, 0)
     raw = view_bytes(events_address, EVENTS_MAX * EVENT_BYTES)
-    for index in range(max(count, 0)):
+    left = 0
+    for index in range(count):
         at = index * EVENT_BYTES
         mask = int64(0)
         number = int64(0)
         for byte in range(4):
             mask |= int64(raw[at + byte]) << (8 * byte)
             number |= int64(raw[at + DATA_AT + byte]) << (8 * byte)
-        ready[2 * index] = number
-        ready[2 * index + 1] = mask
-    return max(count, 0)
+        if _is_intake(intakes, number):
+            mask &= ~EPOLLIN
+        if mask != 0:
+            ready[2 * left] = number
+            ready[2 * left + 1] = mask
+            left += 1
+    return left
+
+
+@inner
+def _receive(intakes: Words, first: int) -> int:
+    """Receive from the first intake, counted from `first`, that has something; NOTHING, or RECEIVED
+
+    with its place and the bytes. Below zero they are an errno, and zero is the stream's end.
+    """
+    for step in range(INTAKES_MAX):
+        place = (first + step) % INTAKES_MAX
+        at = place * INTAKE_WORDS
+        if intakes[at] == NOBODY:
+            continue
+        received = recv(intakes[at], intakes[at + 1], intakes[at + 2], MSG_DONTWAIT)
+        if received < 0:
+            received = -_errno()
+            if received == -EAGAIN or received == -EINTR:
+                continue
+        return RECEIVED + (place << PLACE_SHIFT) + ERRNO_LIMIT + received
+    return NOTHING
+
+
+@kernel("int64(int64, int64, int64, int64, int64[::1], int64[::1])", releases_gil=True)
+def poll_until(
+    descriptor: int, events_address: int, turn: int, spin_ns: int, intakes: Words, ready: Words
+) -> int:
+    """Look at an epoll descriptor and receive from the intakes until something is there.
+
+    Returns NOTHING after `spin_ns`, below RECEIVED how many descriptors `ready` names, else what
+    `_receive` says. `turn` goes round: everybody comes first now and then. Runs without the GIL.
+    """
+    end_ns = clock_ns(CLOCK_MONOTONIC) + spin_ns
+    polls = int64(0)
+    while True:
+        if (turn + polls) % EPOLL_EVERY == 0:
+            count = _epoll_wait(descriptor, events_address, EVENTS_MAX, 0)
+            count = _others(events_address, count, intakes, ready)
+            if count > 0:
+                return count
+        found = _receive(intakes, turn % INTAKES_MAX)
+        if found != NOTHING:
+            return found
+        polls += 1
+        if polls % CLOCK_EVERY == 0 and clock_ns(CLOCK_MONOTONIC) >= end_ns:
+            return NOTHING
+
+
+def _transport_of(key: selectors.SelectorKey) -> Any:
+    """The stream transport whose socket this is, if it reads into a buffered protocol."""
+    reader = key.data[0] if isinstance(key.data, tuple) else None
+    owner: Any = getattr(getattr(reader, "_callback", None), "__self__", None)
+    if hasattr(owner, "get_protocol") and key.events & EVENT_READ:
+        if isinstance(owner.get_protocol(), asyncio.BufferedProtocol):
+            return owner
+    return None
 
 
 class SpinSelector(selectors.EpollSelector):
-    """An epoll selector that polls in compiled code and calls reader callbacks itself.
+    """An epoll selector that polls and receives in compiled code and calls readers itself.
 
     `spin_ns`: how long it polls before it sleeps in epoll_wait; FOREVER_NS never sleeps.
     """
@@ -101,57 +201,116 @@ class SpinSelector(selectors.EpollSelector):
         self._events = np.zeros(EVENTS_MAX * EVENT_BYTES, np.uint8)
         self._events_address = int(self._events.ctypes.data)
         self._ready = np.zeros(2 * EVENTS_MAX, np.int64)
+        self._intakes = np.full(INTAKE_WORDS * INTAKES_MAX, NOBODY, np.int64)
+        self._transports: list[Any] = [None] * INTAKES_MAX
+        self._protocols: list[Any] = [None] * INTAKES_MAX
         self._descriptor = self.fileno()
+
+    # --- who is there ----------------------------------------------------------------------------
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         key = super().register(fileobj, events, data)
-        self._by_descriptor[key.fd] = key
+        self._know(key)
         return key
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
         key = super().unregister(fileobj)
-        self._by_descriptor.pop(key.fd, None)
+        self._forget(key.fd)
         return key
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         key = super().modify(fileobj, events, data)
-        self._by_descriptor[key.fd] = key
+        self._forget(key.fd)
+        self._know(key)
         return key
 
+    def _know(self, key: selectors.SelectorKey) -> None:
+        self._by_descriptor[key.fd] = key
+        transport = _transport_of(key)
+        if transport is not None and None in self._transports:
+            place = self._transports.index(None)
+            self._transports[place] = transport
+            self._protocols[place] = transport.get_protocol()
+            self._intakes[place * INTAKE_WORDS] = key.fd
+
+    def _forget(self, descriptor: int) -> None:
+        self._by_descriptor.pop(descriptor, None)
+        for place in range(INTAKES_MAX):
+            if self._intakes[place * INTAKE_WORDS] == descriptor:
+                self._intakes[place * INTAKE_WORDS] = NOBODY
+                self._transports[place] = self._protocols[place] = None
+
+    def _ask_for_buffers(self) -> None:
+        """Have each protocol say where its next bytes go: it may have moved them since."""
+        for place, protocol in enumerate(self._protocols):
+            if protocol is not None:
+                view = memoryview(protocol.get_buffer(-1))
+                at = place * INTAKE_WORDS
+                self._intakes[at + 1] = ctypes.addressof(ctypes.c_char.from_buffer(view))
+                self._intakes[at + 2] = len(view)
+
+    # --- what comes ------------------------------------------------------------------------------
+
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Call the readers that are ready; return what else is, for asyncio to schedule.
+        """Serve a reader that is ready; return what else is, for asyncio to schedule.
 
         Ends when something was ready or after `timeout` seconds, so that timers run on time.
         """
         self.turns += 1
         limit_ns = FOREVER_NS if timeout is None else max(int(timeout * 1e9), 0)
         spin_ns = min(limit_ns, self._spin_ns)
-        count = poll_until(self._descriptor, self._events_address, spin_ns, self._ready)
-        if count == 0:
-            rest_s = None if timeout is None else (limit_ns - spin_ns) / 1e9
-            if limit_ns <= spin_ns:
+        self._ask_for_buffers()
+        found = poll_until(
+            self._descriptor, self._events_address, self.turns, spin_ns, self._intakes, self._ready
+        )
+        if found >= RECEIVED:
+            place, received = found >> PLACE_SHIFT & PLACE_MASK, (found & BYTES_MASK) - ERRNO_LIMIT
+            if received > 0:
+                try:
+                    self._protocols[place].buffer_updated(received)
+                except Exception as error:
+                    self._abort(place, error)
                 return []
-            return super().select(rest_s)
-        return self._dispatch(count)
-
-    def _dispatch(self, count: int) -> list[tuple[selectors.SelectorKey, int]]:
+            return self._end(place, received)
+        if found == NOTHING and limit_ns > spin_ns:
+            return super().select(None if timeout is None else (limit_ns - spin_ns) / 1e9)
         others: list[tuple[selectors.SelectorKey, int]] = []
-        ready = self._ready.tolist()
-        for index in range(count):
-            key = self._by_descriptor.get(ready[2 * index])
-            if key is None:
-                continue
-            mask = ready[2 * index + 1]
-            reader = key.data[0] if isinstance(key.data, tuple) else None
-            is_readable = bool(mask & ~select.EPOLLOUT) and bool(key.events & EVENT_READ)
-            if is_readable and reader is not None and not reader.cancelled():
-                reader._run()
-                is_readable = False
-            is_writable = bool(mask & ~select.EPOLLIN) and bool(key.events & EVENT_WRITE)
-            events = is_readable * EVENT_READ | is_writable * EVENT_WRITE
-            if events:
-                others.append((key, events))
+        for descriptor, mask in self._ready[: 2 * found].reshape(-1, 2).tolist():
+            self._serve(descriptor, mask, others)
         return others
+
+    def _abort(self, place: int, error: Exception) -> None:
+        """As a transport does whose protocol fails: say so, and close."""
+        context = {"message": "a protocol failed", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(context)
+        if self._transports[place] is not None:
+            self._transports[place].abort()
+
+    def _end(self, place: int, received: int) -> list[tuple[selectors.SelectorKey, int]]:
+        """The connection has failed, with the errno that recv has taken from it, or has ended."""
+        others: list[tuple[selectors.SelectorKey, int]] = []
+        if received < 0:
+            self._transports[place]._force_close(OSError(-received, os.strerror(-received)))
+        else:
+            self._serve(int(self._intakes[place * INTAKE_WORDS]), EPOLLIN, others)
+        return others
+
+    def _serve(
+        self, descriptor: int, mask: int, others: list[tuple[selectors.SelectorKey, int]]
+    ) -> None:
+        """Call the reader of a descriptor; what it is ready for besides goes to `others`."""
+        key = self._by_descriptor.get(descriptor)
+        if key is None:
+            return  # closed by a callback since
+        reader = key.data[0] if isinstance(key.data, tuple) else None
+        is_readable = bool(mask & ~select.EPOLLOUT) and bool(key.events & EVENT_READ)
+        if is_readable and reader is not None and not reader.cancelled():
+            reader._run()
+            is_readable = False
+        is_writable = bool(mask & ~select.EPOLLIN) and bool(key.events & EVENT_WRITE)
+        events = is_readable * EVENT_READ | is_writable * EVENT_WRITE
+        if events:
+            others.append((key, events))
 
 
 def new_event_loop(idle: str) -> asyncio.AbstractEventLoop:

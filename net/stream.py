@@ -73,7 +73,7 @@ class _Listener(WSListener):  # type: ignore[misc]
         if frame.msg_type is not WSMsgType.TEXT or not frame.fin or self._parts:
             self._on_other(transport, frame, now_ns)
             return
-        self._on_text(frame.get_payload_as_bytes(), now_ns, int(frame.last_in_buffer))
+        self._on_text(frame.get_payload_as_bytes(), now_ns, frame.last_in_buffer)
 
     def _on_other(self, transport: WSTransport, frame: WSFrame, now_ns: int) -> None:
         """Control frames, fragments, and binary frames, which neither venue sends."""
@@ -92,7 +92,7 @@ class _Listener(WSListener):  # type: ignore[misc]
                 self._stream.drop("message too long")
             elif frame.fin:
                 raw, self._parts, self._parts_bytes = b"".join(self._parts), [], 0
-                self._on_text(raw, now_ns, int(frame.last_in_buffer))
+                self._on_text(raw, now_ns, frame.last_in_buffer)
             return
         if frame.last_in_buffer:
             self._venue.publish_touched()

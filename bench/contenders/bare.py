@@ -15,40 +15,23 @@ import socket
 import numpy as np
 
 from bench.rig.kernels import bench_kernel
-from engine import jit
 from engine import status as S
 from engine.atomics import Bytes, Words, int64, load_acquire
 from engine.engine import Engine
 from engine.feed import on_frame
 from engine.layout import PROTOCOL_BINANCE
 from engine.wall import CLOCK_REALTIME, clock_ns
+from net.spin import MSG_DONTWAIT, recv
 
 BUFFER_BYTES = 1 << 20
 """As much as one recv takes in; a frame of a bench fits many times."""
 STOP_EVERY = 64
 """Empty polls between two looks at the stop flag."""
-MSG_DONTWAIT = 0x40
-"""From sys/socket.h on Linux: -1 at once where nothing is waiting."""
 CLOSED_BY_PEER = 0
 STOPPED = 1
 REFUSED_AT = 1
 """Where in `stop` the frames are counted that were not APPLIED."""
 NOT_UNDERSTOOD = -1
-
-if jit.JIT_OFF:
-    import ctypes
-
-    _libc = ctypes.CDLL(None)
-
-    def _recv(descriptor: int, address: int, size: int, flags: int) -> int:
-        return int(_libc.recv(descriptor, ctypes.c_void_p(address), size, flags))
-
-else:
-    import numba.types as nbtypes
-
-    _recv = nbtypes.ExternalFunction(
-        "recv", nbtypes.int64(nbtypes.int32, nbtypes.intp, nbtypes.intp, nbtypes.int32)
-    )
 
 
 @bench_kernel("int64(int64, int64, int64, int64, uint8[::1], int64[::1])")
@@ -66,7 +49,7 @@ def receive_loop(
     end = int64(0)
     polls = int64(0)
     while True:
-        got = _recv(descriptor, base + end, len(buffer) - end, MSG_DONTWAIT)
+        got = recv(descriptor, base + end, len(buffer) - end, MSG_DONTWAIT)
         if got == 0:
             return CLOSED_BY_PEER
         if got < 0:

@@ -1,0 +1,229 @@
+"""The spinning selector: sockets it receives from itself, and everything it leaves to asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from net import spin
+from net.spin import INTAKES_MAX, SpinSelector, new_event_loop
+
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(30)]
+
+
+class Reader(asyncio.BufferedProtocol):
+    """Offers another buffer each time, as small as told, and keeps what came."""
+
+    def __init__(self, size: int = 4096) -> None:
+        self.size = size
+        self.got = bytearray()
+        self.offered = bytearray(size)
+        self.lost: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+        self.has_ended = False
+        self.fails = False
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        self.offered = bytearray(self.size)
+        return self.offered
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self.fails:
+            raise ValueError("no")
+        self.got += self.offered[:nbytes]
+
+    def eof_received(self) -> None:
+        self.has_ended = True
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.lost.set_result(exc)
+
+
+@contextlib.asynccontextmanager
+async def connected(reader: Reader) -> AsyncIterator[socket.socket]:
+    """The far end of a connection that `reader` reads from."""
+    loop = asyncio.get_running_loop()
+    near, far = socket.socketpair(socket.AF_UNIX)
+    near.setblocking(False)
+    await loop.create_unix_connection(lambda: reader, sock=near)
+    with far:
+        yield far
+    assert reader.transport is not None
+    reader.transport.abort()
+
+
+async def until(condition: Callable[[], bool], limit_s: float = 5.0) -> None:
+    end_s = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end_s, "in vain"
+        await asyncio.sleep(0)
+
+
+def intakes() -> int:
+    """How many sockets the running loop's selector receives from."""
+    selector = asyncio.get_running_loop()._selector  # type: ignore[attr-defined]
+    assert isinstance(selector, SpinSelector)
+    return sum(each is not None for each in selector._transports)
+
+
+def spinning(body: Callable[[], Awaitable[None]], idle: str = "spin") -> None:
+    async def main() -> None:
+        await body()
+
+    with asyncio.Runner(loop_factory=lambda: new_event_loop(idle)) as runner:
+        runner.run(main())
+
+
+@pytest.mark.parametrize("idle", ["spin", "backoff"])
+@pytest.mark.parametrize("size", [1, 7, 4096])
+def test_every_byte_arrives_in_buffers_that_move(idle: str, size: int) -> None:
+    async def body() -> None:
+        reader = Reader(size)
+        async with connected(reader) as far:
+            await until(lambda: intakes() == 1)
+            sent = b"".join(b"%d " % number for number in range(500))
+            for at in range(0, len(sent), 100):
+                far.send(sent[at : at + 100])
+                await asyncio.sleep(0.001 if at % 400 == 0 else 0)
+            await until(lambda: len(reader.got) == len(sent))
+            assert bytes(reader.got) == sent
+            far.shutdown(socket.SHUT_WR)
+            assert await reader.lost is None and reader.has_ended
+            assert intakes() == 0
+
+    spinning(body, idle)
+
+
+def test_a_reset_is_told_with_its_error() -> None:
+    """recv takes the error from the socket: whoever receives has to pass it on."""
+
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            reader = Reader()
+            await loop.create_connection(lambda: reader, *server.getsockname())
+            far, _ = server.accept()
+        await until(lambda: intakes() == 1)
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        far.close()
+        error = await reader.lost
+        assert isinstance(error, ConnectionResetError), error
+
+    spinning(body)
+
+
+def test_a_protocol_that_fails_loses_its_connection_and_no_other() -> None:
+    async def body() -> None:
+        said: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _loop, context: said.append(repr(context["exception"]))
+        )
+        good, bad = Reader(), Reader()
+        bad.fails = True
+        async with connected(good) as far, connected(bad) as other:
+            other.send(b"x")
+            assert await bad.lost is None
+            assert said == ["ValueError('no')"]
+            far.send(b"y")
+            await until(lambda: good.got == b"y")
+
+    spinning(body)
+
+
+def test_a_reader_that_pauses_gets_nothing_until_it_resumes() -> None:
+    async def body() -> None:
+        reader = Reader()
+        async with connected(reader) as far:
+            await until(lambda: intakes() == 1)
+            assert reader.transport is not None
+            reader.transport.pause_reading()
+            far.send(b"later")
+            await asyncio.sleep(0.05)
+            assert reader.got == b"" and intakes() == 0
+            reader.transport.resume_reading()
+            await until(lambda: reader.got == b"later")
+
+    spinning(body)
+
+
+def test_two_floods_starve_nobody() -> None:
+    """Neither each other, nor timers, other threads' calls, and sockets that are asyncio's."""
+
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        one, two, stop = Reader(64), Reader(64), threading.Event()
+        near, far = socket.socketpair()
+        near.setblocking(False)
+
+        def flood(target: socket.socket) -> None:
+            target.settimeout(0.1)
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError, OSError):
+                    target.send(b"z" * 4096)
+
+        called: list[str] = []
+        async with connected(one) as first, connected(two) as second:
+            threads = [threading.Thread(target=flood, args=(each,)) for each in (first, second)]
+            for thread in threads:
+                thread.start()
+            try:
+                loop.call_later(0.02, called.append, "timer")
+                call = (loop.call_soon_threadsafe, called.append, "thread")
+                threading.Timer(0.02, call[0], call[1:]).start()
+                loop.call_later(0.02, far.send, b"other")
+                assert await asyncio.wait_for(loop.sock_recv(near, 16), 5) == b"other"
+                await until(lambda: set(called) == {"timer", "thread"})
+                await until(lambda: min(len(one.got), len(two.got)) > 100_000)
+            finally:
+                stop.set()
+                for thread in threads:
+                    thread.join()
+                near.close()
+                far.close()
+        shares = sorted((len(one.got), len(two.got)))
+        assert shares[0] > shares[1] / 20, shares
+
+    spinning(body)
+
+
+def test_more_sockets_than_it_receives_from_are_served_all_the_same() -> None:
+    async def body() -> None:
+        readers = [Reader() for _ in range(INTAKES_MAX + 3)]
+        async with contextlib.AsyncExitStack() as stack:
+            ends = [await stack.enter_async_context(connected(reader)) for reader in readers]
+            await until(lambda: intakes() == INTAKES_MAX)
+            for number, far in enumerate(ends):
+                far.send(b"%d" % number)
+            await until(lambda: all(reader.got for reader in readers))
+            assert [int(reader.got) for reader in readers] == list(range(len(readers)))
+
+    spinning(body)
+
+
+def test_a_timer_ends_the_spin_in_time() -> None:
+    async def body() -> None:
+        started_s = time.monotonic()
+        await asyncio.sleep(0.02)
+        assert 0.02 <= time.monotonic() - started_s < 0.5
+
+    spinning(body)
+
+
+def test_block_is_the_plain_loop() -> None:
+    loop = new_event_loop("block")
+    try:
+        assert not isinstance(loop._selector, SpinSelector)  # type: ignore[attr-defined]
+    finally:
+        loop.close()
+    assert spin.PLACE_MASK == INTAKES_MAX - 1 and INTAKES_MAX & spin.PLACE_MASK == 0
