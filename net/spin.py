@@ -4,12 +4,11 @@
 
 A plain asyncio loop sleeps in the kernel and, once woken, queues the reader callback for its next
 step, which asks for a buffer, receives into it and tells the protocol. Here `select` itself spins
-without the GIL until a descriptor is readable. A socket of one of asyncio's own transports with a
-buffered protocol (picows, plain or under TLS) is received from at once, into the buffer that the
-protocol offers before each spin; the protocol is told before `select` returns. Other readers'
-callbacks are called there too. Timers and `call_soon_threadsafe` work as ever: the first bound the
-spin, the second makes the loop's own pipe readable. The end of a connection and its errors are
-asyncio's to find: only an event that is nothing but readable is taken here.
+without the GIL until a descriptor is readable. A plain socket with a buffered protocol (picows) is
+received from at once, into the buffer that the protocol offers before each spin; the protocol is
+told before `select` returns. Other readers' callbacks (TLS decrypts in them) are called there too.
+Timers and `call_soon_threadsafe` work as ever: the first bound the spin, the second makes the
+loop's own pipe readable. The end of a connection is asyncio's to find.
 
 Idle policies: `spin` never sleeps; `backoff` spins for a while after the last event, then sleeps in
 epoll_wait; `block` is the plain selector.
@@ -29,6 +28,7 @@ from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any
 
 import numpy as np
+from aiofastnet.selector_transport import SelectorSocketTransport
 
 from engine.atomics import Words, int64, view_bytes
 from engine.jit import JIT_OFF, inner, kernel
@@ -54,6 +54,8 @@ EPOLLIN = 0x1
 """From sys/epoll.h."""
 MSG_DONTWAIT = 0x40
 """From sys/socket.h on Linux: -1 at once where nothing is waiting."""
+PLAIN_TRANSPORTS = (SelectorSocketTransport, asyncio.selector_events._SelectorSocketTransport)  # type: ignore[attr-defined]
+"""Those of picows (which brings aiofastnet) and of asyncio."""
 NOBODY = -1
 
 INTAKES_MAX = 8
@@ -178,10 +180,13 @@ def poll_until(
 
 
 def _transport_of(key: selectors.SelectorKey) -> Any:
-    """The stream transport whose socket this is, if it reads into a buffered protocol."""
+    """The transport whose socket this is, if what it reads goes as it is to a buffered protocol.
+
+    A transport that decrypts has a protocol too, but reads its socket into a buffer of its own.
+    """
     reader = key.data[0] if isinstance(key.data, tuple) else None
     owner: Any = getattr(getattr(reader, "_callback", None), "__self__", None)
-    if hasattr(owner, "get_protocol") and key.events & EVENT_READ:
+    if isinstance(owner, PLAIN_TRANSPORTS) and key.events & EVENT_READ:
         if isinstance(owner.get_protocol(), asyncio.BufferedProtocol):
             return owner
     return None

@@ -5,17 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+import trustme
+from picows import (
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    ws_connect,
+    ws_create_server,
+)
 
 from net import spin
 from net.spin import INTAKES_MAX, SpinSelector, new_event_loop
 
-pytestmark = [pytest.mark.kernel, pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(30, func_only=True)]
 
 
 class Reader(asyncio.BufferedProtocol):
@@ -119,6 +129,38 @@ def test_a_reset_is_told_with_its_error() -> None:
         far.close()
         error = await reader.lost
         assert isinstance(error, ConnectionResetError), error
+
+    spinning(body)
+
+
+def test_tls_is_decrypted_before_anybody_sees_it() -> None:
+    """A decrypting transport's protocol is no place for what its socket brings."""
+    authority = trustme.CA()
+    server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(server_context)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    got: list[bytes] = []
+
+    class Keep(WSListener):  # type: ignore[misc]
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            got.append(frame.get_payload_as_bytes())
+
+    class Echo(WSListener):  # type: ignore[misc]
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            transport.send(frame.msg_type, frame.get_payload_as_bytes())
+
+    async def body() -> None:
+        server = await ws_create_server(lambda _request: Echo(), "127.0.0.1", 0, ssl=server_context)
+        port = server.sockets[0].getsockname()[1]
+        url = f"wss://127.0.0.1:{port}"
+        transport, _ = await ws_connect(Keep, url, ssl_context=context)
+        for number in range(20):
+            transport.send(WSMsgType.TEXT, b"%d" % number * 1000)
+        await until(lambda: len(got) == 20)
+        assert got[7] == b"7" * 1000
+        transport.disconnect()
+        server.close()
 
     spinning(body)
 
