@@ -19,9 +19,9 @@ from tests.fuzz.blind import Blind, Place
 from tests.fuzz.target import FuzzError
 
 
-def blind(seed: int, inputs: int, seconds: float, note: Path | None) -> int:
+def blind(seed: int, inputs: int, seconds: float, note: Path | None, is_large: bool) -> int:
     compile_kernels()
-    run = Blind(seed, note)
+    run = Blind(seed, note, is_large=is_large)
     started_s = time.monotonic()
     try:
         run.run(inputs, seconds)
@@ -37,10 +37,10 @@ def blind(seed: int, inputs: int, seconds: float, note: Path | None) -> int:
     return 0
 
 
-def show(place: Place) -> int:
+def show(place: Place, is_large: bool) -> int:
     """Print an input, then send its batch again up to it."""
     compile_kernels()
-    run = Blind(place.seed)
+    run = Blind(place.seed, is_large=is_large)
     print(*run.input(place))
     sys.stdout.flush()
     run.batch(place.batch, place.index)
@@ -54,15 +54,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--batch", type=int)
     parser.add_argument("--index", type=int, default=0)
+    parser.add_argument("--large", action="store_true", help="frames with hundreds of levels")
     parser.add_argument("--note", type=Path, help="where the input in work is kept")
     given = parser.parse_args()
     if given.batch is not None:
-        return show(Place(given.seed, given.batch, given.index))
+        return show(Place(given.seed, given.batch, given.index), given.large)
     if JIT_OFF:
         from tests.fuzz.guided import guided
 
         return guided(given.seed, given.seconds)
-    return blind(given.seed, given.inputs, given.seconds, given.note)
+    return blind(given.seed, given.inputs, given.seconds, given.note, given.large)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from tests.engine.decoding import BINANCE, BITSTAMP
-from tests.fuzz.corpus import corpus
-from tests.fuzz.mutate import ROOM, Mutants
+from tests.fuzz.corpus import corpus, large
+from tests.fuzz.mutate import LARGE_ROOM, Mutants
 from tests.fuzz.target import DIFFS, SNAPSHOTS, FuzzError, Target
 
-BATCH = 2048
+BATCH, LARGE_BATCH = 2048, 64
 KINDS = ((DIFFS, BINANCE), (DIFFS, BITSTAMP), (SNAPSHOTS, BINANCE), (SNAPSHOTS, BITSTAMP))
 SHARES = (0, 1, 0, 1, 0, 1, 2, 3)
 """Which kind a batch is, in turn: three diffs for a snapshot."""
@@ -37,13 +37,18 @@ class Place:
 
 
 class Blind:
-    """Batches of every kind in turn."""
+    """Batches of every kind in turn; `is_large`: of frames with hundreds of levels."""
 
-    def __init__(self, seed: int, note: Path | None = None) -> None:
+    def __init__(self, seed: int, note: Path | None = None, *, is_large: bool = False) -> None:
         self.seed = seed
         self.inputs = 0
-        self.targets = (Target(at_end=True), Target(at_end=False))
-        self._makers = [Mutants(corpus(*kind), BATCH) for kind in KINDS]
+        self.targets = tuple(Target(at_end=end, is_large=is_large) for end in (True, False))
+        self._makers = [
+            Mutants(large(*kind), LARGE_BATCH, LARGE_ROOM)
+            if is_large
+            else Mutants(corpus(*kind), BATCH)
+            for kind in KINDS
+        ]
         self._note = None if note is None else np.memmap(note, np.int64, "w+", shape=(3,))
 
     def run(self, inputs: int, seconds: float) -> None:
@@ -65,7 +70,7 @@ class Blind:
         for index, (origin, length) in enumerate(made):
             if self._note is not None:
                 self._note[:] = (self.seed, number, index)
-            where = target.place(address + index * ROOM, length, index)
+            where = target.place(address + index * maker.room, length, index)
             try:
                 if kind == DIFFS:
                     target.diff(feed, entries[origin], where, length, index)

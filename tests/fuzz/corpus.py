@@ -96,6 +96,29 @@ def snapshots(feed: int) -> list[bytes]:
     return [*found, make(10**17, WIDE), make(10**18 - 1, WIDE)]
 
 
+def large(kind: str, feed: int) -> tuple[bytes, ...]:
+    """Frames and bodies as on a wild day: 300 to 1,024 levels a side, in both venues' widths."""
+    found = []
+    for count, shape in itertools.product((300, 1000, 1024), (_wide_row, _short_row)):
+        rows = [shape(number) for number in range(count)]
+        if kind == "snapshots":
+            found.append((binance_snapshot, bitstamp_snapshot)[feed](4_242_424_242, rows, rows))
+        elif feed == BINANCE:
+            found.append(binance_frame(4_242_424_239, 4_242_424_242, rows, rows[: count // 2]))
+        else:
+            found.append(bitstamp_frame(1_723_161_255_208_123, rows, rows[: count // 2]))
+    return tuple(found)
+
+
+def _wide_row(number: int) -> Row:
+    return f"{61837 - number // 100}.{99 - number % 100:02d}000000", f"{number % 7}.78826000"
+
+
+def _short_row(number: int) -> Row:
+    """Of a width that changes from level to level."""
+    return f"{10 ** (number % 6) + number}", f"0.{number + 1}"
+
+
 def kept(kind: str, feed: int) -> list[bytes]:
     """What coverage-guided runs have kept."""
     path = HERE / NAMES[kind, feed]

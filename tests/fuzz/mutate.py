@@ -12,8 +12,8 @@ import numpy as np
 from engine.atomics import Bytes, Words, int64
 from engine.jit import inner, kernel
 
-ROOM = 4096
-"""Bytes a mutant may have: one page."""
+ROOM, LARGE_ROOM = 1 << 12, 1 << 17
+"""Bytes a mutant may have: one page, or more than the largest frame that was recorded."""
 CHANGES_MAX = 4
 RUN_MAX = 24
 """Digits of a run: a few more than a mantissa may have."""
@@ -67,9 +67,9 @@ def _draw(state: Words, below: int) -> int:
 
 
 @inner
-def _open_gap(out: Bytes, base: int, length: int, at: int, count: int) -> int:
-    """Make room for `count` bytes at `at`: the new length; what is beyond ROOM is lost."""
-    after = min(length + count, ROOM)
+def _open_gap(out: Bytes, base: int, length: int, room: int, at: int, count: int) -> int:
+    """Open a gap of `count` bytes at `at`: the new length; what is beyond `room` is lost."""
+    after = min(length + count, room)
     for index in range(after - 1, at + count - 1, -1):
         out[base + index] = out[base + index - count]
     return after
@@ -77,10 +77,10 @@ def _open_gap(out: Bytes, base: int, length: int, at: int, count: int) -> int:
 
 @inner
 def _insert(
-    out: Bytes, base: int, length: int, at: int, source: Bytes, start: int, count: int
+    out: Bytes, base: int, length: int, room: int, at: int, source: Bytes, start: int, count: int
 ) -> int:
-    length = _open_gap(out, base, length, at, count)
-    for index in range(min(count, ROOM - at)):
+    length = _open_gap(out, base, length, room, at, count)
+    for index in range(min(count, room - at)):
         out[base + at + index] = source[start + index]
     return length
 
@@ -103,7 +103,7 @@ def _digit_from(out: Bytes, base: int, length: int, at: int) -> int:
 
 
 @inner
-def _double_level(state: Words, out: Bytes, base: int, length: int, at: int) -> int:
+def _double_level(state: Words, out: Bytes, base: int, length: int, room: int, at: int) -> int:
     """Repeat the `[..]` that begins at or behind `at`, with a comma, a few times."""
     start = at
     while start < length and out[base + start] != 0x5B:
@@ -115,9 +115,9 @@ def _double_level(state: Words, out: Bytes, base: int, length: int, at: int) -> 
     if stop >= length or count > 64:
         return length
     for _ in range(1 + _draw(state, LEVELS_MAX)):
-        if length + count + 1 > ROOM:
+        if length + count + 1 > room:
             break
-        length = _open_gap(out, base, length, start, count + 1)
+        length = _open_gap(out, base, length, room, start, count + 1)
         for index in range(count):
             out[base + start + index] = out[base + start + index + count + 1]
         out[base + start + count] = 0x2C
@@ -125,16 +125,16 @@ def _double_level(state: Words, out: Bytes, base: int, length: int, at: int) -> 
 
 
 @inner
-def _change_digits(state: Words, out: Bytes, base: int, length: int, at: int) -> int:
+def _change_digits(state: Words, out: Bytes, base: int, length: int, room: int, at: int) -> int:
     """Another digit for one, or a run of digits put in before it."""
     at = _digit_from(out, base, length, at)
     if _draw(state, 3) > 0:
         out[base + at] = 0x30 + _draw(state, 10)
         return length
     count = 1 + _draw(state, RUN_MAX)
-    length = _open_gap(out, base, length, at, count)
+    length = _open_gap(out, base, length, room, at, count)
     fill = _draw(state, 12)
-    for index in range(min(count, ROOM - at)):
+    for index in range(min(count, room - at)):
         out[base + at + index] = 0x30 + (fill if fill < 10 else _draw(state, 10))
     return length
 
@@ -145,6 +145,7 @@ def _change(
     out: Bytes,
     base: int,
     length: int,
+    room: int,
     pile: Bytes,
     starts: Words,
     tokens: Bytes,
@@ -167,7 +168,7 @@ def _change(
         if kind == 4:
             length = _delete(out, base, length, at, count)
             at = min(at, length)
-        length = _insert(out, base, length, at, tokens, start, count)
+        length = _insert(out, base, length, room, at, tokens, start, count)
     elif kind == 5:
         length = 1 + at
     elif kind == 6:
@@ -178,13 +179,13 @@ def _change(
         if _draw(state, 2) == 0:
             length = _delete(out, base, length, at, count)
             at = min(at, length)
-        length = _insert(out, base, length, at, pile, start, count)
+        length = _insert(out, base, length, room, at, pile, start, count)
     elif kind == 7:
         length = _delete(out, base, length, at, 1 + _draw(state, length))
     elif kind <= 9:
-        length = _double_level(state, out, base, length, at)
+        length = _double_level(state, out, base, length, room, at)
     else:
-        length = _change_digits(state, out, base, length, at)
+        length = _change_digits(state, out, base, length, room, at)
     return max(length, 1)
 
 
@@ -202,18 +203,22 @@ def make_mutants(
     out: Bytes,
     made: Words,
 ) -> None:
-    """Fill `out`, ROOM bytes a mutant; `made` gets each one's origin and length."""
-    for index in range(len(made) // MADE_WORDS):
-        base = index * ROOM
+    """Fill `out`, the same room for each mutant; `made` gets each one's origin and length."""
+    count = len(made) // MADE_WORDS
+    room = len(out) // count
+    for index in range(count):
+        base = index * room
         # The frames that venues send come first, and more often than what fuzzing has kept.
         origin = min(_draw(state, len(starts) - 1), _draw(state, len(starts) - 1))
         start = starts[origin]
-        length = min(starts[origin + 1] - start, ROOM)
+        length = min(starts[origin + 1] - start, room)
         for byte in range(length):
             out[base + byte] = pile[start + byte]
         changes = 1 + _draw(state, CHANGES_MAX) * _draw(state, 2)
         for _ in range(changes):
-            length = _change(state, out, base, length, pile, starts, tokens, token_starts, letters)
+            length = _change(
+                state, out, base, length, room, pile, starts, tokens, token_starts, letters
+            )
         made[index * MADE_WORDS + MADE_ORIGIN] = origin
         made[index * MADE_WORDS + MADE_BYTES] = length
 
@@ -221,11 +226,12 @@ def make_mutants(
 class Mutants:
     """Batches of mutants of a corpus; batch `number` is the same for the same seed."""
 
-    def __init__(self, corpus: tuple[bytes, ...], count: int) -> None:
-        self.pile = Pile(tuple(raw[:ROOM] for raw in corpus))
+    def __init__(self, corpus: tuple[bytes, ...], count: int, room: int = ROOM) -> None:
+        self.room = room
+        self.pile = Pile(tuple(raw[:room] for raw in corpus))
         self._tokens = Pile(TOKENS)
         self._letters = np.frombuffer(LETTERS, np.uint8).copy()
-        self.out = np.zeros(count * ROOM, np.uint8)
+        self.out = np.zeros(count * room, np.uint8)
         self.made = np.zeros(count * MADE_WORDS, np.int64)
 
     def make(self, seed: int, number: int) -> list[tuple[int, int]]:
@@ -240,7 +246,7 @@ class Mutants:
         return [(int(o), int(n)) for o, n in self.made.reshape(-1, MADE_WORDS).tolist()]
 
     def raw(self, index: int, length: int) -> bytes:
-        return self.out[index * ROOM : index * ROOM + length].tobytes()
+        return self.out[index * self.room : index * self.room + length].tobytes()
 
 
-__all__ = ["ROOM", "Mutants"]
+__all__ = ["LARGE_ROOM", "ROOM", "Mutants"]

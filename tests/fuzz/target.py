@@ -35,8 +35,9 @@ from tests.engine.decoding import (
 )
 from tests.engine.guarded import PAGE, Fence
 from tests.engine.rig import LOT, Rig, binance_spec, bitstamp_spec
+from tests.fuzz.mutate import LARGE_ROOM, ROOM
 
-LEVELS_MAX = 16
+LEVELS_MAX, LARGE_LEVELS_MAX = 16, 1024
 """Levels a side that the stages here hold: few, so that an overrun is soon outside."""
 DIFFS, SNAPSHOTS = "diffs", "snapshots"
 KNOWN = frozenset(S.TEXTS)
@@ -60,10 +61,11 @@ def fenced_words(count: int, *, at_end: bool) -> tuple[Fence, Words]:
 class Target:
     """Two feeds that only decode, Binance and Bitstamp, and their twins that are live."""
 
-    def __init__(self, *, at_end: bool = True) -> None:
+    def __init__(self, *, at_end: bool = True, is_large: bool = False) -> None:
         self.answers: Counter[tuple[str, int, int]] = Counter()
         self.judged = 0
-        self._frame = Fence()
+        self._levels_max = LARGE_LEVELS_MAX if is_large else LEVELS_MAX
+        self._frame = Fence((LARGE_ROOM if is_large else ROOM) // PAGE)
         instruments = [
             InstrumentSpec(name, (binance_spec(connection=at), bitstamp_spec(connection=at + 1)))
             for name, at in (("DECODED", 0), ("LIVE", 2))
@@ -74,8 +76,8 @@ class Target:
         engine = self.rig.engine
         self._keep: list[Any] = [engine.arena, engine._stage.words, engine.handoff.words]
         self._handoff = self._move(engine.handoff.words, at_end)
-        self._stage = self._fresh(L.stage_words(LEVELS_MAX), at_end)
-        self._stage[L.STAGE_LEVELS_MAX] = LEVELS_MAX
+        self._stage = self._fresh(L.stage_words(self._levels_max), at_end)
+        self._stage[L.STAGE_LEVELS_MAX] = self._levels_max
         self._arena = self._move(engine.arena, at_end)
         self._arena[L.ENGINE_HANDOFF_ADDRESS] = self._handoff.ctypes.data
         self._arena[L.ENGINE_STAGE_ADDRESS] = self._stage.ctypes.data
@@ -196,10 +198,10 @@ class Target:
         words = self._stage
         sides = []
         for is_asks, count_at in enumerate((L.STAGE_BIDS, L.STAGE_ASKS)):
-            start = L.STAGE_ROWS_AT + is_asks * LEVELS_MAX * L.ROW_WORDS
+            start = L.STAGE_ROWS_AT + is_asks * self._levels_max * L.ROW_WORDS
             count = int(words[count_at])
-            if not 0 <= count <= LEVELS_MAX:
-                raise FuzzError(f"{count} levels in a stage of {LEVELS_MAX}")
+            if not 0 <= count <= self._levels_max:
+                raise FuzzError(f"{count} levels in a stage of {self._levels_max}")
             flat = words[start : start + count * L.ROW_WORDS].tolist()
             sides.append(list(zip(flat[0::3], flat[1::3], strict=True)))
         ids = words[L.STAGE_FIRST_ID : L.STAGE_TIME + 1].tolist()

@@ -17,11 +17,12 @@ from engine.jit import BOUNDS_CHECKED, JIT_OFF
 from tests.engine.decoding import BINANCE, BITSTAMP
 from tests.engine.rig import binance_frame
 from tests.fuzz import corpus as C
-from tests.fuzz.blind import BATCH, KINDS, Blind, Place
+from tests.fuzz.blind import BATCH, KINDS, LARGE_BATCH, Blind, Place
 from tests.fuzz.target import DIFFS, FuzzError, Target
 
 ROOT = Path(__file__).resolve().parents[2]
 INPUTS = 3 * BATCH if JIT_OFF or BOUNDS_CHECKED else 1_000_000
+LARGE_INPUTS = 4 * LARGE_BATCH if BOUNDS_CHECKED else 6_000
 SECONDS = 90
 ANSWERS_MIN = 12
 """Different answers that a million diffs are given, of the feeds' statuses."""
@@ -42,11 +43,12 @@ def fuzz(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.skipif(JIT_OFF, reason="with the JIT off the same command is guided by coverage")
-def test_a_million_mutants(tmp_path: Path) -> None:
+def answers_to(tmp_path: Path, inputs: int, *more: str) -> set[str]:
+    """What so many mutants were answered; AssertionError names the one that was judged wrong."""
     note = tmp_path / "note"
+    limits = ("--inputs", str(inputs), "--seconds", str(SECONDS), "--note", str(note))
     try:
-        done = fuzz("--inputs", str(INPUTS), "--seconds", str(SECONDS), "--note", str(note))
+        done = fuzz(*limits, *more)
         ending = f"{done.stdout}{done.stderr}status {done.returncode}"
     except subprocess.TimeoutExpired:
         ending = "no end"
@@ -54,10 +56,21 @@ def test_a_million_mutants(tmp_path: Path) -> None:
         place = Place(*np.fromfile(note, np.int64).tolist())
         raise AssertionError(f"{ending} at {place}")
     found = re.search(r"^([0-9]+) inputs in", done.stdout, re.MULTILINE)
-    assert found is not None and int(found[1]) >= INPUTS, done.stdout
+    assert found is not None and int(found[1]) >= inputs, done.stdout
     answers = {line.split(maxsplit=4)[4] for line in done.stdout.splitlines()[:-1]}
     assert answers <= set(S.TEXTS.values())
-    assert len(answers) >= ANSWERS_MIN, done.stdout
+    return answers
+
+
+@pytest.mark.skipif(JIT_OFF, reason="with the JIT off the same command is guided by coverage")
+def test_a_million_mutants(tmp_path: Path) -> None:
+    assert len(answers_to(tmp_path, INPUTS)) >= ANSWERS_MIN
+
+
+@pytest.mark.skipif(JIT_OFF, reason="with the JIT off the same command is guided by coverage")
+def test_mutants_of_frames_with_hundreds_of_levels(tmp_path: Path) -> None:
+    answers = answers_to(tmp_path, LARGE_INPUTS, "--large")
+    assert {S.TEXTS[S.APPLIED], S.TEXTS[S.BUFFER], S.TEXTS[S.TOO_MANY_LEVELS]} <= answers
 
 
 @pytest.mark.parametrize(("kind", "feed"), KINDS)
