@@ -207,6 +207,8 @@ class Stream:
                 auto_ping_idle_timeout=self._idle_ping_s,
                 auto_ping_reply_timeout=self._idle_ping_s,
                 max_frame_size=FRAME_BYTES_MAX,
+                # The address is the operator's choice, not the answer's.
+                max_redirects=0,
                 **secure,
             ),
             CONNECT_LIMIT_S,
