@@ -38,6 +38,7 @@ FORGIVING = 0.997
 """Of what is forgiven, how much still is at the next look: half after a second."""
 
 Levels = list[tuple[int, int]]
+Rows = list[tuple[int, int, int]]
 
 
 class Truth:
@@ -182,16 +183,16 @@ class Watcher:
         book = self._reader.book
         venues = self._reader.boards[0].venues
         tops: list[tuple[Levels, Levels]] = []
-        live: set[str] = set()
+        partial: set[str] = set()
         for index, name in enumerate(venues):
             at = L.SLOT_VENUES_AT + index * L.VENUE_WORDS
             state, book_id = int(book[at + L.VENUE_STATE]), int(book[at + L.VENUE_UPDATE_ID])
+            if int(book[at + L.VENUE_FLAGS]) & L.FLAG_INCOMPLETE:
+                partial.add(name)
             if state == L.LIVE and book_id != self.ids.get(name):
                 self._time(name, book_id)
             self.states[name], self.ids[name] = L.STATE_NAMES[state], book_id
             top = self.truths[name].top(book_id) if state == L.LIVE else ([], [])
-            if state == L.LIVE:
-                live.add(name)
             if top is None:
                 self._lie({name}, f"stands at {book_id}, where the venue never was")
                 return
@@ -201,13 +202,34 @@ class Watcher:
             wanted = _merged([top[is_asks] for top in tops], is_asks)
             if shown == wanted:
                 continue
-            guilty = set()
-            for index, name in enumerate(venues):
-                part = [row[:2] for row in shown if row[2] == index]
-                if part != tops[index][is_asks][: len(part)]:
-                    guilty.add(name)
+            guilty = self._guilty(shown, wanted, [top[is_asks] for top in tops], partial, is_asks)
+            if not guilty and partial:
+                continue
             side = "asks" if is_asks else "bids"
-            self._lie(guilty or live, f"{side} {shown[:3]}, in truth {wanted[:3]}")
+            same = [ours == true for ours, true in zip(shown, wanted, strict=False)]
+            at = same.index(False) if False in same else len(same)
+            rows = f"{shown[at : at + 3]}, in truth {wanted[at : at + 3]}"
+            self._lie(guilty or set(venues), f"{side} from level {at + 1} of {len(shown)} {rows}")
+
+    def _guilty(
+        self, shown: Rows, wanted: Rows, true: list[Levels], partial: set[str], is_asks: int
+    ) -> set[str]:
+        """Whose levels are false; where nobody's are, whose are missing.
+
+        One's false levels push another's out of sight. A venue that is said to be known in part
+        may miss some.
+        """
+        false, missing = set(), set()
+        for index, name in enumerate(self._reader.boards[0].venues):
+            part, side = [row[:2] for row in shown if row[2] == index], true[index]
+            if name in partial:
+                if any(row not in side for row in part if _is_within(row, side, is_asks)):
+                    false.add(name)
+            elif part != side[: len(part)]:
+                false.add(name)
+            elif len(part) < sum(row[2] == index for row in wanted):
+                missing.add(name)
+        return false or missing
 
     def _time(self, name: str, book_id: int) -> None:
         """How late a venue's new part of a book is; of a snapshot's there is nothing to say."""
@@ -233,6 +255,11 @@ class Watcher:
     def _lie(self, venues: set[str], what: str) -> None:
         text = f"{'+'.join(sorted(venues))}: {what}"
         self.lies.append(Lie(time.monotonic(), frozenset(venues), text))
+
+
+def _is_within(row: tuple[int, int], side: Levels, is_asks: int) -> bool:
+    """Whether a level is at least as good as the worst that is known of the truth."""
+    return bool(side) and (row[0] <= side[-1][0] if is_asks else row[0] >= side[-1][0])
 
 
 def _merged(sides: list[Levels], is_asks: int) -> list[tuple[int, int, int]]:
