@@ -22,7 +22,7 @@ from tests.fuzz.target import DIFFS, FuzzError, Target
 
 ROOT = Path(__file__).resolve().parents[2]
 INPUTS = 3 * BATCH if JIT_OFF or BOUNDS_CHECKED else 1_000_000
-LARGE_INPUTS = 4 * LARGE_BATCH if BOUNDS_CHECKED else 6_000
+LARGE_INPUTS = 8 * LARGE_BATCH if BOUNDS_CHECKED else 6_000
 SECONDS = 90
 ANSWERS_MIN = 12
 """Different answers that a million diffs are given, of the feeds' statuses."""
