@@ -56,7 +56,6 @@ MSG_DONTWAIT = 0x40
 """From sys/socket.h on Linux: -1 at once where nothing is waiting."""
 PLAIN_TRANSPORTS = (SelectorSocketTransport, asyncio.selector_events._SelectorSocketTransport)  # type: ignore[attr-defined]
 """Those of picows (which brings aiofastnet) and of asyncio."""
-NOBODY = -1
 
 INTAKES_MAX = 8
 """Sockets that are received from in compiled code; any others are asyncio's."""
@@ -136,9 +135,9 @@ def _others(events_address: int, count: int, intakes: Words, ready: Words) -> in
 
 @inner
 def _receive(intakes: Words, first: int) -> int:
-    """Receive from the first intake, counted from `first`, that has something; NOTHING, or RECEIVED
+    """Receive from the first intake, counted from `first`, that has something.
 
-    with its place and the bytes. Below zero they are an errno, and zero is the stream's end.
+    NOTHING, or RECEIVED with its place and how many bytes: below zero an errno, zero the end.
     """
     for step in range(INTAKES_MAX):
         place = (first + step) % INTAKES_MAX
@@ -276,12 +275,17 @@ class SpinSelector(selectors.EpollSelector):
                 except Exception as error:
                     self._abort(place, error)
                 return []
-            return self._end(place, received)
+            if received < 0:
+                # recv has taken the error from the socket: nobody else can find it any more.
+                failure = OSError(-received, os.strerror(-received))
+                self._transports[place]._force_close(failure)
+                return []
+            return self._serve(int(self._intakes[place * INTAKE_WORDS]), EPOLLIN)
         if found == NOTHING and limit_ns > spin_ns:
             return super().select(None if timeout is None else (limit_ns - spin_ns) / 1e9)
         others: list[tuple[selectors.SelectorKey, int]] = []
         for descriptor, mask in self._ready[: 2 * found].reshape(-1, 2).tolist():
-            self._serve(descriptor, mask, others)
+            others += self._serve(descriptor, mask)
         return others
 
     def _abort(self, place: int, error: Exception) -> None:
@@ -291,22 +295,11 @@ class SpinSelector(selectors.EpollSelector):
         if self._transports[place] is not None:
             self._transports[place].abort()
 
-    def _end(self, place: int, received: int) -> list[tuple[selectors.SelectorKey, int]]:
-        """The connection has failed, with the errno that recv has taken from it, or has ended."""
-        others: list[tuple[selectors.SelectorKey, int]] = []
-        if received < 0:
-            self._transports[place]._force_close(OSError(-received, os.strerror(-received)))
-        else:
-            self._serve(int(self._intakes[place * INTAKE_WORDS]), EPOLLIN, others)
-        return others
-
-    def _serve(
-        self, descriptor: int, mask: int, others: list[tuple[selectors.SelectorKey, int]]
-    ) -> None:
-        """Call the reader of a descriptor; what it is ready for besides goes to `others`."""
+    def _serve(self, descriptor: int, mask: int) -> list[tuple[selectors.SelectorKey, int]]:
+        """Call the reader of a descriptor; what it is ready for besides, if anything."""
         key = self._by_descriptor.get(descriptor)
         if key is None:
-            return  # closed by a callback since
+            return []  # closed by a callback since
         reader = key.data[0] if isinstance(key.data, tuple) else None
         is_readable = bool(mask & ~select.EPOLLOUT) and bool(key.events & EVENT_READ)
         if is_readable and reader is not None and not reader.cancelled():
@@ -314,8 +307,7 @@ class SpinSelector(selectors.EpollSelector):
             is_readable = False
         is_writable = bool(mask & ~select.EPOLLIN) and bool(key.events & EVENT_WRITE)
         events = is_readable * EVENT_READ | is_writable * EVENT_WRITE
-        if events:
-            others.append((key, events))
+        return [(key, events)] if events else []
 
 
 def new_event_loop(idle: str) -> asyncio.AbstractEventLoop:

@@ -5,11 +5,8 @@ If one of these is not noticed, the other tests' silence means nothing.
 
 from __future__ import annotations
 
-import os
 import random
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,11 +15,11 @@ import pytest
 from engine import layout as L
 from engine import status as S
 from tests import oracle
+from tests.child import ROOT, run_module
 from tests.engine.rig import Rig, binance_frame, binance_snapshot, binance_spec
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("compiled_kernels")]
 
-ROOT = Path(__file__).resolve().parents[1]
 Damage = Callable[[bytes, int], bytes]
 """What becomes of a frame before the engine sees it: (frame, its number)."""
 
@@ -128,15 +125,9 @@ def test_dead_bird(compiled_kernels):
 def test_a_failing_suite_fails_the_run(tmp_path: Path) -> None:
     """The same damage in a run of its own: pytest must end with 1, as CI will see it."""
     (tmp_path / "test_dead_bird.py").write_text(CANARY)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.conftest",
-         "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), str(tmp_path)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
+    done = run_module(
+        "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.conftest",
+        "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), str(tmp_path),
     )  # fmt: skip
     assert done.returncode == 1, done.stdout[-2000:] + done.stderr[-2000:]
     assert "1 failed" in done.stdout

@@ -32,6 +32,25 @@ START_S = 60.0
 SETTLE_S = 45.0
 """Above the longest wait of the back-off, 30 s: after many breaks in a row it may come to that."""
 
+ONE_INSTRUMENT = """
+[[instrument]]
+symbol = "BTC-USD"
+  [[instrument.venue]]
+  name = "binance"
+  symbol = "BTCUSDT"
+  tick_size = "0.01"
+"""
+"""Its tick is known: no venue is asked."""
+FIXED_TICKS = (
+    ONE_INSTRUMENT
+    + """
+[venue.binance]
+ws_url = "{ws_url}"
+rest_url = "http://127.0.0.1:1"
+"""
+)
+"""An instrument whose venue need not be there."""
+
 
 def free_port() -> int:
     """A port that was free a moment ago."""

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -15,6 +11,7 @@ from engine import status as S
 from engine.engine import Stage
 from engine.jit import JIT_OFF
 from engine.scan import DEPTH_MAX
+from tests.child import run_module
 from tests.engine.decoding import BINANCE, BITSTAMP, STRANGE, Decoder
 from tests.engine.rig import (
     binance_frame,
@@ -23,7 +20,6 @@ from tests.engine.rig import (
     bitstamp_snapshot,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
 HEAD = b'{"e":"depthUpdate","E":1,"s":"BTCUSDT","U":1,"u":2,'
 GOOD = HEAD + b'"b":[["1","1"]],"a":[]}'
 BITSTAMP_GOOD = bitstamp_frame(10**15, [("1", "1")])
@@ -373,15 +369,7 @@ def test_nothing_is_read_outside_the_frame(mode: str) -> None:
 
     The two other modes read one byte beyond on purpose and must crash: the fence holds.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.engine.guarded", mode],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
+    done = run_module("tests.engine.guarded", mode)
     if mode == "inside":
         assert done.returncode == 0, done.stderr[-2000:]
         assert done.stdout.startswith("read ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -14,13 +13,13 @@ import pytest
 from engine import status as S
 from engine.atomics import address_of
 from engine.jit import BOUNDS_CHECKED, JIT_OFF
+from tests.child import ROOT, run_module
 from tests.engine.decoding import BINANCE, BITSTAMP
 from tests.engine.rig import binance_frame
 from tests.fuzz import corpus as C
 from tests.fuzz.blind import BATCH, KINDS, LARGE_BATCH, Blind, Place
 from tests.fuzz.target import DIFFS, FuzzError, Target
 
-ROOT = Path(__file__).resolve().parents[2]
 INPUTS = 3 * BATCH if JIT_OFF or BOUNDS_CHECKED else 1_000_000
 LARGE_INPUTS = 8 * LARGE_BATCH if BOUNDS_CHECKED else 6_000
 SECONDS = 90
@@ -30,25 +29,13 @@ ANSWERS_MIN = 12
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("compiled_kernels")]
 
 
-def fuzz(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The fuzzer in a process of its own: an overrun ends it."""
-    return subprocess.run(
-        [sys.executable, "-m", "tests.fuzz", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-
-
 def answers_to(tmp_path: Path, inputs: int, *more: str) -> set[str]:
     """What so many mutants were answered; AssertionError names the one that was judged wrong."""
     note = tmp_path / "note"
     limits = ("--inputs", str(inputs), "--seconds", str(SECONDS), "--note", str(note))
     try:
-        done = fuzz(*limits, *more)
+        # In a process of its own: an overrun ends it.
+        done = run_module("tests.fuzz", *limits, *more)
         ending = f"{done.stdout}{done.stderr}status {done.returncode}"
     except subprocess.TimeoutExpired:
         ending = "no end"

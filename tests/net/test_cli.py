@@ -8,16 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import recorded
-from tests.e2e.rig import START_S, command
-
-CONFIG = """
-[[instrument]]
-symbol = "BTC-USD"
-  [[instrument.venue]]
-  name = "binance"
-  symbol = "BTCUSDT"
-  tick_size = "0.01"
-"""
+from tests.e2e.rig import ONE_INSTRUMENT, START_S, command
 
 
 def pollux(*arguments: str, cwd: Path, shell: str = "") -> subprocess.CompletedProcess[str]:
@@ -46,7 +37,7 @@ def pollux(*arguments: str, cwd: Path, shell: str = "") -> subprocess.CompletedP
 def test_a_wrong_command_line_is_status_2_and_one_line(
     tmp_path: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    (tmp_path / "c.toml").write_text(CONFIG)
+    (tmp_path / "c.toml").write_text(ONE_INSTRUMENT)
     done = pollux(*arguments, cwd=tmp_path)
     errors = [line for line in done.stderr.splitlines() if not line.startswith("compiling")]
     assert done.returncode == 2, done.stderr
@@ -68,7 +59,7 @@ def test_nobody_there_is_status_1_and_one_line(tmp_path: Path) -> None:
 
 def test_a_reader_that_leaves_ends_a_replay_quietly(tmp_path: Path) -> None:
     tape = recorded.tape_path(recorded.BTCUSDT)
-    (tmp_path / "c.toml").write_text(CONFIG)
+    (tmp_path / "c.toml").write_text(ONE_INSTRUMENT)
     done = pollux(
         "replay", str(tape), "--config", "c.toml", "--json", cwd=tmp_path, shell="| head -2"
     )

@@ -18,22 +18,9 @@ from engine import layout as L
 from engine.engine import Engine, FeedSpec, InstrumentSpec
 from net.config import parse_config
 from net.live import Live
+from tests.e2e.rig import FIXED_TICKS
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(40, func_only=True)]
-
-CONFIG = """
-[[instrument]]
-symbol = "BTC-USD"
-[[instrument.venue]]
-name = "binance"
-symbol = "BTCUSDT"
-tick_size = "0.01"
-[venue.binance]
-ws_url = "ws://127.0.0.1:{port}"
-rest_url = "http://127.0.0.1:1"
-[engine]
-idle = "backoff"
-"""
 
 
 @dataclass
@@ -86,7 +73,8 @@ def living(port: int) -> Iterator[Host]:
     spec = InstrumentSpec("BTC-USD", (feed,))
     engine = Engine((spec,), window_slots=1 << 12, far_levels_max=64)
     host, failures = Host(), []
-    live = Live(parse_config(CONFIG.format(port=port), "test"), engine, host, seed=1)
+    toml = FIXED_TICKS.format(ws_url=f"ws://127.0.0.1:{port}") + '[engine]\nidle = "backoff"\n'
+    live = Live(parse_config(toml, "test"), engine, host, seed=1)
 
     def run() -> None:
         try:

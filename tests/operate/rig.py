@@ -28,19 +28,6 @@ STALE_AFTER_MS = 1000
 """Of the daemon that is `live` to a module's tests."""
 LIVE = {"binance": "LIVE", "bitstamp": "LIVE"}
 
-FIXED_TICKS = """
-[[instrument]]
-symbol = "BTC-USD"
-  [[instrument.venue]]
-  name = "binance"
-  symbol = "BTCUSDT"
-  tick_size = "0.01"
-[venue.binance]
-ws_url = "{ws_url}"
-rest_url = "http://127.0.0.1:1"
-"""
-"""An instrument whose venue need not be there."""
-
 
 @dataclass
 class Operated:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -24,7 +24,7 @@ import pytest
 from net.tape import read_tape
 from proto.pollux.v1 import market_data_pb2 as pb
 from proto.pollux.v1.market_data_pb2_grpc import MarketDataServiceStub
-from tests.e2e.rig import ROOT, Venues, command, free_port, running, settings, until
+from tests.e2e.rig import FIXED_TICKS, ROOT, Venues, command, free_port, running, settings, until
 from tests.gateway.rig import FIXED_WINDOW
 from tests.operate import rig
 from tests.operate.rig import (
@@ -130,10 +130,23 @@ def test_a_signal_while_it_starts(folder: Path, venues: Venues) -> None:
     assert max(ends) < STOP_LIMIT_S
 
 
+def check_end(
+    process: subprocess.Popen[bytes], name: str, beside: str, said: Callable[[], str] = str
+) -> None:
+    """Ended by SIGTERM, in time, with status 0, nothing left; whatever else holds it up."""
+    started_s = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0, said()
+    took_s = time.monotonic() - started_s
+    print(f"shutdown with {beside}: {took_s:.2f} s")
+    assert took_s < STOP_LIMIT_S
+    assert not rig.has_segment(name)
+
+
 def test_a_name_server_that_hangs_does_not_hold_up_the_end(folder: Path) -> None:
     port = free_port()
     config = folder / "names.toml"
-    toml = rig.FIXED_TICKS.format(ws_url="ws://binance.test:1")
+    toml = FIXED_TICKS.format(ws_url="ws://binance.test:1")
     config.write_text(toml + settings(f"operate-{port}", port))
     log = folder / "names.log"
     with log.open("wb") as output:
@@ -144,13 +157,7 @@ def test_a_name_server_that_hangs_does_not_hold_up_the_end(folder: Path) -> None
         )  # fmt: skip
     try:
         until(lambda: '"serving"' in log.read_text(), 30, "the daemon")
-        started_s = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0, log.read_text()
-        took_s = time.monotonic() - started_s
-        print(f"shutdown with a name server that hangs: {took_s:.2f} s")
-        assert took_s < STOP_LIMIT_S
-        assert not rig.has_segment(f"operate-{port}")
+        check_end(process, f"operate-{port}", "a name server that hangs", log.read_text)
     finally:
         process.kill()
         process.wait()
@@ -169,7 +176,7 @@ def unread_bytes(pipe: int) -> int:
 def test_a_log_that_nobody_reads_does_not_hold_up_the_end(folder: Path) -> None:
     port = free_port()
     config = folder / "unread.toml"
-    toml = rig.FIXED_TICKS.format(ws_url="ws://127.0.0.1:1")
+    toml = FIXED_TICKS.format(ws_url="ws://127.0.0.1:1")
     config.write_text(toml + settings(f"operate-{port}", port))
     reader, writer = os.pipe()
     # One page, and little of it left: the first attempt to connect is more lines than fit.
@@ -186,13 +193,7 @@ def test_a_log_that_nobody_reads_does_not_hold_up_the_end(folder: Path) -> None:
         until(lambda: gateways_of(f"operate-{port}"), 10, "its gateway")
         until(lambda: unread_bytes(reader) > FILLED_BYTES, 20, "its first line")
         time.sleep(1.0)
-        started_s = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
-        took_s = time.monotonic() - started_s
-        print(f"shutdown with a log that nobody reads: {took_s:.2f} s")
-        assert took_s < STOP_LIMIT_S
-        assert not rig.has_segment(f"operate-{port}")
+        check_end(process, f"operate-{port}", "a log that nobody reads")
     finally:
         process.kill()
         process.wait()

@@ -21,7 +21,7 @@ from net.claim import NameTakenError, claim_name
 from net.gateway.options import GatewayOptions
 from proto.pollux.v1 import market_data_pb2 as pb
 from proto.pollux.v1.market_data_pb2_grpc import MarketDataServiceStub
-from tests.e2e.rig import ROOT, Venues, command, free_port, running, settings, until
+from tests.e2e.rig import FIXED_TICKS, ROOT, Venues, command, free_port, running, settings, until
 from tests.gateway.rig import Engine, ladder
 from tests.operate import rig
 from tests.operate.rig import (
@@ -200,7 +200,7 @@ def test_a_gateway_whose_parent_died_at_once_is_no_orphan() -> None:
 
 def test_an_engine_cpu_that_is_not_there_is_one_line(folder: Path) -> None:
     config = folder / "cpu.toml"
-    toml = rig.FIXED_TICKS.format(ws_url="ws://127.0.0.1:1")
+    toml = FIXED_TICKS.format(ws_url="ws://127.0.0.1:1")
     config.write_text(toml + settings("operate-cpu", free_port(), engine="cpu = 4000"))
     done = subprocess.run(
         command("serve", "--config", str(config)), cwd=folder, capture_output=True, text=True,
