@@ -1,4 +1,7 @@
-"""What the quotes' tests share: a call, and an oracle in fractions and in prices, without signs."""
+"""What the quotes' tests share: a call, and an oracle in fractions and in prices, without signs.
+
+Runs on: the tests' thread. Called by: the quotes' suites.
+"""
 
 from __future__ import annotations
 
@@ -36,10 +39,10 @@ def put_rows(words: Words, at: int, sides: tuple[Side, Side]) -> None:
             rows[side, level] = row
 
 
-def quote(
+def compute(
     rules: K.QuoteSpec, market: Market, resting: tuple[Side, Side] = NOTHING, at: int = 3
-) -> tuple[Side, Side]:
-    """The wanted rows of both sides, all LEVELS_MAX of each."""
+) -> tuple[int, tuple[Side, Side]]:
+    """The status and the wanted rows of both sides, all LEVELS_MAX of each."""
     words = np.full(at + Q.QUOTE_WORDS + 2, 77, np.int64)
     words[at : at + Q.QUOTE_WORDS] = rules.words()
     words[at + Q.QUOTE_BEST_BID] = market.best_bid
@@ -58,7 +61,14 @@ def quote(
     assert all((price == 0) == (lots == 0) for price, lots in bids + asks)
     assert status in K.TEXTS
     assert status == K.QUOTED or set(bids + asks) == {(0, 0)}
-    return bids, asks
+    return status, (bids, asks)
+
+
+def quote(
+    rules: K.QuoteSpec, market: Market, resting: tuple[Side, Side] = NOTHING
+) -> tuple[Side, Side]:
+    """The wanted rows alone."""
+    return compute(rules, market, resting)[1]
 
 
 def live(side: Side) -> Side:

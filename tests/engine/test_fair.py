@@ -206,6 +206,13 @@ def test_the_average_goes_half_the_way_in_a_half_life() -> None:
     assert compute(at_price(300), words, NOW_NS + 10**6 * SECOND_NS)[1] == 300.0
 
 
+def test_the_average_counts_the_time_between_calls_however_old_the_book() -> None:
+    words = AVERAGED.words()
+    compute(at_price(100), words, NOW_NS, age_ns=SECOND_NS)
+    price = compute(at_price(200), words, NOW_NS + SECOND_NS, age_ns=3 * SECOND_NS)[1]
+    assert price == pytest.approx(150, rel=1e-14)
+
+
 def test_without_a_half_life_there_is_no_average() -> None:
     words = replace(AVERAGED, half_life_ns=0).words()
     compute(at_price(100), words)

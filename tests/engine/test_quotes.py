@@ -11,7 +11,7 @@ import pytest
 
 from engine.maker import quote_layout as Q
 from engine.maker import quotes as K
-from tests.engine.quoting import RULES, Market, Row, Side, live, prices, quote
+from tests.engine.quoting import RULES, Market, Row, Side, compute, live, prices, quote
 
 TICKS = replace(RULES, unit=Q.IN_TICKS, first=2, step=3)
 
@@ -115,6 +115,12 @@ def test_the_side_that_would_grow_the_position_shrinks_and_then_goes() -> None:
     }
 
 
+def test_the_skew_grows_no_more_beyond_twice_the_bound() -> None:
+    rules = replace(RULES, first=20_000, skew_ppm=3_000, position_lots_max=100)
+    for position, ask in ((100, 10_170), (200, 10_140), (300, 10_140), (10**15, 10_140)):
+        assert prices(quote(rules, Market(10_000.0, 9_000, 11_000, position))[1]) == [ask]
+
+
 def test_the_largest_positions_do_not_overflow() -> None:
     most = Q.POSITION_LIMIT - 1
     rules = replace(RULES, skew_ppm=10_000, position_lots_max=most, target_lots=-most)
@@ -165,25 +171,26 @@ def test_one_tick_of_spread_leaves_no_room_to_improve() -> None:
 
 
 @pytest.mark.parametrize(
-    "market",
+    ("market", "why"),
     [
-        Market(math.nan),
-        Market(math.inf),
-        Market(-math.inf),
-        Market(0.0),
-        Market(-1000.0),
-        Market(math.nextafter(1.0, 0.0)),
-        Market(float(2**53)),
-        Market(best_bid=0),
-        Market(best_ask=0),
-        Market(best_bid=-1),
+        (Market(math.nan), K.NO_FAIR),
+        (Market(math.inf), K.FAIR_OUT_OF_RANGE),
+        (Market(-math.inf), K.FAIR_OUT_OF_RANGE),
+        (Market(0.0), K.FAIR_OUT_OF_RANGE),
+        (Market(-1000.0), K.FAIR_OUT_OF_RANGE),
+        (Market(math.nextafter(1.0, 0.0)), K.FAIR_OUT_OF_RANGE),
+        (Market(float(2**53)), K.FAIR_OUT_OF_RANGE),
+        (Market(best_bid=0), K.NO_BEST),
+        (Market(best_ask=0), K.NO_BEST),
+        (Market(best_bid=-1), K.NO_BEST),
     ],
 )
-def test_no_quotes_without_fair_or_without_a_side(market: Market) -> None:
+def test_no_quotes_without_fair_or_without_a_side(market: Market, why: int) -> None:
     resting = ([(998, 10)], [(1002, 10)])
-    assert quote(RULES, Market()) == tuple(side + [(0, 0)] * 9 for side in resting)
-    bids, asks = quote(RULES, market, resting)
-    assert (live(bids), live(asks)) == ([], [])
+    kept = tuple(side + [(0, 0)] * 9 for side in resting)
+    assert compute(RULES, Market(), resting) == (K.QUOTED, kept)
+    nothing = [(0, 0)] * Q.LEVELS_MAX
+    assert compute(RULES, market, resting) == (why, (nothing, nothing))
 
 
 # --- filters -------------------------------------------------------------------------------------
