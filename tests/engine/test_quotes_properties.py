@@ -151,6 +151,8 @@ def test_the_longer_the_lower(rules: K.QuoteSpec, fair: float, positions: tuple[
     for side_before, side_after in zip(before, after, strict=True):
         for (old, _), (new, _) in zip(side_before, side_after, strict=True):
             assert new <= old or old == 0
+    bought, bought_longer = (sum(lots for _, lots in sides[0]) for sides in (before, after))
+    assert bought_longer <= bought
 
 
 def test_a_skew_moves_something() -> None:
