@@ -254,6 +254,7 @@ def journal(folder: Path, as_json: bool, follow: bool) -> int:
     from engine.jit import compile_kernels
     from net.journal import JournalError
     from net.journal.lines import print_journal
+    from net.pipe import lead_nowhere
 
     if follow:
         end_on_signals()
@@ -262,6 +263,9 @@ def journal(folder: Path, as_json: bool, follow: bool) -> int:
         end = print_journal(folder, sys.stdout.buffer, as_json=as_json, is_following=follow)
     except JournalError as error:
         raise CommandError(str(error), 2) from None
+    except BrokenPipeError:
+        lead_nowhere(sys.stdout)
+        return 0
     if end.is_damage:
         raise CommandError(str(end), 1)
     click.echo(end, err=True)

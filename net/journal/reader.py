@@ -1,7 +1,8 @@
 """The journal's reader: every record in order, and exactly where and why there are no more.
 
-    runs      end with the writer's own note (CLOSED) or without (OPEN, TORN: it runs or was killed)
-    journals  end with the last run, or at the first thing that is not as it was written
+A run ends with its writer's own note (CLOSED) or without it (OPEN, TORN: it runs, or was killed).
+The journal ends with its last run, or before the first thing that is not as it was written: what
+comes after that, later runs included, is not read.
 
 Files are read, never mapped, so that a file cut short under the reader is an answer and not a
 signal. Each record proves itself by checksum and number, so no order of reading matters, with one
@@ -202,7 +203,7 @@ class JournalReader:
                 if header.epoch == self.header.epoch:
                     raise _NotYetError(End.GAP, f"{file.name} is there, but this one is not full")
             # A run that has a successor is over: only now is what stands here its end.
-            if not is_full and (self._words_at(self._record, 1) != place).any():
+            if not is_full and not np.array_equal(self._words_at(self._record, 1), place):
                 raise _NotYetError(reason)
         except BaseException:
             file.close()

@@ -232,19 +232,23 @@ class JournalWriter:
         try:
             self._note_the_end(now_ns)
         finally:
-            # From here on there is no room: an append is refused.
-            self.control[J.CONTROL_RECORDS_MAX] = self.control[J.CONTROL_RECORDS] = 0
-            is_spare = J.load_word(self.control, J.CONTROL_NEXT_ADDRESS) != 0
-            J.offer_segment(self.control, 0)
-            if self._next is not None:
-                if is_spare:
-                    with contextlib.suppress(OSError):
-                        self._next.path.unlink()
-                else:
-                    self._next.flush()
-            self._current.flush()
-            os.close(self._lock)
-            self._lock = -1
+            try:
+                self._let_go()
+            finally:
+                os.close(self._lock)
+                self._lock = -1
+
+    def _let_go(self) -> None:
+        # From here on there is no room: an append is refused.
+        self.control[J.CONTROL_RECORDS_MAX] = self.control[J.CONTROL_RECORDS] = 0
+        is_spare = J.load_word(self.control, J.CONTROL_NEXT_ADDRESS) != 0
+        J.offer_segment(self.control, 0)
+        if self._next is not None and is_spare:
+            with contextlib.suppress(OSError):
+                self._next.path.unlink()
+        elif self._next is not None:
+            self._next.flush()
+        self._current.flush()
 
     def _note_the_end(self, now_ns: int) -> None:
         note = Record(EVENT_JOURNAL_CLOSED, now_ns)

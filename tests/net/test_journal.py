@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import errno
-import mmap
 import os
-import random
 import resource
-import signal
-import subprocess
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +15,23 @@ from hypothesis import strategies as st
 from engine import events as E
 from engine import journal as J
 from engine.jit import JIT_OFF, compile_kernels
-from net.journal import End, JournalEnd, JournalError, JournalReader, JournalWriter, Record
+from net.journal import End, JournalError, JournalReader, JournalWriter, Record
 from net.journal.files import header_page, read_header, segment_path
-from tests.net.test_cli import pollux
+from tests.net.journal_rig import (
+    INSTRUMENTS,
+    SMALL,
+    START_NS,
+    VENUES,
+    abandon,
+    journal_of,
+    nth,
+    read,
+    write,
+    writer_of,
+)
 
 pytestmark = pytest.mark.kernel
 
-START_NS = 1_700_000_000_000_000_000
-INSTRUMENTS = ("BTC-USD", "ETH-€")
-VENUES = ("binance", "bitstamp")
-SMALL = 8
-"""Records of a segment: small ones change often."""
 WORDS = st.integers(-(2**63), 2**63 - 1)
 
 
@@ -40,45 +39,6 @@ WORDS = st.integers(-(2**63), 2**63 - 1)
 def _kernels() -> None:
     """The journal's few kernels: nothing here needs the engine's."""
     compile_kernels()
-
-
-def writer_of(folder: Path, records: int = SMALL, start_ns: int = START_NS) -> JournalWriter:
-    return JournalWriter(folder, INSTRUMENTS, VENUES, start_ns, records)
-
-
-def nth(number: int) -> Record:
-    """A record all of whose words follow from its number."""
-    chance = random.Random(number)
-    words = [chance.randrange(-(2**63), 2**63) for _ in range(J.DRAFT_WORDS - 1)]
-    return Record(E.EVENT_DECISION, *words, sequence=number)
-
-
-def write(writer: JournalWriter, first: int, last: int) -> None:
-    for number in range(first, last + 1):
-        writer.tend()
-        assert writer.append(nth(number)) == number
-
-
-def read(folder: Path) -> tuple[list[Record], JournalEnd, list[JournalEnd]]:
-    reader = JournalReader(folder)
-    records = [record for batch in reader.read() for record in batch]
-    assert reader.end is not None
-    reader.close()
-    return records, reader.end, reader.ends
-
-
-def journal_of(folder: Path, records: int, per_segment: int = SMALL) -> Path:
-    """A closed journal of nth(1), nth(2), ...; its first segment."""
-    writer = writer_of(folder, per_segment)
-    write(writer, 1, records)
-    writer.close(START_NS + 1)
-    return segment_path(folder, 1)
-
-
-def abandon(writer: JournalWriter) -> None:
-    """Leave everything as a writer that was killed leaves it."""
-    os.close(writer._lock)
-    writer._lock = -1
 
 
 # --- round trips ---------------------------------------------------------------------------------
@@ -97,7 +57,7 @@ def test_round_trip(
         assert writer.append(Record(*row)) == sequence
     writer.close(7)
     records, end, ends = read(folder)
-    expected = [Record(*row, sequence=at) for at, row in enumerate(rows, 1)]
+    expected = [Record._make([*row, at]) for at, row in enumerate(rows, 1)]
     assert records[:-1] == expected
     assert records[-1] == Record(E.EVENT_JOURNAL_CLOSED, 7, sequence=len(rows) + 1)
     assert (end.reason, end.sequence, ends) == (End.CLOSED, len(rows) + 1, [])
@@ -392,7 +352,7 @@ def test_folders_without_a_journal(tmp_path: Path) -> None:
         JournalReader(tmp_path)
     with pytest.raises(JournalError, match="No such file"):
         JournalReader(tmp_path / "absent")
-    with pytest.raises(JournalError, match="File exists|Not a directory"):
+    with pytest.raises(JournalError, match="File exists"):
         writer_of(tmp_path / "JOURNAL-1.pollux")
 
 
