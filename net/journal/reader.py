@@ -204,7 +204,7 @@ class JournalReader:
                     raise _NotYetError(End.GAP, f"{file.name} is there, but this one is not full")
             # A run that has a successor is over: only now is what stands here its end.
             if not is_full and not np.array_equal(self._words_at(self._record, 1), place):
-                raise _NotYetError(reason)
+                raise _NotYetError(End.TORN, "it went on while it was looked at")
         except BaseException:
             file.close()
             raise

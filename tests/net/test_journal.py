@@ -116,6 +116,11 @@ def test_without_a_next_segment_append_refuses_and_counts(tmp_path: Path) -> Non
     assert (lost.kind, lost.reason, lost.time_ns) == (E.EVENT_JOURNAL_LOST, 3, nth(5).time_ns)
     assert after == nth(5)._replace(sequence=2 * SMALL + 2)
     assert end.reason is End.OPEN
+    while writer.append(nth(6)) != J.JOURNAL_FULL:
+        pass
+    assert writer.tend() and writer.append(nth(7)) > 0
+    records, _, _ = read(tmp_path)
+    assert [each.reason for each in records if each.kind == E.EVENT_JOURNAL_LOST] == [3, 1]
     writer.close(0)
     assert writer.append(nth(1)) == J.JOURNAL_FULL, "closed"
 
@@ -172,7 +177,7 @@ def test_every_flip_within_a_record_is_found(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     path = journal_of(tmp_path_factory.mktemp("journal"), 5)
-    number = data.draw(st.integers(1, 5), "record")
+    number = data.draw(st.integers(1, 6), "record")
     bit = data.draw(st.integers(0, J.RECORD_BYTES * 8 - 1), "bit")
     raw = bytearray(path.read_bytes())
     raw[J.HEADER_BYTES + (number - 1) * J.RECORD_BYTES + bit // 8] ^= 1 << bit % 8

@@ -20,7 +20,7 @@ import pytest
 from engine import events as E
 from engine import journal as J
 from engine.jit import JIT_OFF, compile_kernels
-from net.journal import End, JournalError, JournalReader, Record
+from net.journal import End, JournalError, JournalReader, JournalWriter, Record
 from net.journal.files import Header, segment_path
 from tests.e2e.rig import command
 from tests.net.journal_rig import START_NS, abandon, journal_of, nth, read, write, writer_of
