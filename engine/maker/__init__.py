@@ -1,0 +1,1 @@
+"""The market maker, numbers only: fair price, quotes, own orders and the risk gate."""
