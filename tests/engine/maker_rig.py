@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,8 +38,7 @@ def slot_of(side: int, level: int = 0, venue: int = 0) -> int:
     return venue * L.VENUE_SLOTS + side * L.SLOT_LEVELS + level
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One order of the table."""
 
     at: int
@@ -128,14 +128,14 @@ class Maker:
     def rows(self) -> list[Row]:
         """Every row that has ever been used."""
         found = []
-        for slot in range(self.venues * L.VENUE_SLOTS):
-            venue, within = divmod(slot, L.VENUE_SLOTS)
+        for venue in range(self.venues):
             start = L.ACCOUNT_WORDS + venue * L.VENUE_WORDS + L.VENUE_ROWS_AT
-            for number in range(L.SLOT_ROWS):
-                at = start + within * L.SLOT_WORDS + number * L.ORDER_WORDS
-                words = [int(word) for word in self.table[at : at + 6]]
-                if words[L.ORDER_ID]:
-                    found.append(Row(at, *words))
+            stop = L.ACCOUNT_WORDS + (venue + 1) * L.VENUE_WORDS
+            table = self.table[start:stop].reshape(-1, L.ORDER_WORDS)
+            used = table[:, L.ORDER_ID].nonzero()[0]
+            words = table[used, : L.ORDER_EXECUTED_LOTS].tolist()
+            for number, row in zip(used.tolist(), words, strict=True):
+                found.append(Row(start + number * L.ORDER_WORDS, *row))
         return found
 
     def row(self, id: int) -> Row:
@@ -159,7 +159,8 @@ class Maker:
 
     def check(self) -> None:
         """What the table says about itself, counted anew."""
-        live = [row for row in self.rows() if row.is_live]
+        rows = self.rows()
+        live = [row for row in rows if row.is_live]
         for side in (L.BUY, L.SELL):
             left = sum(
                 max(row.lots - row.filled_lots, 0)
@@ -168,7 +169,6 @@ class Maker:
             )
             assert self.table[L.ACCOUNT_OPEN_BUY_LOTS + side] == left
         assert self.table[L.ACCOUNT_LIVE_ORDERS] == len(live)
-        ids = [row.id for row in self.rows()]
-        assert len(ids) == len(set(ids))
+        assert len(rows) == len({row.id for row in rows})
         for row in live:
             assert row.state == L.UNKNOWN or row.filled_lots < row.lots

@@ -13,6 +13,7 @@ from engine.maker import order_layout as L
 
 REQUEST_DELAY_MAX = 40
 """After so many steps a request that has not arrived never will."""
+ANSWER_DELAY_MAX = 60
 
 
 @dataclass
@@ -66,6 +67,8 @@ class Venue:
     random: Random
     says_sums: bool
     orders: dict[int, Order] = field(default_factory=dict)
+    open: dict[int, Order] = field(default_factory=dict)
+    """The open ones among all orders ever."""
     position_lots: int = 0
     cash: int = 0
     executions: int = 0
@@ -87,7 +90,7 @@ class Venue:
             return
         copies = 2 if self.random.random() < self.fault_rate else 1
         for _ in range(copies):
-            self.answers.append((self._due(120), answer))
+            self.answers.append((self._due(ANSWER_DELAY_MAX), answer))
 
     def step(self) -> list[Answer]:
         """Let one moment pass; the answers that arrive in it, in any order."""
@@ -105,12 +108,22 @@ class Venue:
     def _handle(self, request: Request) -> None:
         getattr(self, f"_handle_{request.kind}")(request)
 
-    def _handle_new(self, request: Request) -> None:
+    def _open(self, request: Request) -> None:
         assert request.new_id not in self.orders, "an order was sent twice"
+        order = Order(request.slot, request.price, request.lots)
+        self.orders[request.new_id] = self.open[request.new_id] = order
+
+    def _close(self, order_id: int) -> int:
+        """How much of the order has filled."""
+        order = self.open.pop(order_id)
+        order.is_open = False
+        return order.filled_lots
+
+    def _handle_new(self, request: Request) -> None:
         if self.random.random() < self.fault_rate:
             self._answer(Answer(L.REJECT, request.new_id))
             return
-        self.orders[request.new_id] = Order(request.slot, request.price, request.lots)
+        self._open(request)
         self._answer(Answer(L.ACK, request.new_id))
 
     def _handle_cancel(self, request: Request) -> None:
@@ -119,8 +132,7 @@ class Venue:
             filled_lots = 0 if order is None else order.filled_lots
             self._answer(Answer(L.CANCEL_REJECT, request.order_id, filled_lots))
             return
-        order.is_open = False
-        self._answer(Answer(L.CANCEL_ACK, request.order_id, order.filled_lots))
+        self._answer(Answer(L.CANCEL_ACK, request.order_id, self._close(request.order_id)))
 
     def _handle_replace(self, request: Request) -> None:
         old = self.orders.get(request.order_id)
@@ -128,13 +140,12 @@ class Venue:
             filled_lots = 0 if old is None else old.filled_lots
             self._answer(Answer(L.REPLACE_REJECT, request.new_id, filled_lots))
             return
-        old.is_open = False
+        self._close(request.order_id)
         if self.random.random() < self.fault_rate:
             self._answer(Answer(L.CANCEL_ACK, request.order_id, old.filled_lots))
             self._answer(Answer(L.REJECT, request.new_id))
             return
-        assert request.new_id not in self.orders, "an order was sent twice"
-        self.orders[request.new_id] = Order(request.slot, request.price, request.lots)
+        self._open(request)
         if self.random.random() < 0.5:
             self._answer(Answer(L.REPLACE_ACK, request.new_id, old.filled_lots))
         else:
@@ -151,17 +162,17 @@ class Venue:
 
     def trade(self) -> None:
         """Someone trades with one of the open orders, or with a part of it."""
-        open_ids = [order_id for order_id, order in self.orders.items() if order.is_open]
-        if not open_ids:
+        if not self.open:
             return
-        order_id = self.random.choice(open_ids)
+        order_id = self.random.choice(list(self.open))
         order = self.orders[order_id]
         lots = self.random.choice((order.left_lots, self.random.randint(1, order.left_lots)))
         order.filled_lots += lots
         sign = 1 if order.is_buy else -1
         self.position_lots += sign * lots
         self.cash -= sign * lots * order.price
-        order.is_open = order.filled_lots < order.lots
+        if order.filled_lots == order.lots:
+            self._close(order_id)
         self.executions += 1
         total = order.filled_lots if self.says_sums else 0
         side = L.BUY if order.is_buy else L.SELL
@@ -170,11 +181,9 @@ class Venue:
 
     def expire(self) -> None:
         """The venue closes an order on its own."""
-        open_ids = [order_id for order_id, order in self.orders.items() if order.is_open]
-        if open_ids:
-            order_id = self.random.choice(open_ids)
-            self.orders[order_id].is_open = False
-            self._answer(Answer(L.EXPIRE, order_id, self.orders[order_id].filled_lots))
+        if self.open:
+            order_id = self.random.choice(list(self.open))
+            self._answer(Answer(L.EXPIRE, order_id, self._close(order_id)))
 
     def break_connection(self) -> None:
         """What was under way is lost, in both directions."""
