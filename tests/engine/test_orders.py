@@ -287,6 +287,7 @@ def test_a_lost_connection_makes_the_venues_live_orders_unknown() -> None:
     maker.want(slot_of(L.BUY, venue=1), FAIR - 5, 10)
     maker.want(slot_of(L.BUY), FAIR - 5, 10)
     assert maker.decide() == []
+    assert maker.refused() == {}, "it was not even planned"
     assert maker.event(L.FOUND_CLOSED, here, 10, venue=1) == L.FILLED
     assert [sent.slot for sent in maker.decide()] == [slot_of(L.BUY, venue=1)]
     assert on_disconnect(maker.table, 2) == BAD_EVENT
