@@ -16,10 +16,10 @@ A refusal is counted by its code. A refused replace becomes a cancel: the old qu
 wanted. Cancels are never refused. These halt: the daily loss, an anomaly of the account (an order
 filled beyond its quantity, a number beyond its bound), `kill`.
 
-Bounds: prices to 2^40 units, quantities to 2^60 lots, positions to 2^61, values to 2^60; a value
-is price x lots / value scale, so that with a scale of 1 a position may cost 1.15e18 unit-lots
-(115,000 BTC at 100,000 dollars need a scale of 1,000,000 and cents). Nothing wraps: what would be
-larger counts as the bound, which no limit reaches, and halts when it is a fill's.
+Bounds: prices to 2^40 units, quantities to 2^60 lots, positions to 2^61, values to 2^60. A value
+is price x lots / value scale: with a scale of 1 a position may be worth 1.15e18 (1,150 BTC at
+100,000 dollars, in cents), with the largest a million times as much. Nothing wraps: what would be
+larger counts as the bound, which no limit reaches; for a fill or the position it also halts.
 Runs on: the engine thread. Called by: net.
 """
 

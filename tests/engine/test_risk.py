@@ -311,6 +311,19 @@ def test_actions_that_make_no_sense_are_refused() -> None:
     assert maker.refused()[R.IDS_SPENT] == 1
 
 
+@pytest.mark.parametrize("state", range(L.PENDING_NEW, L.UNKNOWN + 1))
+def test_a_slot_with_a_live_order_takes_no_other(state: int) -> None:
+    maker = maker_with()
+    found = maker.open(L.BUY, FAIR - 5, 10)
+    maker.table[maker.row(found).at + L.ORDER_STATE] = state
+    assert maker.new(L.BUY, FAIR - 4, 1) == 0
+    assert maker.refused() == {R.SLOT_BUSY: 1}
+    (sent,) = maker.submit(L.ACTION_REPLACE, slot_of(L.BUY), FAIR - 4, 1, found)
+    is_settled = state in (L.OPEN, L.PARTIALLY_FILLED)
+    assert sent.kind == (L.ACTION_REPLACE if is_settled else L.ACTION_CANCEL)
+    assert maker.refused() == {R.SLOT_BUSY: 1 if is_settled else 2}
+
+
 def test_only_the_gate_makes_orders() -> None:
     """`place` and the requests' events are named by the table and the gate alone."""
     root = Path(engine.__file__).parent.parent
