@@ -21,7 +21,7 @@ from tests.engine.order_venue import REQUEST_DELAY_MAX, Answer, Request, Venue
 
 pytestmark = pytest.mark.kernel
 
-SEEDS = 12 if JIT_OFF else 60 if BOUNDS_CHECKED else 240
+SEEDS = 24 if JIT_OFF else 60 if BOUNDS_CHECKED else 240
 STEPS = 300
 SETTLE_STEPS = 200
 STEP_NS = 100_000_000
@@ -235,8 +235,9 @@ def test_nothing_is_lost_whatever_the_venues_do(group: int) -> None:
         seen["ignored"] += int(table[L.ACCOUNT_IGNORED_EVENTS])
         for code, count in world.maker.refused().items():
             seen[R.TEXTS[code]] += count
-    print(dict(seen))
     for fault in ("timeouts", "disconnects", "fills", "doubled", "inferred", "ignored"):
         assert seen[fault] > 0, f"no seed of the group saw {fault}"
-    for code in (R.ORDER_SIZE, R.POSITION, R.OPEN_ORDERS, R.OWN_CROSS, R.RATE_OWN):
+    # Some limits are reached by one seed in ten: they are asked of a full run only.
+    rare = () if JIT_OFF or BOUNDS_CHECKED else (R.OPEN_ORDERS, R.RATE_OWN)
+    for code in (R.ORDER_SIZE, R.POSITION, R.OWN_CROSS, *rare):
         assert seen[R.TEXTS[code]] > 0, R.TEXTS[code]
