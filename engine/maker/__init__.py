@@ -1,1 +1,1 @@
-"""The market maker's numbers: fair price, wanted quotes, orders and risk. No I/O, no clock."""
+"""The market maker, numbers only: fair price -> wanted quotes -> own orders -> the risk gate."""
