@@ -130,7 +130,7 @@ class Desk:
         order = Order(
             self._next_order_id,
             wanted.instrument,
-            wanted.client_order_id,
+            wanted.client_order_id or self._own_name(),
             wanted.side,
             wanted.kind,
             wanted.time_in_force,
@@ -148,6 +148,10 @@ class Desk:
         self._report(Report("NEW", order, time_ns))
         self._match(market, order, time_ns)
         return order
+
+    def _own_name(self) -> str:
+        """What an order without a name is called where every order has one."""
+        return f"auto-{self._next_order_id}" if self._are_client_ids_unique else ""
 
     def _admit(self, market: OwnOrders, order: Order, is_post_only: bool) -> int:
         """Every refusal but that of the balance; returns what must be set aside."""
