@@ -191,7 +191,7 @@ _TABLE = (
     ),
     Fault("snapshot-other", SNAPSHOT, "prices of another symbol", edit=answers.other_symbol),
     Fault("snapshot-empty", SNAPSHOT, "no levels", edit=answers.empty),
-    Fault("clock-skew", SIGNED, "the venue's clock is so far ahead", value=10_000, unit="ms"),
+    Fault("clock-skew", SIGNED, "the venue's clock is so far ahead", value=200_000, unit="ms"),
     Fault("order-limit", PLACE, "refused: too many orders"),
     Fault("cancel-rejected", CANCEL, "refused as unknown; the order stays"),
     Fault(

@@ -7,9 +7,6 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
-import aiohttp
-import pytest
-
 from net.simulator import SimulatorOptions
 from net.simulator.trading.accounts import ApiKey
 from net.simulator.trading.binance_requests import OrderCount, Params
@@ -28,7 +25,7 @@ from .binance_client import (
     run,
     touch,
 )
-from .reference import Lab, lab
+from .reference import Lab
 
 # --- signatures, sessions, the clock -------------------------------------------------------------
 
@@ -490,15 +487,3 @@ def test_quotes_in_a_running_market_fill_as_maker_and_add_up() -> None:
         assert Decimal(balances["USDT"]["locked"]) == 0
 
     run(test, SimulatorOptions(far_levels_share=0.0, speed=4.0), paused=False)
-
-
-def test_a_tape_takes_no_orders() -> None:
-    async def main() -> None:
-        from .reference import recorded
-
-        tape = recorded("binance-btcusdt-20240808")
-        async with lab(SimulatorOptions(tape=tape)) as here:
-            with pytest.raises(aiohttp.WSServerHandshakeError):
-                await here.session.ws_connect(f"{here.binance}/ws-api/v3")
-
-    asyncio.run(main())
