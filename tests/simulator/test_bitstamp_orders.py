@@ -17,8 +17,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from net.simulator import SimulatorOptions
+from net.simulator import Interceptor, SimulatorOptions
 from net.simulator.trading.accounts import ApiKey
+from net.simulator.trading.bitstamp_private import PrivateChannels
 from net.simulator.trading.bitstamp_requests import Gate, RefusalError, server_signature
 
 from .binance_client import KEY, SECRET
@@ -364,6 +365,21 @@ def test_a_private_channel_needs_a_token_of_its_own_user() -> None:
             assert (answer["event"], answer["data"]["code"]) == ("bts:error", 4009)
 
     run(test)
+
+
+def test_a_token_lives_for_a_minute() -> None:
+    private = PrivateChannels(7, lambda messages: None, Interceptor())
+    token = private.new_token(100.0)
+    assert token != private.new_token(100.0)
+    for now_s, is_good in ((100.0, True), (160.0, True), (160.1, False)):
+        assert private.allows("private-my_trades_btcusd-7", token, now_s) is is_good
+
+
+def test_nonces_are_forgotten_when_they_are_too_old_to_be_used() -> None:
+    gate = Gate({})
+    for now_ms in range(0, 900_000, 100_000):
+        gate._keep(str(now_ms), now_ms)
+    assert list(gate._nonces) == ["500000", "600000", "700000", "800000"]
 
 
 def test_quotes_in_a_running_market_fill_and_add_up() -> None:

@@ -5,6 +5,8 @@ room: resting orders are kept beside the synthetic book, not in it.
 
     accounts.py    balances, keys, orders, executions    matching.py  queue position and fills
     desk.py        one venue's order book-keeping        amounts.py   decimal texts to integers
-    binance_requests.py, binance_orders.py, binance_reports.py   Binance's WebSocket API
-    bitstamp_requests.py, bitstamp_orders.py, bitstamp_private.py   Bitstamp's REST and channels
+    binance_requests.py, binance_entry.py, binance_orders.py, binance_reports.py
+                   Binance's WebSocket API
+    bitstamp_requests.py, bitstamp_orders.py, bitstamp_private.py
+                   Bitstamp's REST and private channels
 """

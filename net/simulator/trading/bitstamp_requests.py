@@ -98,11 +98,11 @@ class Gate:
         return key
 
     def _keep(self, nonce: str, now_ms: int) -> None:
-        oldest = iter(list(self._nonces.items()))
-        while (first := next(oldest, None)) is not None:
-            if now_ms - first[1] <= NONCE_MS and len(self._nonces) < NONCES_MAX:
+        while self._nonces:
+            oldest = next(iter(self._nonces))
+            if now_ms - self._nonces[oldest] <= NONCE_MS and len(self._nonces) < NONCES_MAX:
                 break
-            del self._nonces[first[0]]
+            del self._nonces[oldest]
         self._nonces[nonce] = now_ms
 
 
