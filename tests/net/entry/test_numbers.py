@@ -129,3 +129,19 @@ def test_json_numbers_keep_their_digits() -> None:
     value = F.read_exact(b'{"a": 0.10000000000000000001, "b": 1E-8, "c": 5}')
     assert value == {"a": "0.10000000000000000001", "b": "1E-8", "c": 5}
     assert F.lots(value, "b") == 1 and F.lots(value, "c") == 5 * 10**8
+
+
+@pytest.mark.parametrize(
+    "bad", [-1, 2**63, "-1", str(2**63), "1" * 5000, "", "1.0", 1.0, True, None]
+)
+def test_what_is_no_number_of_an_order(bad: Any) -> None:
+    assert F.whole({"i": 2**63 - 1}, "i") == F.whole({"i": str(2**63 - 1)}, "i") == 2**63 - 1
+    with pytest.raises(EntryError, match=r"^i: "):
+        F.whole({"i": bad}, "i")
+
+
+@pytest.mark.parametrize("bad", ["a\nb", "\x1b[31m", "\ud800", "a" * 181, 7, [], None])
+def test_what_is_no_name(bad: Any) -> None:
+    assert F.text({"c": "ä" * 180}, "c") == "ä" * 180 and F.text({}, "c", "") == ""
+    with pytest.raises(EntryError, match=r"^c: "):
+        F.text({"c": bad}, "c")
