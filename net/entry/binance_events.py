@@ -172,6 +172,8 @@ class BinanceReader:
     def _placed(self, order: F.Record, market: Market) -> tuple[OrderEvent, ...]:
         base = self._base(order, market, Kind.ACCEPTED, "transactTime")
         fills = F.records(order.get("fills", []), "fills")
+        if fills:
+            F.one_of(order, "side", SIDES)  # a position cannot be counted without
         return (base, *(self._filled(each, base, market) for each in fills))
 
     def _filled(self, fill: F.Record, base: OrderEvent, market: Market) -> OrderEvent:

@@ -286,6 +286,8 @@ def _looked_up(order: F.Record, market: Market, name: str) -> tuple[OrderEvent, 
     if "transactions" not in order:
         return (state,)
     trades = F.records(order["transactions"], "transactions")
+    if trades:
+        F.one_of(order, "type", TYPES)  # a position cannot be counted without its side
     fills = tuple(
         state._replace(
             kind=Kind.FILL,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
+import random
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,31 +31,10 @@ HALVES = rig.halves(
 BINANCE_MESSAGES = [*rig.BINANCE_MESSAGES, HALVES]
 ERROR_CHARACTERS_MAX = 400
 
-junk = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-(2**70), 2**70),
-    st.floats(),
-    st.text(max_size=6),
-    st.sampled_from(
-        [
-            "",
-            "-1",
-            "1e99",
-            "NaN",
-            "0",
-            "9" * 40,
-            "\udc80",
-            "1" * 5000,
-            [],
-            {},
-            [[]],
-            [{}],
-            -1,
-            2**63,
-        ]
-    ),
-)
+JUNK: list[Any] = [
+    None, True, False, 0, 1, -1, 2**63 - 1, 2**63, -(2**70), 0.5, 1e300, float("nan"), "", "-1",
+    "1e99", "NaN", "0", "x", "1" * 40, "\udc80", "9" * 5000, "ä", "\n", [], {}, [[]], [{}],
+]  # fmt: skip
 
 
 def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterable[tuple[Any, ...]]:
@@ -67,30 +48,32 @@ def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterable[tuple[Any, ...]]:
             yield from paths(inner, (*path, index))
 
 
-@st.composite
-def broken(draw: st.DrawFn, messages: list[bytes]) -> bytes:
+def break_message(raw: bytes, seed: int) -> bytes:
     """An example of the venues' pages with a few bytes, or a few values, changed."""
-    raw = draw(st.sampled_from(messages))
-    if draw(st.booleans()):
-        value = json.loads(raw)
-        for _ in range(draw(st.integers(1, 3))):
-            path = draw(st.sampled_from(sorted(paths(value), key=repr)))
-            if not path:
-                value = draw(junk)
-                continue
-            inner = value
-            for key in path[:-1]:
-                inner = inner[key]
-            if draw(st.integers(0, 3)) == 0 and isinstance(inner, dict):
-                del inner[path[-1]]
-            else:
-                inner[path[-1]] = draw(junk)
-        return json.dumps(value).encode()
-    data = bytearray(raw)
-    for _ in range(draw(st.integers(1, 6))):
-        at = draw(st.integers(0, max(len(data) - 1, 0)))
-        data[at : at + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
-    return bytes(data[: draw(st.integers(0, len(data)))] if draw(st.booleans()) else data)
+    chance = random.Random(seed)
+    if chance.random() < 0.3:
+        data = bytearray(raw)
+        for _ in range(chance.randint(1, 6)):
+            at = chance.randrange(len(data) + 1)
+            data[at : at + chance.randrange(4)] = chance.randbytes(chance.randrange(4))
+        return bytes(data)
+    value = json.loads(raw)
+    for _ in range(chance.randint(1, 3)):
+        path = chance.choice(list(paths(value)))
+        if not path:
+            continue
+        inner = value
+        for key in path[:-1]:
+            inner = inner[key]
+        if chance.random() < 0.3 and isinstance(inner, dict):
+            del inner[path[-1]]
+        else:
+            inner[path[-1]] = copy.deepcopy(chance.choice(JUNK))
+    return json.dumps(value).encode()
+
+
+def broken(messages: list[bytes]) -> st.SearchStrategy[bytes]:
+    return st.builds(break_message, st.sampled_from(messages), st.integers(0, 2**64))
 
 
 def check_events(events: tuple[OrderEvent, ...]) -> None:
@@ -223,3 +206,17 @@ def test_numbers_that_came_through_floating_point_are_refused() -> None:
     message["event"]["l"] = 0.4
     with pytest.raises(EntryError, match=r"l: '0\.4' is not a decimal number"):
         BINANCE.read(json.dumps(message).encode())
+
+
+def test_fills_without_a_side_are_no_fills() -> None:
+    message = json.loads(rig.ANSWER_FULL)
+    del message["result"]["side"]
+    read = BINANCE.read(json.dumps(message).encode())
+    assert isinstance(read, Answer)
+    with pytest.raises(EntryError, match=r"^side is missing"):
+        BINANCE.order_events(Request.PLACE, read, rig.BTCUSDT)
+    status = json.loads(rig.ORDER_STATUS)
+    del status["type"]
+    looked_up = BITSTAMP.read(200, json.dumps(status).encode())
+    with pytest.raises(EntryError, match=r"^type is missing"):
+        BITSTAMP.order_events(Request.STATUS, looked_up, rig.BTCUSD)
