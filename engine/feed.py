@@ -366,8 +366,8 @@ def load_snapshot(
 def replay_frame(arena_address: int, index: int, frame_address: int, frame_bytes: int) -> int:
     """Run one buffered frame through the spare book: APPLIED, OLD, GAP or a refusal.
 
-    The frame that ends where the book stands is applied too: its quantities are those of that very
-    moment, so it changes nothing, unless the book is another market's.
+    The frame that ends where the book stands is OLD, and applied all the same: its quantities are
+    those of that very moment, so it changes nothing, unless the book is another market's.
     """
     arena = view_arena(arena_address)
     feed = feed_at(arena, index)
@@ -379,16 +379,16 @@ def replay_frame(arena_address: int, index: int, frame_address: int, frame_bytes
     spare = 1 - arena[feed + L.FEED_ACTIVE_BOOK]
     status = _check_book(arena, feed, spare, stage)
     is_echo = stage[L.STAGE_LAST_ID] == arena[feed + L.FEED_BOOK_ID_0 + spare]
+    if status != S.APPLIED and not is_echo:
+        return status
+    scaled = scale_rows(stage, arena, feed)
+    if scaled != S.APPLIED:
+        return scaled
+    unknown_deletes = arena[feed + L.FEED_UNKNOWN_DELETES]
+    _apply(arena, feed, spare, stage)
     if is_echo:
-        status = S.APPLIED
-    if status == S.APPLIED:
-        status = scale_rows(stage, arena, feed)
-    if status == S.APPLIED:
-        unknown_deletes = arena[feed + L.FEED_UNKNOWN_DELETES]
-        _apply(arena, feed, spare, stage)
-        if is_echo:
-            # What it deletes is of course gone.
-            arena[feed + L.FEED_UNKNOWN_DELETES] = unknown_deletes
+        # What it deletes is of course gone.
+        arena[feed + L.FEED_UNKNOWN_DELETES] = unknown_deletes
     return status
 
 
