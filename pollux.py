@@ -250,7 +250,7 @@ def journal(folder: Path, as_json: bool, follow: bool) -> int:
     in ticks, lots, filled lots, states before>after, reason. Exit status 1 if the journal is
     damaged: what stands before the damage is printed.
     """
-    import engine.journal  # noqa: F401 (declares its kernels; no others are needed)
+    import engine.maker.journal  # noqa: F401 (declares its kernels; no others are needed)
     from engine.jit import compile_kernels
     from net.journal import JournalError
     from net.journal.lines import print_journal

@@ -22,6 +22,8 @@ from __future__ import annotations
 from engine.layout import CACHE_LINE_WORDS, VENUES_MAX
 
 (BUY, SELL) = range(2)
+NO_SIDE = -1
+"""Of an event that is not about an order, or does not say."""
 SIDES = 2
 SLOT_LEVELS = 10
 """Quotes a side and venue: the depth that is published by default."""

@@ -12,17 +12,10 @@ from collections.abc import Mapping
 
 import orjson
 
+from engine.maker.order_layout import BUY, SELL
 from engine.scale import INT64_MAX
 from net.entry.keys import BinanceKeys
-from net.entry.order import (
-    BUY,
-    SELL,
-    EntryError,
-    Market,
-    Style,
-    client_id_bytes,
-    whole_number,
-)
+from net.entry.order import EntryError, Market, Style, client_id_bytes, whole_number
 from net.entry.signing import binance_ws_payload
 from net.entry.template import Template
 

@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from engine.maker.order_layout import BUY, NO_SIDE, SELL
 from net.entry import fields as F
 from net.entry.order import (
-    BUY,
     NOT_SAID,
-    SELL,
     Answer,
     Balance,
     EntryError,
@@ -162,7 +161,7 @@ class BinanceReader:
             market.symbol,
             named,
             F.whole(order, "orderId"),
-            F.one_of(order, "side", SIDES) if "side" in order else 0,
+            F.one_of(order, "side", SIDES) if "side" in order else NO_SIDE,
             F.ticks(order, "price", market) if "price" in order else NOT_SAID,
             F.lots(order, "origQty") if "origQty" in order else NOT_SAID,
             F.lots(order, "executedQty") if "executedQty" in order else NOT_SAID,

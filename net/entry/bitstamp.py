@@ -15,18 +15,10 @@ from urllib.parse import urlencode
 
 import orjson
 
+from engine.maker.order_layout import BUY, SELL
 from engine.scale import INT64_MAX
 from net.entry.keys import BitstampKeys
-from net.entry.order import (
-    BUY,
-    SELL,
-    EntryError,
-    Market,
-    Style,
-    client_id_bytes,
-    quoted,
-    whole_number,
-)
+from net.entry.order import EntryError, Market, Style, client_id_bytes, quoted, whole_number
 from net.entry.signing import (
     BITSTAMP_CONTENT_TYPE,
     BITSTAMP_VERSION,

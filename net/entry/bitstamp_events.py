@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from engine.maker.order_layout import BUY, NO_SIDE, SELL
 from net.entry import fields as F
 from net.entry.order import (
-    BUY,
     NOT_SAID,
-    SELL,
     Answer,
     Balance,
     EntryError,
@@ -281,7 +280,7 @@ def _looked_up(order: F.Record, market: Market, name: str) -> tuple[OrderEvent, 
         market.symbol,
         F.text(order, "client_order_id", "") or name,
         F.whole(order, "id"),
-        F.one_of(order, "type", TYPES) if "type" in order else 0,
+        F.one_of(order, "type", TYPES) if "type" in order else NO_SIDE,
     )
     if "transactions" not in order:
         return (state,)

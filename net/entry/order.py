@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Any, NamedTuple
 
+from engine.maker.order_layout import NO_SIDE
 from engine.scale import (
     PRICE_LIMIT,
     QUANTITY_LIMIT,
@@ -30,8 +31,6 @@ NOT_SAID = -1
 
 CLIENT_ID = re.compile(r"[a-zA-Z0-9_-]{1,36}", re.ASCII)
 """What is safe as a client order id at every venue (Binance's FIX rule, the strictest)."""
-
-BUY, SELL, NO_SIDE = 1, -1, 0
 
 QUOTED_CHARACTERS_MAX = 80
 """How much of an outsider's text an error repeats."""

@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine import journal as J
 from engine.atomics import Words
+from engine.maker import journal as J
+from engine.maker.order_layout import NO_SIDE
 
 NAME_PATTERN = re.compile(r"JOURNAL-([0-9]{6,})\.pollux")
 HEADER_SEED = 0
@@ -28,7 +29,7 @@ class JournalError(Exception):
 
 
 class Record(NamedTuple):
-    """One event. The codes are engine.events'; instrument and venue are indices of the run's names.
+    """One event. Codes are engine.maker.journal_codes'; instrument and venue index the run's names.
 
     `sequence` counts the run's records from 1; it is the writer's to give. Times in ns, prices in
     the instrument's ticks, amounts in lots.
@@ -41,7 +42,7 @@ class Record(NamedTuple):
     venue: int = 0
     slot: int = 0
     order: int = 0
-    side: int = 0
+    side: int = NO_SIDE
     price_ticks: int = 0
     lots: int = 0
     filled_lots: int = 0

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import orjson
 
-from engine.events import (
+from engine.maker.journal_codes import (
     EVENT_JOURNAL_LOST,
     EVENT_NAMES,
     REASON_NAMES,

@@ -23,9 +23,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from engine import journal as J
 from engine.atomics import Words
-from engine.events import EVENT_JOURNAL_CLOSED
+from engine.maker import journal as J
+from engine.maker.journal_codes import EVENT_JOURNAL_CLOSED
 from net.journal.files import (
     Header,
     JournalError,

@@ -1,9 +1,9 @@
 """The journal's writer: makes segments ready, hands them to the engine thread, keeps others out.
 
-The engine thread appends through the control words (engine.journal) and makes no system call. The
-housekeeping thread calls `tend`, which makes the next segment ready while the current one fills.
-A segment's blocks are allocated when it is made, so that a full disk is an error here and not a
-SIGBUS in the middle of an order, and each of its pages is touched once.
+The engine thread appends through the control words (engine.maker.journal) and makes no system
+call. The housekeeping thread calls `tend`, which makes the next segment ready while the current one
+fills. A segment's blocks are allocated when it is made, so that a full disk is an error here and
+not a SIGBUS in the middle of an order, and each of its pages is touched once.
 
 What was appended survives the process, kill -9 included, because the pages are the kernel's. A
 power failure is another matter: a segment is on the disk for certain once it is full or the
@@ -28,9 +28,9 @@ from pathlib import Path
 
 import numpy as np
 
-from engine import journal as J
 from engine.atomics import Words
-from engine.events import EVENT_JOURNAL_CLOSED
+from engine.maker import journal as J
+from engine.maker.journal_codes import EVENT_JOURNAL_CLOSED
 from net.journal.files import (
     Header,
     JournalError,

@@ -9,8 +9,8 @@ import os
 import random
 from pathlib import Path
 
-from engine import events as E
-from engine import journal as J
+from engine.maker import journal as J
+from engine.maker import journal_codes as E
 from net.journal import JournalEnd, JournalReader, JournalWriter, Record
 from net.journal.files import segment_path
 

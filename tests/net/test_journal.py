@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import events as E
-from engine import journal as J
 from engine.jit import JIT_OFF, compile_kernels
+from engine.maker import journal as J
+from engine.maker import journal_codes as E
 from net.journal import End, JournalError, JournalReader, JournalWriter, Record
 from net.journal.files import header_page, read_header, segment_path
 from tests.net.journal_rig import (

@@ -17,9 +17,10 @@ import numpy as np
 import orjson
 import pytest
 
-from engine import events as E
-from engine import journal as J
 from engine.jit import JIT_OFF, compile_kernels
+from engine.maker import journal as J
+from engine.maker import journal_codes as E
+from engine.maker.order_layout import SELL
 from net.journal import End, JournalError, JournalReader, JournalWriter, Record
 from net.journal.files import Header, segment_path
 from tests.e2e.rig import command
@@ -244,7 +245,7 @@ def shown(tmp_path: Path) -> Iterator[Path]:
     """A journal of three records and its end, in tmp_path/journal."""
     folder = tmp_path / "journal"
     writer = writer_of(folder)
-    writer.append(Record(E.EVENT_SUBMIT, START_NS + 5, 77, 1, 1, 3, 42, E.SIDE_ASK, 10**6, 250))
+    writer.append(Record(E.EVENT_SUBMIT, START_NS + 5, 77, 1, 1, 3, 42, SELL, 10**6, 250))
     writer.append(Record(E.EVENT_REJECT, START_NS, reason=E.REASON_WOULD_TAKE, state_before=2))
     writer.append(Record(900, -(2**63), instrument=9, venue=-1, side=5, reason=901))
     writer.close(START_NS)
@@ -273,7 +274,7 @@ def test_json_lines_are_exact(shown: Path) -> None:
     lines = [orjson.loads(line) for line in done.stdout.splitlines()]
     assert lines[0] == {
         "run": 1, "sequence": 1, "kind": "submit", "time_ns": START_NS + 5, "book_sequence": 77,
-        "instrument": "ETH-€", "venue": "bitstamp", "slot": 3, "order": 42, "side": "ask",
+        "instrument": "ETH-€", "venue": "bitstamp", "slot": 3, "order": 42, "side": "sell",
         "price_ticks": 10**6, "lots": 250, "filled_lots": 0, "state_before": 0, "state_after": 0,
         "reason": "none",
     }  # fmt: skip

@@ -7,11 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
+from engine.maker.order_layout import BUY, SELL
 from net.entry.bitstamp_events import BitstampReader
 from net.entry.order import (
-    BUY,
     NOT_SAID,
-    SELL,
     Balance,
     EntryError,
     Kind,

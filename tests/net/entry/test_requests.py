@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.maker.order_layout import BUY, SELL
 from net.entry import binance, bitstamp
 from net.entry.binance import BinanceRequests
 from net.entry.bitstamp import BitstampRequests
-from net.entry.order import BUY, SELL, EntryError, Market, Style
+from net.entry.order import EntryError, Market, Style
 from net.entry.signing import Ed25519Signer
 from net.entry.template import Template
 from tests.net.entry.rig import (

@@ -3,10 +3,12 @@
 A number once given keeps its meaning for ever: new ones are added at the end, none is taken out or
 used again. So an older journal is read by a newer program, and a newer one by an older program,
 which shows the numbers it does not know.
-Runs on: any thread (constants only). Called by: engine.journal, net.journal, the tests.
+Runs on: any thread (constants only). Called by: engine.maker.journal, net.journal, the tests.
 """
 
 from __future__ import annotations
+
+from engine.maker.order_layout import BUY, NO_SIDE, SELL
 
 (
     EVENT_NONE,
@@ -106,9 +108,7 @@ REASON_NAMES = (
     "shutdown",
 )
 
-(SIDE_NONE, SIDE_BID, SIDE_ASK) = (0, 1, -1)
-"""A side is its sign, as in a key of the ladder."""
-SIDE_NAMES = {SIDE_NONE: "none", SIDE_BID: "bid", SIDE_ASK: "ask"}
+SIDE_NAMES = {NO_SIDE: "none", BUY: "buy", SELL: "sell"}
 
 assert len(EVENT_NAMES) == EVENT_UNKNOWN_ORDER + 1
 assert len(REASON_NAMES) == REASON_SHUTDOWN + 1

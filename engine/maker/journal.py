@@ -27,14 +27,14 @@ from engine.atomics import (
     uint64,
     view_words,
 )
-from engine.events import EVENT_JOURNAL_LOST
 from engine.jit import inner, kernel
 from engine.layout import CACHE_LINE_WORDS
+from engine.maker.journal_codes import EVENT_JOURNAL_LOST
 
 JOURNAL_MAGIC = 0x4C4E524A584C4F50
 """The letters POLXJRNL, little-endian."""
 JOURNAL_VERSION = 1
-"""Of the layout of header and record; the codes of engine.events only ever grow."""
+"""Of the layout of header and record; the codes of engine.maker.journal_codes only ever grow."""
 
 HEADER_BYTES = 4096
 HEADER_WORDS = HEADER_BYTES // 8
