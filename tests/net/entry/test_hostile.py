@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.maker.order_layout import BUY, SELL
 from net.entry.binance_events import BinanceReader
 from net.entry.bitstamp_events import BitstampReader
 from net.entry.fields import MESSAGE_BYTES_MAX
@@ -87,7 +88,7 @@ def check_events(events: tuple[OrderEvent, ...]) -> None:
         event.reason.encode()
         if event.kind is Kind.FILL:
             assert min(event.last_lots, event.last_price_ticks, event.execution_id) >= 0
-            assert min(event.venue_order_id, event.time_ns) >= -1 and event.side
+            assert min(event.venue_order_id, event.time_ns) >= -1 and event.side in (BUY, SELL)
 
 
 @contextlib.contextmanager

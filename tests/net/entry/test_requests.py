@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.maker.order_layout import BUY, SELL
+from engine.maker.order_layout import BUY, NO_SIDE, SELL
 from net.entry import binance, bitstamp
 from net.entry.binance import BinanceRequests
 from net.entry.bitstamp import BitstampRequests
@@ -351,7 +351,7 @@ def test_a_quantity_between_steps_is_refused() -> None:
 
 def test_odd_sides_styles_and_pairs_are_refused() -> None:
     refused: list[Callable[[], object]] = [
-        lambda: binance.PlaceTemplate(SESSIONS["hmac"], BTCUSDT, 0, Style.LIMIT),
+        lambda: binance.PlaceTemplate(SESSIONS["hmac"], BTCUSDT, NO_SIDE, Style.LIMIT),
         lambda: binance.PlaceTemplate(SESSIONS["hmac"], BTCUSDT, BUY, Style.LIMIT, "expire"),
         lambda: bitstamp.PlaceTemplate(OURS, BTCUSD, 2, Style.LIMIT),
         lambda: bitstamp.PlaceTemplate(OURS, BTCUSDT, BUY, Style.LIMIT),
