@@ -239,6 +239,39 @@ def replay(tape: Path, config_file: Path, as_json: bool) -> int:
     return 0
 
 
+@cli.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--follow", is_flag=True, help="Go on as records come, until the journal is closed.")
+def journal(folder: Path, as_json: bool, follow: bool) -> int:
+    """Print a journal, one line a record, and on stderr how each run ends.
+
+    Columns: run, sequence, time, kind, book sequence, instrument, venue, slot, order, side, price
+    in ticks, lots, filled lots, states before>after, reason. Exit status 1 if the journal is
+    damaged: what stands before the damage is printed.
+    """
+    import engine.maker.journal  # noqa: F401 (declares its kernels; no others are needed)
+    from engine.jit import compile_kernels
+    from net.journal import JournalError
+    from net.journal.lines import print_journal
+    from net.pipe import lead_nowhere
+
+    if follow:
+        end_on_signals()
+    compile_kernels()
+    try:
+        end = print_journal(folder, sys.stdout.buffer, as_json=as_json, is_following=follow)
+    except JournalError as error:
+        raise CommandError(str(error), 2) from None
+    except BrokenPipeError:
+        lead_nowhere(sys.stdout)
+        return 0
+    if end.is_damage:
+        raise CommandError(str(end), 1)
+    click.echo(end, err=True)
+    return 0
+
+
 def _print_json(entry: dict[str, object]) -> None:
     import orjson
 

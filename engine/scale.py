@@ -6,7 +6,7 @@ needs one multiplication to scale, and one to divide exactly: for an odd divisor
 modulo 2^64, and x was a multiple of D exactly when q is not above (2^64-1)/D; the power of two in
 the divisor becomes a rotation. (Granlund and Montgomery, "Division by invariant integers using
 multiplication", PLDI 1994, section 9.)
-Runs on: any thread. Called by: engine.decode (kernel), net (tables, exact text).
+Runs on: any thread. Called by: engine.decode (kernel), net (tables, exact text and counts).
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ PRICE_LIMIT = 2**62
 
 _DECIMAL = re.compile(r"[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?", re.ASCII)
 
+_COUNTED = re.compile(r"([0-9]{1,28})(?:\.([0-9]{1,28}))?(?:[eE]([-+]?[0-9]{1,2}))?", re.ASCII)
+
 DIGITS_MAX = 28
 """Digits of a tick size: the decimal module rounds beyond these."""
 
 
 class ScaleError(ValueError):
-    """A tick size that cannot be one."""
+    """A decimal that cannot be what it should: a tick size, or a whole number of units."""
 
 
 def decimal_unit(text: str) -> tuple[int, int]:
@@ -127,3 +129,22 @@ def exact_text(count: int, mantissa: int, decimals: int, digits: int | None = No
     if digits is not None:
         text = text.ljust(digits, "0")
     return f"{sign}{whole}.{text}" if text else f"{sign}{whole}"
+
+
+def exact_count(text: str, mantissa: int, decimals: int, limit: int) -> int:
+    """How many units of mantissa * 10^-decimals a decimal text is: 0 to `limit`.
+
+    The inverse of `exact_text`. ScaleError where it is no decimal, not whole or out of range.
+    """
+    found = _COUNTED.fullmatch(text)
+    if found is None:
+        raise ScaleError("is not a decimal number")
+    whole, fraction, exponent = found.groups(default="")
+    value = int(whole + fraction)
+    power = int(exponent or 0) - len(fraction) + decimals
+    count, rest = divmod(value * 10 ** max(power, 0), mantissa * 10 ** max(-power, 0))
+    if rest:
+        raise ScaleError(f"is no multiple of {exact_text(1, mantissa, decimals)}")
+    if count > limit:
+        raise ScaleError("is too large")
+    return count

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 
-from net.simulator.faults import ANSWER, FAULTS, SNAPSHOT
+from net.simulator.faults import ANSWER, FAULTS, ORDER_ENTRY, SNAPSHOT
 
 UNSEEN = {
     ("drop", "bitstamp"): "its stream has no sequence: an audit finds it, minutes later",
@@ -37,7 +37,9 @@ class Schedule:
         """The next fault that this venue can suffer, or nothing this time."""
         if not self._deck:
             self.passes += 1
-            self._deck = sorted(FAULTS)
+            self._deck = sorted(
+                name for name, fault in FAULTS.items() if fault.occasion not in ORDER_ENTRY
+            )
             self._rng.shuffle(self._deck)
             if self.passes == 0:
                 self._deck.sort(key=lambda name: name in LARGEST)

@@ -1,4 +1,4 @@
-"""Simulated venues: servers that speak Binance's and Bitstamp's public protocols on real sockets.
+"""Simulated venues: servers that speak Binance's and Bitstamp's protocols on real sockets.
 
 Thread: one event loop, the caller's or `run_simulator`'s own. The simulator shares nothing with
 Pollux's decoders: it is the independent other side in tests and demos.
@@ -11,11 +11,12 @@ Pollux's decoders: it is the independent other side in tests and demos.
     binance.py      the protocol (binance_info.py)  synthetic.py   these as a feed
     bitstamp.py     the protocol                    tapefile.py, tape.py  a recording as a feed
     feed.py         what a source is                plainbook.py   what REST answers from
+    trading/        orders: accounts, own orders in the queue, the venues' order protocols
 """
 
 from net.simulator.connection import Connection, Interceptor
 from net.simulator.faults import FaultInjector, describe_faults
-from net.simulator.options import SimulatorError, SimulatorOptions
+from net.simulator.options import SimulatorError, SimulatorOptions, TradingOptions
 from net.simulator.venues import SimulatedVenues, run_simulator
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "SimulatedVenues",
     "SimulatorError",
     "SimulatorOptions",
+    "TradingOptions",
     "describe_faults",
     "run_simulator",
 ]

@@ -1,7 +1,8 @@
-"""Binance's public protocol: market streams over websocket, and the REST market data endpoints.
+"""Binance's protocol: market streams and the order API over websocket, REST market data.
 
 Thread: the simulator's event loop. Rules are from the exchange's published documentation; where it
-says nothing the note "observed" marks what users report. Called by venues.py.
+says nothing the note "observed" marks what users report. A tape takes no orders: there the order
+API does not exist. Called by venues.py.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from net.simulator.connection import Connection, Interceptor
 from net.simulator.feed import Feed, Message
 from net.simulator.options import InstrumentText, SimulatorOptions
 from net.simulator.server import VenueServer, json_response
+from net.simulator.synthetic import SyntheticFeed
+from net.simulator.trading.binance_orders import BinanceOrders
 
 MESSAGES_PER_SECOND_MAX = 5  # from a client: control messages, pings and pongs all count
 DEPTH_LEVELS_DEFAULT = 100
@@ -27,6 +30,7 @@ DEPTH_LEVELS_MAX = 5000  # a larger limit is cut to this
 DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (DEPTH_LEVELS_MAX, 250))
 WEIGHT_WINDOW_S = 60
 PING_WEIGHT = 1
+ORDER_PATH = "/ws-api/v3"
 INFO_WEIGHT = 20
 SYMBOL_TEXT = re.compile(r"[A-Z0-9\-_.]{1,20}")
 DIGITS = re.compile(r"[0-9]{1,20}")
@@ -60,10 +64,22 @@ class BinanceServer(VenueServer):
         self._text = {name: InstrumentText(i) for name, i in feed.instruments.items()}
         self._weight_window = 0
         self._weight_used = 0
+        self.orders: BinanceOrders | None = None
+        if isinstance(feed, SyntheticFeed):
+            self.orders = BinanceOrders(
+                feed,
+                clock,
+                options,
+                interceptor=interceptor,
+                weigh=self._weight,
+                publish=self.publish,
+            )
 
     def routes(self) -> list[web.RouteDef]:
-        """Streams and REST."""
+        """Streams, orders and REST."""
+        orders = [web.get(ORDER_PATH, self.serve_websocket)] if self.orders is not None else []
         return [
+            *orders,
             web.get("/ws", self.serve_websocket),
             web.get("/ws/{streams:.*}", self.serve_websocket),
             web.get("/stream", self.serve_websocket),
@@ -83,6 +99,9 @@ class BinanceServer(VenueServer):
         """Subscriptions and properties come from the URL."""
         connection.combined = request.path == "/stream"
         connection.microseconds = request.query.get("timeUnit", "").upper() == "MICROSECOND"
+        if self.orders is not None and connection.path == ORDER_PATH:
+            self.orders.opened(connection, request.query.get("returnRateLimits") != "false")
+            return
         names = (
             request.query.get("streams", "")
             if connection.combined
@@ -91,6 +110,11 @@ class BinanceServer(VenueServer):
         for name in names.split("/"):
             if name:
                 self.subscribe(connection, name)
+
+    def closed(self, connection: Connection) -> None:
+        """Ends the session of the order API."""
+        if self.orders is not None:
+            self.orders.closed(connection)
 
     def frame_text(self, connection: Connection, message: Message) -> str:
         """Wrapped on combined connections, microseconds where asked for."""
@@ -107,11 +131,15 @@ class BinanceServer(VenueServer):
         """serverShutdown."""
         unit_ns = 1000 if connection.microseconds else 1_000_000
         text = f'{{"e":"serverShutdown","E":{self._clock.now_ns() // unit_ns}}}'
+        if connection.path == ORDER_PATH:
+            return f'{{"event":{text}}}'
         return f'{{"stream":"!serverShutdown","data":{text}}}' if connection.combined else text
 
     def counted(self, connection: Connection) -> bool:
-        """Five in any second are allowed; the sixth disconnects."""
+        """Five in any second are allowed; the sixth disconnects. Orders have other limits."""
         super().counted(connection)
+        if connection.path == ORDER_PATH:
+            return True
         now_s, times_s = monotonic_s(), connection.message_times_s
         while times_s and now_s - times_s[0] >= 1.0:
             times_s.popleft()
@@ -143,7 +171,10 @@ class BinanceServer(VenueServer):
                     await connection.websocket.ping(payload)
 
     async def receive_text(self, connection: Connection, data: str) -> None:
-        """A control message."""
+        """A control message, or a request of the order API."""
+        if self.orders is not None and connection.path == ORDER_PATH:
+            self.orders.receive(connection, data)
+            return
         request_id: object = _NO_ID
         try:
             request = _parse(data)
@@ -257,9 +288,7 @@ class BinanceServer(VenueServer):
             return self._error(INFO_WEIGHT, -1121, "Invalid symbol.")
         instruments = [self.feed.instruments[name] for name in names]
         now_ms = self._clock.now_ns() * 1000 // NS_PER_S
-        return self._answer(
-            INFO_WEIGHT, exchange_info(instruments, now_ms, self._options.weight_limit)
-        )
+        return self._answer(INFO_WEIGHT, exchange_info(instruments, now_ms, self._options))
 
     async def _depth(self, request: web.Request) -> web.Response:
         symbol = request.query.get("symbol", "")

@@ -6,16 +6,20 @@ and notional are round figures of the real ones. Called by binance.py.
 
 from __future__ import annotations
 
-from net.simulator.options import DecimalText, VenueInstrument
+from net.simulator.options import DecimalText, SimulatorOptions, VenueInstrument
 
 MAX_PRICE = 1_000_000  # of BTCUSDT
 MAX_QTY = 9_000
 MIN_NOTIONAL = "5.00000000"
 MAX_NOTIONAL = "9000000.00000000"
+MAX_MARKET_QTY = "100.00000000"
+MAX_NUM_ORDERS = 200
+PRICE_FACTOR = 5  # PERCENT_PRICE_BY_SIDE: up to five times, down to a fifth of the market
+SELF_TRADE_DEFAULT = "EXPIRE_MAKER"
 
 
 def exchange_info(
-    instruments: list[VenueInstrument], now_ms: int, weight_limit: int
+    instruments: list[VenueInstrument], now_ms: int, options: SimulatorOptions
 ) -> dict[str, object]:
     """The whole answer."""
 
@@ -26,9 +30,9 @@ def exchange_info(
         "timezone": "UTC",
         "serverTime": now_ms,
         "rateLimits": [
-            limit("REQUEST_WEIGHT", "MINUTE", 1, weight_limit),
-            limit("ORDERS", "SECOND", 10, 100),
-            limit("ORDERS", "DAY", 1, 200_000),
+            limit("REQUEST_WEIGHT", "MINUTE", 1, options.weight_limit),
+            limit("ORDERS", "SECOND", 10, options.trading.orders_10s_max),
+            limit("ORDERS", "DAY", 1, options.trading.orders_day_max),
             limit("RAW_REQUESTS", "MINUTE", 5, 300_000),
         ],
         "exchangeFilters": [],
@@ -70,7 +74,7 @@ def _symbol(instrument: VenueInstrument) -> dict[str, object]:
         "filters": _filters(instrument),
         "permissions": [],
         "permissionSets": [["SPOT"]],
-        "defaultSelfTradePreventionMode": "EXPIRE_MAKER",
+        "defaultSelfTradePreventionMode": SELF_TRADE_DEFAULT,
         "allowedSelfTradePreventionModes": modes,
     }
 
@@ -96,7 +100,7 @@ def _filters(instrument: VenueInstrument) -> list[dict[str, object]]:
         {
             "filterType": "MARKET_LOT_SIZE",
             "minQty": "0.00000000",
-            "maxQty": "100.00000000",
+            "maxQty": MAX_MARKET_QTY,
             "stepSize": "0.00000000",
         },
         {
@@ -122,6 +126,6 @@ def _filters(instrument: VenueInstrument) -> list[dict[str, object]]:
             "applyMaxToMarket": False,
             "avgPriceMins": 5,
         },
-        {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 200},
+        {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": MAX_NUM_ORDERS},
         {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": 5},
     ]

@@ -1,8 +1,8 @@
-"""Bitstamp's public protocol: websocket channels and the REST order book and markets list.
+"""Bitstamp's protocol: websocket channels, the REST order book and markets list, orders.
 
 Thread: the simulator's event loop. Rules are from the exchange's documentation and from recorded
 behaviour: a REST book may be older than the diffs already sent, and an edge cache repeats an answer
-for about a second unless the query differs. Called by venues.py.
+for about a second unless the query differs. A tape takes no orders. Called by venues.py.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from net.simulator.feed import Feed, Message
 from net.simulator.flow import generator
 from net.simulator.options import InstrumentText, SimulatorOptions, VenueInstrument
 from net.simulator.server import CHANNELS_MAX, VenueServer, json_response
+from net.simulator.synthetic import SyntheticFeed
+from net.simulator.trading.bitstamp_orders import BitstampOrders
 
 CLIENT_FRAME_BYTES_MAX = 512  # observed: a longer one is answered by close 1009
 CACHE_ENTRIES_MAX = 64  # of about 250 kB each; the oldest goes first
@@ -53,11 +55,18 @@ class BitstampServer(VenueServer):
         super().__init__(feed, clock, options, interceptor)
         self._text = {name: InstrumentText(i) for name, i in feed.instruments.items()}
         self._cache: OrderedDict[str, tuple[float, str]] = OrderedDict()
+        self.orders: BitstampOrders | None = None
+        if isinstance(feed, SyntheticFeed):
+            self.orders = BitstampOrders(
+                feed, clock, options, interceptor=interceptor, publish=self.publish
+            )
         self._lags = generator(options.seed, "bitstamp", "rest lag")
 
     def routes(self) -> list[web.RouteDef]:
         """The websocket lives at the root."""
+        orders = [] if self.orders is None else [web.post("/api/v2/{rest:.*}", self.orders.handle)]
         return [
+            *orders,
             web.get("/", self.serve_websocket),
             web.get("/api/v2/order_book/{pair}/", self._order_book),
             web.get("/api/v2/order_book/{pair}", self._order_book),
@@ -95,9 +104,9 @@ class BitstampServer(VenueServer):
         channel = body.get("channel") if isinstance(body, dict) else None
         if event not in ("bts:subscribe", "bts:unsubscribe") or not isinstance(channel, str):
             connection.send(_error("Bad subscription string."))
-        elif channel.startswith("private-"):
+        elif channel.startswith("private-") and not self._is_allowed(event, channel, body or {}):
             connection.send(_error("Connection is unauthorized.", 4009))
-        elif CHANNEL.fullmatch(channel) is None:
+        elif not channel.startswith("private-") and CHANNEL.fullmatch(channel) is None:
             connection.send(_error("Invalid channel provided."))
         elif event == "bts:subscribe":
             # The acknowledgement goes first; frames can only follow at the next broadcast.
@@ -113,6 +122,12 @@ class BitstampServer(VenueServer):
             connection.send(
                 f'{{"event":"bts:unsubscription_succeeded","channel":"{channel}","data":{{}}}}'
             )
+
+    def _is_allowed(self, event: str, channel: str, body: dict[str, object]) -> bool:
+        """A private channel needs a token, but only to subscribe."""
+        if self.orders is None or event == "bts:unsubscribe":
+            return self.orders is not None
+        return self.orders.private.allows(channel, body.get("auth"), monotonic_s())
 
     # -- REST ----------------------------------------------------------------------------------
 

@@ -49,6 +49,10 @@ class Interceptor:
         """What to answer in place of `response`."""
         return response
 
+    def spoils(self, venue: str, occasion: str) -> tuple[str, float] | None:
+        """The fault that strikes an occasion of order entry, as (name, value), if one does."""
+        return None
+
     def accepts(self, venue: str) -> bool:
         """Whether a TLS handshake with this venue may go on."""
         return True

@@ -5,7 +5,8 @@
 An order waits until its time (`@`, seconds from when it was given; at once if left out), then
 strikes the next TIMES occasions at each of its venues (once if left out), or every one for so many
 seconds. What an occasion is the table says: a book frame about to be sent, a REST answer, a
-snapshot, or a TLS handshake. At most one order strikes an occasion, the one given first.
+snapshot, a TLS handshake, or a moment in an order's life (trading/).
+At most one order strikes an occasion, the one given first.
 Everything drawn comes from the seed. A name that does not resolve is the client's side of the
 world; no fault here.
 Thread: the simulator's event loop. Called by: venues.py, server.py and the command line.
@@ -30,6 +31,14 @@ from net.simulator.options import SimulatorError
 from net.simulator.tapefile import VENUES
 
 FRAME, ANSWER, SNAPSHOT, HANDSHAKE = "book frame", "REST answer", "snapshot", "TLS handshake"
+SIGNED, PLACE, CANCEL, CHANGE, FILL = (
+    "signed request",
+    "order placed",
+    "order canceled",
+    "order request",  # anything that changes orders, once it is done
+    "fill reported",
+)
+ORDER_ENTRY = (SIGNED, PLACE, CANCEL, CHANGE, FILL)  # only a client with orders meets these
 ORDERS_MAX = 256  # a schedule of more is a typing error; it also bounds what a frame looks through
 TIMES_MAX = 1_000_000
 SECONDS_MAX = 86_400.0
@@ -182,6 +191,19 @@ _TABLE = (
     ),
     Fault("snapshot-other", SNAPSHOT, "prices of another symbol", edit=answers.other_symbol),
     Fault("snapshot-empty", SNAPSHOT, "no levels", edit=answers.empty),
+    Fault("clock-skew", SIGNED, "the venue's clock is so far ahead", value=200_000, unit="ms"),
+    Fault("order-limit", PLACE, "refused: too many orders"),
+    Fault("cancel-rejected", CANCEL, "refused as unknown; the order stays"),
+    Fault(
+        "late-fill",
+        CANCEL,
+        "confirmed, but the order had filled: that is said so much later",
+        value=100,
+        unit="ms",
+    ),
+    Fault("ack-lost", CHANGE, "done, but never answered"),
+    Fault("order-disconnect", CHANGE, "done, then the connection is reset; orders stay"),
+    Fault("duplicate-fill", FILL, "the event comes twice"),
     Fault("tls", HANDSHAKE, "the handshake is refused with an alert"),
 )
 FAULTS = {fault.name: fault for fault in _TABLE}
@@ -199,7 +221,7 @@ def describe_faults() -> str:
     for fault in FAULTS.values():
         venues = "" if fault.venues == VENUES else f" ({', '.join(fault.venues)})"
         value = f"={int(fault.value)} {fault.unit}" if fault.unit else ""
-        lines.append(f"{fault.name + value:<28} {fault.occasion + ':':<15} {fault.what}{venues}")
+        lines.append(f"{fault.name + value:<28} {fault.occasion + ':':<16} {fault.what}{venues}")
     return "\n".join(lines)
 
 
@@ -349,6 +371,10 @@ class FaultInjector(Interceptor):
             return response
         assert order.fault.edit is not None
         return await order.fault.edit(self._kept, request, response, order.value)
+
+    def spoils(self, venue: str, occasion: str) -> tuple[str, float] | None:
+        order = self._next(venue, occasion)
+        return (order.fault.name, order.value) if order is not None else None
 
     def accepts(self, venue: str) -> bool:
         return self._next(venue, HANDSHAKE) is None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -108,6 +109,7 @@ class MarketFlow:
         self.engine = MatchingEngine(
             first_order_id=1_346_843_556_691_968, first_trade_id=161_009_669
         )
+        self.observer: Callable[[Step], None] | None = None  # own orders look on (trading/)
         self._profile = profile
         self._common = common
         self._start_ns = start_ns
@@ -136,7 +138,10 @@ class MarketFlow:
         """Let the next event happen (`next_event_ns` said when)."""
         event = self._events.popleft()
         self._execute(event)
-        return Step(event.time_ns, *self.engine.drain())
+        step = Step(event.time_ns, *self.engine.drain())
+        if self.observer is not None:
+            self.observer(step)
+        return step
 
     def skip_to(self, now_ns: int) -> None:
         """Let time pass without any event (a halted venue)."""

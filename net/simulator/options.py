@@ -14,12 +14,50 @@ LOT_DECIMALS = 8  # both venues state quantities in at most eight decimals
 LOTS_PER_UNIT = 10**LOT_DECIMALS
 SYMBOLS_MAX = 64  # one process simulates a handful; more is a typing error, not a market
 SYMBOL_PATTERN = re.compile(r"[A-Z0-9]{2,10}-[A-Z0-9]{2,10}")
+AMOUNT_TEXT = re.compile(r"[0-9]{1,10}(\.[0-9]{1,8})?")  # fits 64 bits in lots
+FEE_MAX = 100_000  # ten percent: more is a typing error
 PORT_MAX = 65_535
 REST_LAG_MAX_S = 5.0  # the undo log that serves late answers is bounded by this (plainbook.py)
 
 
 class SimulatorError(Exception):
     """Bad input or a busy port. The message is one line and names the file, line or port."""
+
+
+@dataclass(frozen=True)
+class TradingOptions:
+    """The account that each simulated venue keeps, and the keys that open it.
+
+    Amounts are decimal texts; fees are in hundredths of a basis point. The key pair is the one of
+    the exchange's published signing examples; `ed25519_public_pem` left out means no such key.
+    """
+
+    balances: tuple[tuple[str, str], ...] = (
+        ("BTC", "10"),
+        ("ETH", "100"),
+        ("USDT", "1000000"),
+        ("USD", "1000000"),
+    )
+    maker_fee: int = 1_000
+    taker_fee: int = 1_000
+    api_key: str = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
+    api_secret: str = "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"
+    ed25519_key: str = "ed25519-test-key"
+    ed25519_public_pem: str = ""
+    user_id: int = 4_416_057
+    orders_10s_max: int = 100  # Binance's ORDERS limits
+    orders_day_max: int = 200_000
+
+    def check(self) -> None:
+        """Raise `SimulatorError` for the first impossible value."""
+        for asset, amount in self.balances:
+            if AMOUNT_TEXT.fullmatch(amount) is None:
+                raise SimulatorError(f"balance {amount!r} of {asset} is not a decimal amount")
+        for name, fee in (("maker", self.maker_fee), ("taker", self.taker_fee)):
+            if not 0 <= fee <= FEE_MAX:
+                raise SimulatorError(f"{name} fee {fee} is not in 0..{FEE_MAX}")
+        if self.orders_10s_max < 1 or self.orders_day_max < 1:
+            raise SimulatorError("an order limit below 1 allows no order")
 
 
 @dataclass(frozen=True)
@@ -50,6 +88,7 @@ class SimulatorOptions:
     ping_interval_s: float = 20.0  # Binance
     pong_timeout_s: float = 60.0  # Binance
     connection_lifetime_s: float = 86_400.0  # Binance
+    trading: TradingOptions = TradingOptions()
     backlog_frames_max: int = field(default=4096)  # a slow client is cut beyond this
     backlog_bytes_max: int = field(default=16 << 20)  # or beyond this
 
@@ -69,6 +108,7 @@ class SimulatorOptions:
             raise SimulatorError(f"REST lag {self.rest_lag_max_s} s is not in 0..{REST_LAG_MAX_S}")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise SimulatorError("TLS needs both a certificate and a key")
+        self.trading.check()
         if self.tape is None:
             parse_symbols(self.symbols)
 

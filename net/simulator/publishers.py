@@ -81,6 +81,13 @@ class Publisher(ABC):
         self._boundaries(now_ns, out)
         return out
 
+    def note(self, step: Step) -> list[Message]:
+        """Publish what happened outside the flow: a client's order that took from the book."""
+        out: list[Message] = []
+        if step.changes:
+            self._step(step, out)
+        return out
+
     def flush(self, now_ns: int) -> list[Message]:
         """Broadcast at once what is pending."""
         out: list[Message] = []

@@ -229,6 +229,7 @@ class VenueServer(ABC):
         finally:
             writer.cancel()
             keeper.cancel()
+            self.closed(connection)
             for channel in list(connection.channels):
                 self.unsubscribe(connection, channel)
             del self._connections[connection.connection_id]
@@ -238,6 +239,9 @@ class VenueServer(ABC):
 
     def opened(self, connection: Connection, request: web.Request) -> None:  # noqa: B027
         """A client is connected (optional)."""
+
+    def closed(self, connection: Connection) -> None:  # noqa: B027
+        """A client is gone (optional)."""
 
     async def keep(self, connection: Connection) -> None:  # noqa: B027
         """Pings and lifetime, where the venue has them (optional)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from net.simulator.calibration import BINANCE, BITSTAMP, PRICE_DECIMALS
 from net.simulator.feed import Feed, Message
-from net.simulator.flow import CommonPrice, MarketFlow
+from net.simulator.flow import CommonPrice, MarketFlow, Step
 from net.simulator.options import VenueInstrument, parse_symbols
 from net.simulator.plainbook import PlainBook
 from net.simulator.publishers import BinancePublisher, BitstampPublisher, Publisher
@@ -86,8 +86,17 @@ class SyntheticFeed(Feed):
             self._markets[name] = _Market(flow, publisher)
 
     def market(self, venue_symbol: str) -> MarketFlow:
-        """One market's engine and crowd (for tests, and for order entry later)."""
+        """One market's engine and crowd (for tests and for order entry)."""
         return self._markets[venue_symbol].flow
+
+    def taken(self, venue_symbol: str) -> list[Message]:
+        """What to publish of the changes that a client's order made since the last event.
+
+        In a paused venue it is broadcast at once, so that streams and REST still agree.
+        """
+        market = self._markets[venue_symbol]
+        out = market.publisher.note(Step(self._last_ns, *market.flow.engine.drain()))
+        return out + market.publisher.flush(self._last_ns) if self._paused else out
 
     def advance(self, now_ns: int) -> list[Message]:
         """Run the markets up to `now_ns`, however far that is."""

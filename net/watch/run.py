@@ -8,7 +8,6 @@ Runs on: the main thread of a client process. Called by: the command line, the d
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import threading
 import time
@@ -19,6 +18,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.live import Live
 
+from net.pipe import lead_nowhere
 from net.watch.feed import Feed, Subscription, WatchError
 from net.watch.ladder import Ladder, LadderStatus
 from net.watch.lines import json_line, plain_line
@@ -70,12 +70,7 @@ def run_watch(options: WatchOptions, stdout: TextIO) -> int:
     except KeyboardInterrupt:
         pass
     except BrokenPipeError:
-        # The reader has what it wanted. What is still in Python's buffer would fail again when
-        # the interpreter flushes it at exit, so the descriptor now leads nowhere.
-        with contextlib.suppress(OSError, ValueError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stdout.fileno())
-            os.close(nowhere)
+        lead_nowhere(stdout)
     return 0
 
 

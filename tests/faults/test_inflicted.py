@@ -17,7 +17,7 @@ import pytest
 from bench.soak.counts import Look
 from bench.soak.venues import VENUES
 from engine import status as S
-from net.simulator.faults import FAULTS, HANDSHAKE, read_order
+from net.simulator.faults import FAULTS, HANDSHAKE, ORDER_ENTRY, read_order
 from net.venues import BINANCE
 from tests.faults import patience
 from tests.faults.rig import FRAME_S, MARGIN_S, RECOVER_S, Lab, laboratory
@@ -117,8 +117,10 @@ CASES = (
     Case(("snapshot-straddled", "gap"), counted="gaps"),
 )
 
-ELSEWHERE = {"drop", "reorder", "crossed", "tls"}
-"""Faults with a test of their own, here or in test_names_and_tls.py."""
+ELSEWHERE = {"drop", "reorder", "crossed", "tls"} | {
+    name for name, fault in FAULTS.items() if fault.occasion in ORDER_ENTRY
+}
+"""Faults with a test of their own, here, in test_names_and_tls.py or in tests/simulator."""
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,489 @@
+"""The own orders: a fixed table, one state machine, a position that counts nothing but fills.
+
+A row is one order at one venue. Messages about it may be lost, doubled, late or out of order, and
+none of that may cost more than a question to the venue:
+* What a venue's message means is in TRANSITIONS, for every event in every state. What cannot
+  matter is ignored and counted.
+* An order whose outcome is not known (a time-out, a lost connection, a refused cancel) is UNKNOWN:
+  it counts as open, nothing is sent for its slot, and only the venue's answer to a question about
+  it ends that. Ask after the request can no longer arrive (Binance: after recvWindow): "not found"
+  is final.
+* A fill counts whatever the state. An order's filled lots are the sum of its distinct executions
+  or the largest cumulative quantity told, whichever is more; both only grow.
+* A replace is the venue's atomic cancel and new: a new order with its own id, in a row of its own.
+  Until it is answered both may fill, one after the other, and both count.
+
+A slot has at most one order that may be open, but for the moments of a replace.
+Runs on: the engine thread. Called by: engine.maker.risk, net.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.atomics import Words
+from engine.jit import inner, kernel
+from engine.layout import VENUES_MAX
+from engine.maker import order_layout as L
+
+IGNORE = -1
+"""The transition of an event that cannot matter: the state stays, and the event is counted."""
+
+TRANSITION_TABLE = """
+                FREE NEW  OPEN PART CNCL RPLC UNKN FILL CXL  REJ  EXP
+SUBMIT          NEW  .    .    .    .    .    .    .    .    .    .
+ACK             .    OPEN .    .    .    .    .    .    .    UNKN .
+FILL            .    OPEN OPEN PART CNCL RPLC UNKN FILL CXL  UNKN EXP
+CANCEL_REQUEST  .    CNCL CNCL CNCL .    CNCL UNKN .    .    .    .
+CANCEL_ACK      .    CXL  CXL  CXL  CXL  CXL  .    .    .    .    .
+CANCEL_REJECT   .    .    .    .    UNKN .    .    .    .    .    .
+REPLACE_REQUEST .    .    RPLC RPLC .    .    .    .    .    .    .
+REPLACE_ACK     .    .    CXL  CXL  CXL  CXL  .    .    .    .    .
+REPLACE_REJECT  .    .    .    .    .    UNKN .    .    .    .    .
+REJECT          .    REJ  .    .    REJ  .    .    .    .    .    .
+EXPIRE          .    EXP  EXP  EXP  EXP  EXP  .    .    .    .    .
+TIMEOUT         .    UNKN .    .    UNKN UNKN .    .    .    .    .
+DISCONNECT      .    UNKN UNKN UNKN UNKN UNKN .    .    .    .    .
+FOUND_OPEN      .    OPEN OPEN PART CNCL RPLC OPEN .    UNKN UNKN UNKN
+FOUND_CLOSED    .    CXL  CXL  CXL  CXL  CXL  CXL  .    .    .    .
+NOT_FOUND       .    .    UNKN UNKN UNKN UNKN REJ  .    .    .    .
+"""
+"""Columns: the states in order_layout's order. Two rules hold for every result: an OPEN order with
+fills is PARTIALLY_FILLED, and any order but an UNKNOWN one with all its lots filled is FILLED.
+
+* A refused cancel or replace says nothing certain of the order (filled, gone, or still there).
+* A cancel may be sent for an order in any doubt: it harms nothing, and a kill needs it.
+* Evidence that a closed order lives (an old answer, or a wrong one before) makes it UNKNOWN: one
+  more question settles it.
+* "Not found" cannot be about an order that was acknowledged: ask again. For a PENDING_NEW one the
+  question was faster than the order.
+"""
+_CODES = ("FREE", "NEW", "OPEN", "PART", "CNCL", "RPLC", "UNKN", "FILL", "CXL", "REJ", "EXP")
+
+
+def _read_transitions(text: str) -> Words:
+    """The table as words: next state, or IGNORE, at event * STATES + state."""
+    lines = text.split("\n")[1:-1]
+    if tuple(lines[0].split()) != _CODES or len(lines) != L.EVENTS + 1:
+        raise ValueError("the transition table does not list every state and event")
+    rows = [line.split() for line in lines[1:]]
+    if tuple(row[0] for row in rows) != L.EVENT_NAMES:
+        raise ValueError("the transition table's events are not in order")
+    cells = [[IGNORE if code == "." else _CODES.index(code) for code in row[1:]] for row in rows]
+    return np.array(cells, np.int64).reshape(L.EVENTS * L.STATES)
+
+
+TRANSITIONS = _read_transitions(TRANSITION_TABLE)
+
+NO_ROW = -1
+BAD_EVENT = -2
+"""What the event kernels answer beside a state: no such order; numbers that cannot be."""
+
+
+def new_table(venues: int, epoch: int, value_scale: int = 1, position_lots: int = 0) -> Words:
+    """An empty table. `epoch`: larger than that of every earlier run, e.g. the start in s.
+
+    `value_scale`: the lots that a value counts as one; 1 is exact. `position_lots`: what is brought
+    along; it enters the day's result at the first fair price. ValueError for what cannot be.
+    """
+    if not 1 <= venues <= VENUES_MAX:
+        raise ValueError(f"{venues} venues: 1 to {VENUES_MAX} are possible")
+    if not 1 <= epoch <= L.EPOCH_MAX:
+        raise ValueError(f"epoch {epoch}: 1 to {L.EPOCH_MAX} are possible")
+    if not 1 <= value_scale <= L.VALUE_SCALE_MAX:
+        raise ValueError(f"value scale {value_scale}: 1 to {L.VALUE_SCALE_MAX} are possible")
+    if abs(position_lots) > L.LOTS_MAX:
+        raise ValueError(f"a position of {position_lots} lots is beyond {L.LOTS_MAX}")
+    table = np.zeros(L.table_words(venues), np.int64)
+    table[L.ACCOUNT_VENUES] = venues
+    table[L.ACCOUNT_EPOCH] = epoch
+    table[L.ACCOUNT_VALUE_SCALE] = value_scale
+    table[L.ACCOUNT_POSITION_LOTS] = position_lots
+    return table
+
+
+# --- rows ----------------------------------------------------------------------------------------
+
+
+@inner
+def is_live(state: int) -> bool:
+    """Whether an order in this state may be open at the venue."""
+    return L.PENDING_NEW <= state <= L.UNKNOWN
+
+
+@inner
+def rows_at(table: Words, slot: int) -> int:
+    """The first row of a slot."""
+    venue = slot // L.VENUE_SLOTS
+    within = slot - venue * L.VENUE_SLOTS
+    return L.ACCOUNT_WORDS + venue * L.VENUE_WORDS + L.VENUE_ROWS_AT + within * L.SLOT_WORDS
+
+
+@inner
+def side_of(slot: int) -> int:
+    """BUY or SELL."""
+    return slot // L.SLOT_LEVELS & 1
+
+
+@inner
+def find_row(table: Words, venue: int, order_id: int) -> int:
+    """The row of a venue's order, or NO_ROW."""
+    row = rows_at(table, venue * L.VENUE_SLOTS)
+    for _ in range(L.VENUE_SLOTS * L.SLOT_ROWS):
+        if table[row + L.ORDER_ID] == order_id:
+            return row
+        row += L.ORDER_WORDS
+    return NO_ROW
+
+
+@inner
+def left_lots(table: Words, row: int) -> int:
+    """What may still fill of an order."""
+    if not is_live(table[row + L.ORDER_STATE]):
+        return 0
+    return max(table[row + L.ORDER_LOTS] - table[row + L.ORDER_FILLED_LOTS], 0)
+
+
+@inner
+def _set_row(table: Words, row: int, state: int, filled_lots: int) -> None:
+    """The one place where a row's state or filled lots change; keeps the account's sums."""
+    side = side_of(table[row + L.ORDER_SLOT])
+    open_lots = table[L.ACCOUNT_OPEN_BUY_LOTS + side] - left_lots(table, row)
+    live_orders = table[L.ACCOUNT_LIVE_ORDERS] - int(is_live(table[row + L.ORDER_STATE]))
+    table[row + L.ORDER_STATE] = state
+    table[row + L.ORDER_FILLED_LOTS] = filled_lots
+    table[L.ACCOUNT_OPEN_BUY_LOTS + side] = open_lots + left_lots(table, row)
+    table[L.ACCOUNT_LIVE_ORDERS] = live_orders + int(is_live(state))
+
+
+@inner
+def apply_event(table: Words, row: int, event: int) -> int:
+    """Take the one transition an event has in a row's state; the state after it."""
+    state = table[row + L.ORDER_STATE]
+    after = TRANSITIONS[event * L.STATES + state]
+    if after == IGNORE:
+        table[L.ACCOUNT_IGNORED_EVENTS] += 1
+        after = state
+    filled_lots = table[row + L.ORDER_FILLED_LOTS]
+    if after != L.UNKNOWN and after != L.FREE and filled_lots >= table[row + L.ORDER_LOTS]:
+        after = L.FILLED
+    elif after == L.OPEN and filled_lots > 0:
+        after = L.PARTIALLY_FILLED
+    _set_row(table, row, after, filled_lots)
+    return after
+
+
+@inner
+def _forget(table: Words, row: int) -> None:
+    """Make a closed row free, remembering what a cumulative quantity has counted in advance.
+
+    The executions it stands for may still arrive, and must not count again.
+    """
+    owed_lots = table[row + L.ORDER_FILLED_LOTS] - table[row + L.ORDER_EXECUTED_LOTS]
+    if owed_lots > 0:
+        venue = table[row + L.ORDER_SLOT] // L.VENUE_SLOTS
+        ring = L.ACCOUNT_WORDS + venue * L.VENUE_WORDS
+        turn = table[ring + L.VENUE_FORGOTTEN_TURN]
+        at = ring + L.VENUE_FORGOTTEN_AT + turn * L.FORGOTTEN_WORDS
+        table[at + L.FORGOTTEN_ID] = table[row + L.ORDER_ID]
+        table[at + L.FORGOTTEN_OWED_LOTS] = owed_lots
+        table[ring + L.VENUE_FORGOTTEN_TURN] = (turn + 1) % L.FORGOTTEN
+    table[row + L.ORDER_STATE] = L.FREE
+
+
+@inner
+def _unowed_lots(table: Words, venue: int, order_id: int, lots: int) -> int:
+    """The lots of a forgotten order's execution that have not been counted in advance."""
+    at = L.ACCOUNT_WORDS + venue * L.VENUE_WORDS + L.VENUE_FORGOTTEN_AT
+    for _ in range(L.FORGOTTEN):
+        if table[at + L.FORGOTTEN_ID] == order_id:
+            counted = min(table[at + L.FORGOTTEN_OWED_LOTS], lots)
+            table[at + L.FORGOTTEN_OWED_LOTS] -= counted
+            return lots - counted
+        at += L.FORGOTTEN_WORDS
+    return lots
+
+
+@inner
+def place(table: Words, slot: int, price: int, lots: int, replaces_id: int) -> int:
+    """Write a new order into a slot's oldest closed row, PENDING_NEW; its row, or NO_ROW.
+
+    Only the risk gate may call this: it is how an order comes into being.
+    """
+    row = NO_ROW
+    at = rows_at(table, slot)
+    for _ in range(L.SLOT_ROWS):
+        if not is_live(table[at + L.ORDER_STATE]):
+            if row == NO_ROW or table[at + L.ORDER_ID] < table[row + L.ORDER_ID]:
+                row = at
+        at += L.ORDER_WORDS
+    if row == NO_ROW:
+        return NO_ROW
+    _forget(table, row)
+    table[L.ACCOUNT_SEQUENCE] += 1
+    table[row + L.ORDER_ID] = table[L.ACCOUNT_EPOCH] << 32 | table[L.ACCOUNT_SEQUENCE]
+    table[row + L.ORDER_SLOT] = slot
+    table[row + L.ORDER_PRICE] = price
+    table[row + L.ORDER_LOTS] = lots
+    table[row + L.ORDER_FILLED_LOTS] = 0
+    table[row + L.ORDER_EXECUTED_LOTS] = 0
+    table[row + L.ORDER_REPLACES_ID] = replaces_id
+    apply_event(table, row, L.SUBMIT)
+    return row
+
+
+# --- fills ---------------------------------------------------------------------------------------
+
+
+@inner
+def value_of(table: Words, price: int, lots: int, is_up: bool) -> int:
+    """price x lots / value scale, rounded down or up; VALUE_MAX where it would be more.
+
+    Needs 0 <= price <= PRICE_MAX and 0 <= lots <= 2 * POSITION_LOTS_MAX. No product overflows: the
+    quotient's is checked by a division, the remainder's is below PRICE_MAX * VALUE_SCALE_MAX.
+    """
+    if price == 0 or lots == 0:
+        return 0
+    scale = table[L.ACCOUNT_VALUE_SCALE]
+    whole = lots // scale
+    if whole > L.VALUE_MAX // price:
+        return L.VALUE_MAX
+    rest = price * (lots - whole * scale) + (scale - 1 if is_up else 0)
+    return min(price * whole + rest // scale, L.VALUE_MAX)
+
+
+@inner
+def _bounded(table: Words, number: int, bound: int) -> int:
+    """The number, held within plus and minus `bound`; what is beyond is an anomaly."""
+    if number > bound or number < -bound:
+        table[L.ACCOUNT_ANOMALIES] += 1
+        return bound if number > 0 else -bound
+    return number
+
+
+@inner
+def _count_fill(table: Words, side: int, price: int, lots: int) -> None:
+    """Position and cash of one fill; cash is rounded against us, so a loss is never understated."""
+    value = value_of(table, price, lots, side == L.BUY)
+    if value == L.VALUE_MAX:
+        table[L.ACCOUNT_ANOMALIES] += 1
+    sign = 1 if side == L.BUY else -1
+    position = table[L.ACCOUNT_POSITION_LOTS] + sign * lots
+    cash = table[L.ACCOUNT_CASH_VALUE] - sign * value
+    table[L.ACCOUNT_POSITION_LOTS] = _bounded(table, position, L.POSITION_LOTS_MAX)
+    table[L.ACCOUNT_CASH_VALUE] = _bounded(table, cash, L.VALUE_MAX)
+
+
+@inner
+def _is_new_execution(table: Words, venue: int, execution_id: int) -> bool:
+    """Whether the venue's last EXECUTIONS ids have not got this one; it is remembered."""
+    ring = L.ACCOUNT_WORDS + venue * L.VENUE_WORDS
+    for at in range(L.EXECUTIONS):
+        if table[ring + L.VENUE_EXECUTIONS_AT + at] == execution_id:
+            return False
+    turn = table[ring + L.VENUE_EXECUTION_TURN]
+    table[ring + L.VENUE_EXECUTIONS_AT + turn] = execution_id
+    table[ring + L.VENUE_EXECUTION_TURN] = (turn + 1) % L.EXECUTIONS
+    return True
+
+
+@inner
+def _absorb(table: Words, row: int, price: int, lots: int, cumulative_lots: int) -> None:
+    """Count what an order has filled beyond what is known: one execution, or none and a sum.
+
+    Lots that only the sum knows of are valued at the order's own price, the worst they can be had
+    at; for a post-only order it is their price.
+    """
+    executed = _bounded(table, table[row + L.ORDER_EXECUTED_LOTS] + lots, L.POSITION_LOTS_MAX)
+    table[row + L.ORDER_EXECUTED_LOTS] = executed
+    before = table[row + L.ORDER_FILLED_LOTS]
+    filled = max(before, executed, cumulative_lots)
+    side = side_of(table[row + L.ORDER_SLOT])
+    known = min(filled - before, lots)
+    if known > 0:
+        _count_fill(table, side, price, known)
+    if filled - before > known:
+        _count_fill(table, side, table[row + L.ORDER_PRICE], filled - before - known)
+        table[L.ACCOUNT_INFERRED_FILLS] += 1
+    if filled > table[row + L.ORDER_LOTS]:
+        table[L.ACCOUNT_ANOMALIES] += 1
+    _set_row(table, row, table[row + L.ORDER_STATE], filled)
+
+
+# --- events --------------------------------------------------------------------------------------
+
+
+@kernel("int64(int64[::1], int64, int64, int64, int64, int64, int64, int64)")
+def on_fill(
+    table: Words,
+    venue: int,
+    order_id: int,
+    execution_id: int,
+    side: int,
+    price: int,
+    lots: int,
+    cumulative_lots: int,
+) -> int:
+    """One execution of one of our orders; the order's state, NO_ROW or BAD_EVENT.
+
+    `execution_id` is above 0 and unique at its venue; `price` in units; `cumulative_lots`: what the
+    venue says has filled of the order so far, 0 where it does not say. The fill of an order that is
+    no longer, or not yet, in the table counts all the same, on the `side` it names.
+    """
+    if (
+        not 0 <= venue < table[L.ACCOUNT_VENUES]
+        or execution_id < 1
+        or not L.BUY <= side <= L.SELL
+        or not 0 < price <= L.PRICE_MAX
+        or not 0 < lots <= L.LOTS_MAX
+        or not 0 <= cumulative_lots <= L.LOTS_MAX
+    ):
+        table[L.ACCOUNT_BAD_EVENTS] += 1
+        return BAD_EVENT
+    row = find_row(table, venue, order_id) if order_id > 0 else NO_ROW
+    if row != NO_ROW and side != side_of(table[row + L.ORDER_SLOT]):
+        table[L.ACCOUNT_BAD_EVENTS] += 1
+        return BAD_EVENT
+    if not _is_new_execution(table, venue, execution_id):
+        table[L.ACCOUNT_DUPLICATE_FILLS] += 1
+        return NO_ROW if row == NO_ROW else table[row + L.ORDER_STATE]
+    table[L.ACCOUNT_FILLS] += 1
+    if row == NO_ROW:
+        table[L.ACCOUNT_ORPHAN_FILLS] += 1
+        _count_fill(table, side, price, _unowed_lots(table, venue, order_id, lots))
+        return NO_ROW
+    _absorb(table, row, price, lots, cumulative_lots)
+    return apply_event(table, row, L.FILL)
+
+
+@inner
+def _tell(table: Words, row: int, event: int, filled_lots: int) -> int:
+    """Apply an event that came with a cumulative quantity (0: none) to a row; its state."""
+    if filled_lots > table[row + L.ORDER_FILLED_LOTS]:
+        _absorb(table, row, 0, 0, filled_lots)
+    return apply_event(table, row, event)
+
+
+@inner
+def _tell_replaced(table: Words, venue: int, row: int, event: int, filled_lots: int) -> None:
+    """Tell the order that this one replaces, if it does."""
+    replaces_id = table[row + L.ORDER_REPLACES_ID]
+    if replaces_id != 0:
+        old = find_row(table, venue, replaces_id)
+        if old != NO_ROW:
+            _tell(table, old, event, filled_lots)
+
+
+@kernel("int64(int64[::1], int64, int64, int64, int64)")
+def on_event(table: Words, event: int, venue: int, order_id: int, filled_lots: int) -> int:
+    """What a venue, or a time limit, says of an order; its state, NO_ROW or BAD_EVENT.
+
+    REPLACE_ACK, REPLACE_REJECT and the TIMEOUT of a replace name the *new* order, so that a doubled
+    answer cannot be taken for that of the next replace. A venue that cancelled the old order
+    without placing the new one says CANCEL_ACK of the old and REJECT of the new.
+
+    `filled_lots`: the order's cumulative quantity (of the two answers to a replace: the old one's),
+    0 where none came. It must come with whatever closes an order, or the order be asked for: lots
+    whose execution is late are else missing from the position while they no longer count as open.
+    Requests are made through risk, and fills, which have more to say, through `on_fill`.
+    """
+    is_request = event == L.SUBMIT or event == L.CANCEL_REQUEST or event == L.REPLACE_REQUEST
+    if (
+        not 0 <= event < L.EVENTS
+        or is_request
+        or event == L.FILL
+        or not 0 <= venue < table[L.ACCOUNT_VENUES]
+        or not 0 <= filled_lots <= L.LOTS_MAX
+    ):
+        table[L.ACCOUNT_BAD_EVENTS] += 1
+        return BAD_EVENT
+    row = find_row(table, venue, order_id) if order_id > 0 else NO_ROW
+    if row == NO_ROW:
+        table[L.ACCOUNT_ORPHAN_EVENTS] += 1
+        return NO_ROW
+    if event == L.REPLACE_ACK or event == L.REPLACE_REJECT:
+        _tell_replaced(table, venue, row, event, filled_lots)
+        return _tell(table, row, L.ACK if event == L.REPLACE_ACK else L.REJECT, 0)
+    if event == L.TIMEOUT:
+        _tell_replaced(table, venue, row, event, 0)
+    return _tell(table, row, event, filled_lots)
+
+
+@kernel("int64(int64[::1], int64)")
+def on_disconnect(table: Words, venue: int) -> int:
+    """The order connection of a venue is lost: all its live orders are UNKNOWN; how many."""
+    if not 0 <= venue < table[L.ACCOUNT_VENUES]:
+        table[L.ACCOUNT_BAD_EVENTS] += 1
+        return BAD_EVENT
+    count = 0
+    row = rows_at(table, venue * L.VENUE_SLOTS)
+    for _ in range(L.VENUE_SLOTS * L.SLOT_ROWS):
+        if is_live(table[row + L.ORDER_STATE]):
+            apply_event(table, row, L.DISCONNECT)
+            count += 1
+        row += L.ORDER_WORDS
+    return count
+
+
+# --- from quotes to actions ----------------------------------------------------------------------
+
+
+@inner
+def add_action(
+    actions: Words, count: int, kind: int, slot: int, order_id: int, price: int, lots: int
+) -> int:
+    """Append an action; the count after it."""
+    action = count * L.ACTION_WORDS
+    actions[action + L.ACTION_KIND] = kind
+    actions[action + L.ACTION_SLOT] = slot
+    actions[action + L.ACTION_ID] = order_id
+    actions[action + L.ACTION_NEW_ID] = 0
+    actions[action + L.ACTION_PRICE] = price
+    actions[action + L.ACTION_LOTS] = lots
+    return count + 1
+
+
+@inner
+def _plan_slot(table: Words, actions: Words, count: int, slot: int, price: int, lots: int) -> int:
+    """The action, if any, that brings one slot to what is wanted; the count after it."""
+    settled = NO_ROW
+    settled_count = 0
+    row = rows_at(table, slot)
+    for _ in range(L.SLOT_ROWS):
+        state = table[row + L.ORDER_STATE]
+        if state == L.OPEN or state == L.PARTIALLY_FILLED:
+            settled_count += 1
+            if settled == NO_ROW or table[row + L.ORDER_ID] < table[settled + L.ORDER_ID]:
+                settled = row
+        elif is_live(state):
+            return count
+        row += L.ORDER_WORDS
+    if settled == NO_ROW:
+        if lots <= 0:
+            return count
+        return add_action(actions, count, L.ACTION_SUBMIT, slot, 0, price, lots)
+    order_id = table[settled + L.ORDER_ID]
+    if lots <= 0 or settled_count > 1:
+        return add_action(actions, count, L.ACTION_CANCEL, slot, order_id, 0, 0)
+    is_enough = left_lots(table, settled) <= lots <= table[settled + L.ORDER_LOTS]
+    if price == table[settled + L.ORDER_PRICE] and is_enough:
+        return count
+    return add_action(actions, count, L.ACTION_REPLACE, slot, order_id, price, lots)
+
+
+@inner
+def plan(table: Words, wanted: Words, sides: int, actions: Words) -> int:
+    """The actions that bring every slot to what is wanted of it; how many.
+
+    `sides`: 1 for bids, 2 for asks, 3 for both; on another side nothing is wanted. A slot whose
+    order is pending or UNKNOWN waits. An order of the wanted price keeps its place in the queue
+    when partly filled: it is replaced only if more is left of it than wanted, or more is wanted
+    than it ever was. Of two open orders in a slot, which only a wrong answer can cause, the older
+    is cancelled. `actions` needs `actions_words` words.
+    """
+    count = 0
+    for slot in range(table[L.ACCOUNT_VENUES] * L.VENUE_SLOTS):
+        at = slot * L.WANTED_WORDS
+        lots = wanted[at + L.WANTED_LOTS] if sides >> side_of(slot) & 1 else 0
+        count = _plan_slot(table, actions, count, slot, wanted[at + L.WANTED_PRICE], lots)
+    return count

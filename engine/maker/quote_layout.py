@@ -1,0 +1,96 @@
+"""Where every word of a fair price and of one venue's quotes lives, and what the words may hold.
+
+    fair   | rules | result: status, price (float64 bits), time | weights by venue |
+    quotes | rules | lots by level | inputs: venue's best, position | resting rows | wanted rows |
+    rows   | bids: level 0..9 | asks: level 0..9 |, a row: price in the venue's ticks, lots
+
+Relative amounts are in ppm, parts per million: one hundredth of a basis point. The rules are
+written once, by `FairSpec` and `QuoteSpec`, which refuse what no kernel should have to check.
+Runs on: any thread (constants only). Called by: engine.maker.fair, engine.maker.quotes, the tests.
+"""
+
+from __future__ import annotations
+
+from engine import layout as L
+
+PPM = 1_000_000
+MILLE = 1_000
+
+POSITION_LIMIT = 2**60
+"""Lots of a position, its bound and its target stay below this: sums and doubles fit int64."""
+
+
+class SpecError(ValueError):
+    """A rule of the fair price or of the quotes that cannot be one."""
+
+
+def check_range(name: str, value: int, low: int, high: int) -> None:
+    """SpecError unless `value` is a whole number from `low` to `high`."""
+    if not isinstance(value, int) or not low <= value <= high:
+        raise SpecError(f"{name} = {value!r}: must be a whole number from {low} to {high}")
+
+
+# --- the fair price ------------------------------------------------------------------------------
+
+(
+    FAIR_METHOD,
+    FAIR_PRICES_MAX,
+    FAIR_CROSSED_PPM_MAX,
+    FAIR_AGE_NS_MAX,
+    FAIR_HALF_LIFE_NS,
+    FAIR_STATUS,
+    FAIR_PRICE,
+    FAIR_PRICE_NS,
+    FAIR_WEIGHTS_AT,
+) = range(9)
+FAIR_WORDS = FAIR_WEIGHTS_AT + L.VENUES_MAX
+
+(MID, WEIGHTED_MID, MICRO_PRICE) = range(3)
+METHOD_NAMES = ("mid", "weighted_mid", "micro_price")
+
+# --- one venue's quotes --------------------------------------------------------------------------
+
+LEVELS_MAX = 10
+"""Levels a side that may be quoted: twenty orders, well below what a venue lets stay open."""
+SLOTS = 2 * LEVELS_MAX
+"""A slot of the quotes is side * LEVELS_MAX + level, the side 0 for bids and 1 for asks."""
+ROW_WORDS = 2
+(ROW_PRICE, ROW_LOTS) = range(ROW_WORDS)
+
+(
+    QUOTE_LEVELS,
+    QUOTE_UNIT,
+    QUOTE_FIRST,
+    QUOTE_STEP,
+    QUOTE_HOLD,
+    QUOTE_HOLD_MILLE,
+    QUOTE_EDGE_PPM_MIN,
+    QUOTE_SKEW_PPM,
+    QUOTE_TARGET_LOTS,
+    QUOTE_POSITION_LOTS_MAX,
+    QUOTE_TOUCH,
+    QUOTE_TICK_UNITS,
+    QUOTE_LOT_STEP,
+    QUOTE_LOTS_MIN,
+    QUOTE_LOTS_MAX,
+    QUOTE_NOTIONAL_MIN,
+    QUOTE_BAND_PPM,
+    QUOTE_SIZES_AT,
+) = range(18)
+(QUOTE_BEST_BID, QUOTE_BEST_ASK, QUOTE_POSITION_LOTS) = range(
+    QUOTE_SIZES_AT + LEVELS_MAX, QUOTE_SIZES_AT + LEVELS_MAX + 3
+)
+"""Written by the caller before each call, with the resting rows; a best of 0: the side is empty."""
+QUOTE_RESTING_AT = QUOTE_POSITION_LOTS + 1
+QUOTE_WANTED_AT = QUOTE_RESTING_AT + SLOTS * ROW_WORDS
+QUOTE_WORDS = QUOTE_WANTED_AT + SLOTS * ROW_WORDS
+
+(IN_PPM, IN_TICKS) = range(2)
+"""What distances and `hold` count: parts per million of fair, or the venue's ticks."""
+UNIT_NAMES = ("ppm", "ticks")
+
+(JOIN, IMPROVE, FREE) = range(3)
+"""A quote beside the venue's best of its side: not better, one tick better at most, anywhere."""
+TOUCH_NAMES = ("join", "improve", "free")
+
+assert POSITION_LIMIT * 4 < 2**63, "a position less its target, doubled"

@@ -1,0 +1,479 @@
+"""The pre-trade risk gate: the only way an order comes into being.
+
+`decide` plans what brings the slots to what is wanted; `submit`, its second half, passes or refuses
+each action. What they return has changed the order table already and is to be sent as it stands.
+Every limit counts the worst case: all live orders of a side fill, UNKNOWN ones too, and of a
+replace both orders, because venues cancel what is left of the old one and place the whole new one.
+
+    NORMAL    both sides may quote
+    REDUCING  only orders that bring the position towards zero, never through it. Entered at
+              `reduce_lots` of position, left below half of it
+    HALTED    nothing but cancels, of everything that is open; until `release`
+
+Without a fair price nothing may stay open either, whatever the state.
+
+A refusal is counted by its code. A refused replace becomes a cancel: the old quote was no longer
+wanted. Cancels are never refused. These halt: the daily loss, an anomaly of the account (an order
+filled beyond its quantity, a number beyond its bound), `kill`.
+
+Bounds: prices to 2^40 units, quantities to 2^60 lots, positions to 2^61, values to 2^60. A value
+is price x lots / value scale: with a scale of 1 a position may be worth 1.15e18 (1,150 BTC at
+100,000 dollars, in cents), with the largest a million times as much. Nothing wraps: what would be
+larger counts as the bound, which no limit reaches; for a fill or the position it also halts.
+Runs on: the engine thread. Called by: net.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from engine.atomics import Words
+from engine.jit import inner, kernel
+from engine.layout import VENUES_MAX
+from engine.maker import order_layout as L
+from engine.maker.orders import (
+    NO_ROW,
+    add_action,
+    apply_event,
+    find_row,
+    is_live,
+    place,
+    plan,
+    rows_at,
+    side_of,
+    value_of,
+)
+
+PASSED = 0
+(
+    IS_HALTED,
+    NOT_REDUCING,
+    NO_FAIR_PRICE,
+    BAD_ORDER,
+    ORDER_SIZE,
+    NOTIONAL,
+    COLLAR,
+    OPEN_ORDERS,
+    POSITION,
+    EXPOSURE,
+    OWN_CROSS,
+    RATE_OWN,
+    RATE_VENUE,
+    RATE_DAY,
+    SLOT_BUSY,
+    NO_SUCH_ORDER,
+    IDS_SPENT,
+    DAILY_LOSS,
+    ANOMALY,
+    KILLED,
+) = range(1, 21)
+
+TEXTS = {
+    PASSED: "passed",
+    IS_HALTED: "quoting is halted",
+    NOT_REDUCING: "would not bring the position towards zero",
+    NO_FAIR_PRICE: "no fair price",
+    BAD_ORDER: "a price or quantity that is not possible",
+    ORDER_SIZE: "larger than an order may be",
+    NOTIONAL: "worth more than an order may be",
+    COLLAR: "too far from the fair price",
+    OPEN_ORDERS: "too many open orders",
+    POSITION: "the position could pass its limit",
+    EXPOSURE: "the position could be worth more than its limit",
+    OWN_CROSS: "would trade with an own order",
+    RATE_OWN: "more orders than the own rate allows",
+    RATE_VENUE: "more orders than the venue's rate allows",
+    RATE_DAY: "more orders than the venue allows a day",
+    SLOT_BUSY: "the slot has an order whose state is not settled",
+    NO_SUCH_ORDER: "no live order to cancel or replace",
+    IDS_SPENT: "no order id is left",
+    DAILY_LOSS: "the daily loss is at its limit",
+    ANOMALY: "the account contradicts itself",
+    KILLED: "killed",
+}
+"""One text for every refusal, and for the last three, which are the reasons for a halt."""
+
+DAY_NS = 86_400 * 1_000_000_000
+BPS = 10_000
+"""Basis points of one."""
+NO_DAY = -1
+
+assert max(TEXTS) < L.REFUSALS_MAX
+assert L.PRICE_MAX * BPS < 1 << 62
+
+
+@dataclass(frozen=True)
+class RiskLimits:
+    """What orders must keep to. Values are price units x lots / the table's value scale."""
+
+    order_lots_max: int
+    notional_max: int
+    collar_bps: int
+    open_orders_max: int
+    position_lots_max: int
+    exposure_max: int
+    """The most that the worst-case position may be worth at the fair price."""
+    reduce_lots: int
+    daily_loss_max: int
+    """Realised and marked to the fair price, since 00:00 UTC; at it, quoting halts."""
+    own_rate: tuple[int, int] = (25, 10_000_000_000)
+    """New orders and the time in ns, for each venue."""
+    venue_rate: tuple[int, int] = (50, 10_000_000_000)
+    day_rate: tuple[int, int] = (160_000, DAY_NS)
+    """Binance's documented example, by account; a replace is one new order, a cancel none."""
+
+    def __post_init__(self) -> None:
+        tops = {"collar_bps": BPS, "position_lots_max": L.LOTS_MAX, "order_lots_max": L.LOTS_MAX}
+        for field in fields(self):
+            if field.name.endswith("_rate"):
+                limit, span_ns = getattr(self, field.name)
+                if limit < 1 or not 1 <= span_ns <= DAY_NS:
+                    raise ValueError(f"{field.name}: {limit} orders in {span_ns} ns")
+                continue
+            number, top = getattr(self, field.name), tops.get(field.name, L.VALUE_MAX - 1)
+            if not 1 <= number <= top:
+                raise ValueError(f"{field.name} = {number}: 1 to {top} are possible")
+        if self.reduce_lots > self.position_lots_max:
+            raise ValueError("reduce_lots is beyond position_lots_max")
+
+
+def new_risk(limits: RiskLimits, venues: int) -> Words:
+    """The gate's words for `venues` venues, NORMAL and without a fair price."""
+    if not 1 <= venues <= VENUES_MAX:
+        raise ValueError(f"{venues} venues: 1 to {VENUES_MAX} are possible")
+    risk = np.zeros(L.risk_words(venues), np.int64)
+    risk[L.RISK_ORDER_LOTS_MAX] = limits.order_lots_max
+    risk[L.RISK_NOTIONAL_MAX] = limits.notional_max
+    risk[L.RISK_COLLAR_BPS] = limits.collar_bps
+    risk[L.RISK_OPEN_ORDERS_MAX] = limits.open_orders_max
+    risk[L.RISK_POSITION_LOTS_MAX] = limits.position_lots_max
+    risk[L.RISK_EXPOSURE_MAX] = limits.exposure_max
+    risk[L.RISK_REDUCE_LOTS] = limits.reduce_lots
+    risk[L.RISK_DAILY_LOSS_MAX] = limits.daily_loss_max
+    risk[L.RISK_DAY] = NO_DAY
+    rates = (limits.own_rate, limits.venue_rate, limits.day_rate)
+    for number in range(venues * L.WINDOWS):
+        limit, span_ns = rates[number % L.WINDOWS]
+        window = L.RISK_WINDOWS_AT + number * L.WINDOW_WORDS
+        risk[window + L.WINDOW_LIMIT] = limit
+        risk[window + L.WINDOW_BUCKET_NS] = -(-span_ns // L.WINDOW_BUCKETS)
+    return risk
+
+
+# --- the account's state -------------------------------------------------------------------------
+
+
+@inner
+def _halt(risk: Words, reason: int) -> None:
+    """Stop quoting; the first reason stays until the release."""
+    if risk[L.RISK_STATE] != L.HALTED:
+        risk[L.RISK_STATE] = L.HALTED
+        risk[L.RISK_HALT_REASON] = reason
+        risk[L.RISK_HALTS] += 1
+
+
+@inner
+def _result_value(table: Words, fair_price: int) -> int:
+    """Cash and the position at the fair price, rounded down: realised and unrealised result."""
+    position = table[L.ACCOUNT_POSITION_LOTS]
+    value = value_of(table, fair_price, abs(position), position < 0)
+    if value == L.VALUE_MAX:
+        table[L.ACCOUNT_ANOMALIES] += 1
+    return table[L.ACCOUNT_CASH_VALUE] + (value if position >= 0 else -value)
+
+
+@inner
+def _assess(table: Words, risk: Words, fair_price: int, now_ns: int) -> None:
+    """Take in the fair price (0: there is none) and the time; move between the states."""
+    now_ns = max(now_ns, risk[L.RISK_NOW_NS])
+    risk[L.RISK_NOW_NS] = now_ns
+    has_fair = 0 < fair_price <= L.PRICE_MAX
+    risk[L.RISK_FAIR_PRICE] = fair_price if has_fair else 0
+    if has_fair:
+        result = _result_value(table, fair_price)
+        day = now_ns // DAY_NS
+        if day != risk[L.RISK_DAY]:
+            risk[L.RISK_DAY] = day
+            risk[L.RISK_DAY_START_VALUE] = result
+        if risk[L.RISK_DAY_START_VALUE] - result >= risk[L.RISK_DAILY_LOSS_MAX]:
+            _halt(risk, DAILY_LOSS)
+    if table[L.ACCOUNT_ANOMALIES] != risk[L.RISK_ANOMALIES_SEEN]:
+        risk[L.RISK_ANOMALIES_SEEN] = table[L.ACCOUNT_ANOMALIES]
+        _halt(risk, ANOMALY)
+    distance = abs(table[L.ACCOUNT_POSITION_LOTS])
+    if risk[L.RISK_STATE] == L.NORMAL and distance >= risk[L.RISK_REDUCE_LOTS]:
+        risk[L.RISK_STATE] = L.REDUCING
+    elif risk[L.RISK_STATE] == L.REDUCING and 2 * distance < risk[L.RISK_REDUCE_LOTS]:
+        risk[L.RISK_STATE] = L.NORMAL
+
+
+@inner
+def _open_sides(table: Words, risk: Words) -> int:
+    """The sides that may quote: 1 bids, 2 asks, 3 both."""
+    if risk[L.RISK_STATE] == L.HALTED or risk[L.RISK_FAIR_PRICE] == 0:
+        return 0
+    if risk[L.RISK_STATE] == L.NORMAL:
+        return 3
+    return 2 if table[L.ACCOUNT_POSITION_LOTS] > 0 else 1
+
+
+# --- limits --------------------------------------------------------------------------------------
+
+
+@inner
+def _window_at(venue: int, kind: int) -> int:
+    return L.RISK_WINDOWS_AT + (venue * L.WINDOWS + kind) * L.WINDOW_WORDS
+
+
+@inner
+def _is_within_rate(risk: Words, window: int) -> bool:
+    """Whether one more order keeps to a window's limit, over any span that ends now.
+
+    Orders are counted in buckets of a sixteenth of the span, and the sum is over seventeen: the
+    span and a little more, however the venue aligns its own windows.
+    """
+    bucket = risk[L.RISK_NOW_NS] // risk[window + L.WINDOW_BUCKET_NS]
+    passed = min(bucket - risk[window + L.WINDOW_BUCKET], L.WINDOW_BUCKETS + 1)
+    for back in range(passed):
+        at = (bucket - back) % (L.WINDOW_BUCKETS + 1)
+        risk[window + L.WINDOW_COUNTS_AT + at] = 0
+    risk[window + L.WINDOW_BUCKET] = bucket
+    sent = 0
+    for at in range(L.WINDOW_BUCKETS + 1):
+        sent += risk[window + L.WINDOW_COUNTS_AT + at]
+    return sent < risk[window + L.WINDOW_LIMIT]
+
+
+@inner
+def _check_rates(risk: Words, venue: int) -> int:
+    """PASSED, or which of the venue's rates is spent."""
+    if not _is_within_rate(risk, _window_at(venue, L.WINDOW_OWN)):
+        return RATE_OWN
+    if not _is_within_rate(risk, _window_at(venue, L.WINDOW_VENUE)):
+        return RATE_VENUE
+    if not _is_within_rate(risk, _window_at(venue, L.WINDOW_DAY)):
+        return RATE_DAY
+    return PASSED
+
+
+@inner
+def _count_order(risk: Words, venue: int) -> None:
+    """One new order is sent to a venue: after `_check_rates` of the same moment."""
+    for kind in range(L.WINDOWS):
+        window = _window_at(venue, kind)
+        at = risk[window + L.WINDOW_BUCKET] % (L.WINDOW_BUCKETS + 1)
+        risk[window + L.WINDOW_COUNTS_AT + at] += 1
+
+
+@inner
+def _crosses_own(table: Words, side: int, price: int) -> bool:
+    """Whether a live order of the other side, at any venue, is at this price or through it."""
+    sign = 1 if side == L.BUY else -1
+    for venue in range(table[L.ACCOUNT_VENUES]):
+        slot = venue * L.VENUE_SLOTS + (1 - side) * L.SLOT_LEVELS
+        row = rows_at(table, slot)
+        for _ in range(L.SLOT_LEVELS * L.SLOT_ROWS):
+            if is_live(table[row + L.ORDER_STATE]):
+                if sign * price >= sign * table[row + L.ORDER_PRICE]:
+                    return True
+            row += L.ORDER_WORDS
+    return False
+
+
+@inner
+def _check_order(table: Words, risk: Words, side: int, price: int, lots: int) -> int:
+    """PASSED, or what is wrong with an order by itself."""
+    fair = risk[L.RISK_FAIR_PRICE]
+    if not (0 < price <= L.PRICE_MAX and 0 < lots <= L.LOTS_MAX):
+        return BAD_ORDER
+    if fair == 0:
+        return NO_FAIR_PRICE
+    if lots > risk[L.RISK_ORDER_LOTS_MAX]:
+        return ORDER_SIZE
+    if value_of(table, price, lots, True) > risk[L.RISK_NOTIONAL_MAX]:
+        return NOTIONAL
+    if abs(price - fair) * BPS > fair * risk[L.RISK_COLLAR_BPS]:
+        return COLLAR
+    return PASSED
+
+
+@inner
+def _check_account(table: Words, risk: Words, side: int, price: int, lots: int) -> int:
+    """PASSED, or which limit of the account an order could break if all live ones fill."""
+    sign = 1 if side == L.BUY else -1
+    position = sign * table[L.ACCOUNT_POSITION_LOTS]
+    worst = position + table[L.ACCOUNT_OPEN_BUY_LOTS + side] + lots
+    if risk[L.RISK_STATE] == L.REDUCING and worst > 0:
+        return NOT_REDUCING
+    if worst > risk[L.RISK_POSITION_LOTS_MAX]:
+        return POSITION
+    if worst > 0:
+        value = value_of(table, risk[L.RISK_FAIR_PRICE], worst, True)
+        if value > risk[L.RISK_EXPOSURE_MAX]:
+            return EXPOSURE
+    if _crosses_own(table, side, price):
+        return OWN_CROSS
+    return PASSED
+
+
+@inner
+def _is_slot_settled(table: Words, slot: int, old_row: int) -> bool:
+    """Whether a slot has no live order but the one to be replaced, and that one is open."""
+    row = rows_at(table, slot)
+    for _ in range(L.SLOT_ROWS):
+        state = table[row + L.ORDER_STATE]
+        if row == old_row:
+            if state != L.OPEN and state != L.PARTIALLY_FILLED:
+                return False
+        elif is_live(state):
+            return False
+        row += L.ORDER_WORDS
+    return True
+
+
+@inner
+def _check(table: Words, risk: Words, slot: int, old_row: int, price: int, lots: int) -> int:
+    """PASSED, or the first refusal; `old_row`: the order that is replaced, or NO_ROW."""
+    if risk[L.RISK_STATE] == L.HALTED:
+        return IS_HALTED
+    side = side_of(slot)
+    refusal = _check_order(table, risk, side, price, lots)
+    if refusal != PASSED:
+        return refusal
+    if not _is_slot_settled(table, slot, old_row):
+        return SLOT_BUSY
+    if old_row == NO_ROW and table[L.ACCOUNT_LIVE_ORDERS] >= risk[L.RISK_OPEN_ORDERS_MAX]:
+        return OPEN_ORDERS
+    refusal = _check_account(table, risk, side, price, lots)
+    if refusal != PASSED:
+        return refusal
+    if table[L.ACCOUNT_SEQUENCE] >= L.SEQUENCE_MAX:
+        return IDS_SPENT
+    return _check_rates(risk, slot // L.VENUE_SLOTS)
+
+
+# --- actions -------------------------------------------------------------------------------------
+
+
+@inner
+def _refuse(risk: Words, refusal: int) -> int:
+    risk[L.RISK_REFUSALS_AT + refusal] += 1
+    return refusal
+
+
+@inner
+def _place(table: Words, risk: Words, actions: Words, action: int, old_row: int) -> int:
+    """Let a SUBMIT or a REPLACE happen if every limit allows it; PASSED or the refusal."""
+    slot = actions[action + L.ACTION_SLOT]
+    price = actions[action + L.ACTION_PRICE]
+    lots = actions[action + L.ACTION_LOTS]
+    refusal = _check(table, risk, slot, old_row, price, lots)
+    if refusal != PASSED:
+        return _refuse(risk, refusal)
+    row = place(table, slot, price, lots, actions[action + L.ACTION_ID])
+    if old_row != NO_ROW:
+        apply_event(table, old_row, L.REPLACE_REQUEST)
+    actions[action + L.ACTION_NEW_ID] = table[row + L.ORDER_ID]
+    _count_order(risk, slot // L.VENUE_SLOTS)
+    return PASSED
+
+
+@inner
+def _perform(table: Words, risk: Words, actions: Words, action: int) -> int:
+    """Let one action happen: PASSED, perhaps as a cancel instead of a replace, or the refusal."""
+    kind = actions[action + L.ACTION_KIND]
+    slot = actions[action + L.ACTION_SLOT]
+    if not 0 <= slot < table[L.ACCOUNT_VENUES] * L.VENUE_SLOTS:
+        return _refuse(risk, BAD_ORDER)
+    if kind == L.ACTION_SUBMIT:
+        actions[action + L.ACTION_ID] = 0
+        return _place(table, risk, actions, action, NO_ROW)
+    order_id = actions[action + L.ACTION_ID]
+    row = find_row(table, slot // L.VENUE_SLOTS, order_id) if order_id > 0 else NO_ROW
+    if row == NO_ROW or table[row + L.ORDER_SLOT] != slot:
+        return _refuse(risk, NO_SUCH_ORDER)
+    if not is_live(table[row + L.ORDER_STATE]):
+        return _refuse(risk, NO_SUCH_ORDER)
+    if kind == L.ACTION_REPLACE and _place(table, risk, actions, action, row) == PASSED:
+        return PASSED
+    add_action(actions, action // L.ACTION_WORDS, L.ACTION_CANCEL, slot, order_id, 0, 0)
+    apply_event(table, row, L.CANCEL_REQUEST)
+    return PASSED
+
+
+@inner
+def _perform_all(table: Words, risk: Words, actions: Words, count: int) -> int:
+    """Perform actions in their order, and close the gaps of refused ones; how many are left."""
+    kept = 0
+    for index in range(count):
+        action = index * L.ACTION_WORDS
+        if _perform(table, risk, actions, action) == PASSED:
+            for word in range(L.ACTION_WORDS):
+                actions[kept * L.ACTION_WORDS + word] = actions[action + word]
+            kept += 1
+    return kept
+
+
+@kernel("int64(int64[::1], int64[::1], int64[::1], int64, int64, int64)")
+def submit(
+    table: Words, risk: Words, actions: Words, count: int, fair_price: int, now_ns: int
+) -> int:
+    """Pass the first `count` actions through the gate; how many of them are left to be sent.
+
+    Needs 0 <= count <= the actions that `actions` has room for. The other arguments as in `decide`.
+    """
+    _assess(table, risk, fair_price, now_ns)
+    return _perform_all(table, risk, actions, count)
+
+
+@kernel("int64(int64[::1], int64[::1], int64[::1], int64[::1], int64, int64)")
+def decide(
+    table: Words, risk: Words, wanted: Words, actions: Words, fair_price: int, now_ns: int
+) -> int:
+    """From wanted quotes to the messages that are to be sent, in `actions`; how many.
+
+    `wanted`: `wanted_words`, price and lots by slot, lots 0 for none; `actions`: `actions_words`.
+    `fair_price`: in units, 0 for none, without which nothing new is placed. `now_ns`: since the
+    epoch in UTC, for days and rates; where it runs backwards, time stands still.
+    """
+    _assess(table, risk, fair_price, now_ns)
+    count = plan(table, wanted, _open_sides(table, risk), actions)
+    return _perform_all(table, risk, actions, count)
+
+
+@kernel("int64(int64[::1], int64[::1], int64[::1])")
+def kill(table: Words, risk: Words, actions: Words) -> int:
+    """Halt, and cancel every live order now, whatever it waits for; how many cancels.
+
+    What cannot be cancelled at once (its cancel is refused, or its outcome unknown) is cancelled
+    by `decide` as soon as it is known to be open: call it, and answer its questions, until no
+    order is live.
+    """
+    _halt(risk, KILLED)
+    count = 0
+    for slot in range(table[L.ACCOUNT_VENUES] * L.VENUE_SLOTS):
+        row = rows_at(table, slot)
+        for _ in range(L.SLOT_ROWS):
+            state = table[row + L.ORDER_STATE]
+            if is_live(state) and state != L.PENDING_CANCEL:
+                order_id = table[row + L.ORDER_ID]
+                count = add_action(actions, count, L.ACTION_CANCEL, slot, order_id, 0, 0)
+                apply_event(table, row, L.CANCEL_REQUEST)
+            row += L.ORDER_WORDS
+    return count
+
+
+@kernel("int64(int64[::1], int64[::1])")
+def release(table: Words, risk: Words) -> int:
+    """An operator's word that quoting may go on; the state after it.
+
+    The day's loss is counted anew from the next fair price on, and anomalies so far are forgiven.
+    """
+    if risk[L.RISK_STATE] == L.HALTED:
+        risk[L.RISK_STATE] = L.NORMAL
+        risk[L.RISK_HALT_REASON] = 0
+        risk[L.RISK_DAY] = NO_DAY
+        risk[L.RISK_ANOMALIES_SEEN] = table[L.ACCOUNT_ANOMALIES]
+    return risk[L.RISK_STATE]

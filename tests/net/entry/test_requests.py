@@ -1,0 +1,375 @@
+"""Templates against the same request built afresh, for any values and in any order of them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, cast
+from urllib.parse import urlencode
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.maker.order_layout import BUY, NO_SIDE, SELL
+from net.entry import binance, bitstamp
+from net.entry.binance import BinanceRequests
+from net.entry.bitstamp import BitstampRequests
+from net.entry.order import EntryError, Market, Style
+from net.entry.signing import Ed25519Signer
+from net.entry.template import Template
+from tests.net.entry.rig import (
+    BITSTAMP,
+    BTCUSD,
+    BTCUSDT,
+    ED25519,
+    ETHBTC,
+    HMAC,
+    NONCE,
+    NOW_MS,
+    client_ids,
+    nonces,
+    price_ticks,
+    request_ids,
+    steps,
+    timestamps,
+)
+
+SESSIONS = {
+    "logged on": BinanceRequests(ED25519, is_logged_on=True),
+    "ed25519": BinanceRequests(ED25519, is_logged_on=False, recv_window_ms=100),
+    "hmac": BinanceRequests(HMAC, is_logged_on=False),
+}
+OURS = BitstampRequests(BITSTAMP)
+orders = st.one_of(st.integers(0, 2**63 - 1), client_ids)
+wanted = st.tuples(request_ids, orders, client_ids, price_ticks, steps, timestamps)
+posted = st.tuples(nonces, orders, client_ids, price_ticks, steps, timestamps)
+
+
+def decimal_text(count: int, size: str) -> str:
+    """The oracle: a multiple of a step, by Decimal, with the step's decimals."""
+    exact = Decimal(count) * Decimal(size)
+    places = max(-int(Decimal(size).normalize().as_tuple().exponent), 0)
+    return f"{exact:.{places}f}"
+
+
+def plain(session: BinanceRequests, method: str, number: int, params: dict[str, Any]) -> bytes:
+    """The oracle: a request as a dictionary, signed by the rule as the venue's page has it."""
+    params = {**params, "recvWindow": session.recv_window_ms}
+    if not session.is_logged_on:
+        params["apiKey"] = session.keys.api_key
+    params = dict(sorted(params.items()))
+    if not session.is_logged_on:
+        payload = "&".join(f"{name}={value}" for name, value in params.items())
+        params["signature"] = session.keys.signer.sign(payload.encode()).decode()
+    return orjson.dumps({"id": number, "method": method, "params": params})
+
+
+def lots(market: Market, count: int) -> int:
+    return count * market.step_lots
+
+
+STYLED = {
+    Style.POST_ONLY: {"type": "LIMIT_MAKER", "newOrderRespType": "ACK"},
+    Style.LIMIT: {"type": "LIMIT", "timeInForce": "GTC", "newOrderRespType": "FULL"},
+    Style.IMMEDIATE: {"type": "LIMIT", "timeInForce": "IOC", "newOrderRespType": "FULL"},
+}
+each_session = pytest.mark.parametrize("session", SESSIONS.values(), ids=SESSIONS)
+markets = st.sampled_from([BTCUSDT, ETHBTC])
+
+
+@each_session
+@given(st.data(), markets, st.sampled_from([BUY, SELL]), st.sampled_from(Style))
+def test_placing_on_binance(
+    session: BinanceRequests, data: st.DataObject, market: Market, side: int, style: Style
+) -> None:
+    template = binance.PlaceTemplate(session, market, side, style, "EXPIRE_MAKER")
+    for number, _, name, ticks, count, stamp in data.draw(st.lists(wanted, min_size=1, max_size=5)):
+        params = {
+            "symbol": market.symbol,
+            "side": "BUY" if side == BUY else "SELL",
+            "selfTradePreventionMode": "EXPIRE_MAKER",
+            "newClientOrderId": name,
+            "price": decimal_text(ticks, market.tick_size),
+            "quantity": decimal_text(count, market.step_size),
+            "timestamp": stamp,
+            **STYLED[style],
+        }
+        given_bytes = template.write(number, name, ticks, lots(market, count), stamp)
+        assert given_bytes == plain(session, "order.place", number, params)
+
+
+@each_session
+@given(st.data())
+def test_cancelling_on_binance(session: BinanceRequests, data: st.DataObject) -> None:
+    template = binance.CancelTemplate(session, BTCUSDT)
+    for number, order, _, _, _, stamp in data.draw(st.lists(wanted, min_size=1, max_size=5)):
+        key = "origClientOrderId" if isinstance(order, str) else "orderId"
+        params = {"symbol": "BTCUSDT", key: order, "timestamp": stamp}
+        assert template.write(number, order, stamp) == plain(
+            session, "order.cancel", number, params
+        )
+
+
+@each_session
+@given(st.data(), markets)
+def test_replacing_on_binance(
+    session: BinanceRequests, data: st.DataObject, market: Market
+) -> None:
+    template = binance.ReplaceTemplate(session, market, SELL, Style.POST_ONLY)
+    each_of = data.draw(st.lists(wanted, min_size=1, max_size=5))
+    for number, order, name, ticks, count, stamp in each_of:
+        params = {
+            "symbol": market.symbol,
+            "side": "SELL",
+            "cancelReplaceMode": "STOP_ON_FAILURE",
+            "orderRateLimitExceededMode": "CANCEL_ONLY",
+            "cancelOrigClientOrderId" if isinstance(order, str) else "cancelOrderId": order,
+            "newClientOrderId": name,
+            "price": decimal_text(ticks, market.tick_size),
+            "quantity": decimal_text(count, market.step_size),
+            "timestamp": stamp,
+            **STYLED[Style.POST_ONLY],
+        }
+        given_bytes = template.write(number, order, name, ticks, lots(market, count), stamp)
+        assert given_bytes == plain(session, "order.cancelReplace", number, params)
+
+
+@each_session
+@given(wanted, st.integers(0, 2**63 - 1))
+def test_amending_on_binance(
+    session: BinanceRequests, want: tuple[Any, ...], order_id: int
+) -> None:
+    number, _, name, _, count, stamp = want
+    params = {
+        "symbol": "BTCUSDT",
+        "orderId": order_id,
+        "newClientOrderId": name,
+        "newQty": decimal_text(count, BTCUSDT.step_size),
+        "timestamp": stamp,
+    }
+    template = binance.AmendTemplate(session, BTCUSDT)
+    written = template.write(number, order_id, name, lots(BTCUSDT, count), stamp)
+    assert written == plain(session, "order.amend.keepPriority", number, params)
+
+
+@each_session
+def test_the_rest_on_binance(session: BinanceRequests) -> None:
+    symbol = {"symbol": "BTCUSDT", "timestamp": NOW_MS}
+    cases: list[tuple[bytes, str, dict[str, Any]]] = [
+        (session.cancel_all(1, NOW_MS, BTCUSDT), "openOrders.cancelAll", symbol),
+        (session.open_orders(1, NOW_MS, BTCUSDT), "openOrders.status", symbol),
+        (session.order_status(1, NOW_MS, BTCUSDT, 9), "order.status", {**symbol, "orderId": 9}),
+        (
+            session.order_status(1, NOW_MS, BTCUSDT, "mm-1"),
+            "order.status",
+            {**symbol, "origClientOrderId": "mm-1"},
+        ),
+        (
+            session.trades(1, NOW_MS, BTCUSDT, 5),
+            "myTrades",
+            {**symbol, "fromId": 5, "limit": 1000},
+        ),
+        (session.account(1, NOW_MS), "account.status", {"timestamp": NOW_MS}),
+        (session.order_limits(1, NOW_MS), "account.rateLimits.orders", {"timestamp": NOW_MS}),
+    ]
+    for message, method, params in cases:
+        assert message == plain(session, method, 1, params)
+    assert binance.server_time(3) == b'{"id":3,"method":"time"}'
+    subscribed = orjson.loads(session.subscribe(4, NOW_MS))
+    if session.is_logged_on:
+        assert subscribed == {"id": 4, "method": "userDataStream.subscribe"}
+    else:
+        assert subscribed["method"] == "userDataStream.subscribe.signature"
+        assert list(subscribed["params"]) == ["apiKey", "timestamp", "signature"]
+
+
+@given(request_ids, client_ids, price_ticks, steps, timestamps)
+def test_a_signed_template_verifies_with_the_public_key(
+    number: int, name: str, ticks: int, count: int, stamp: int
+) -> None:
+    signer = ED25519.signer
+    assert isinstance(signer, Ed25519Signer)
+    template = binance.PlaceTemplate(SESSIONS["ed25519"], BTCUSDT, BUY, Style.LIMIT)
+    written = template.write(number, name, ticks, lots(BTCUSDT, count), stamp)
+    params = orjson.loads(written)["params"]
+    signature = base64.b64decode(params.pop("signature"))
+    payload = "&".join(f"{key}={params[key]}" for key in sorted(params))
+    signer.public_key().verify(signature, payload.encode())
+
+
+# --- Bitstamp ------------------------------------------------------------------------------------
+
+
+def plain_post(path: str, form: dict[str, Any], nonce: str, stamp: int) -> bytes:
+    """The oracle: the venue's own Python example, and HTTP/1.1 around it."""
+    body = urlencode(form)
+    kind = "application/x-www-form-urlencoded"
+    text = (
+        f"BITSTAMP api_keyPOSTwww.bitstamp.net/api/v2/{path}"
+        + (kind if body else "")
+        + f"{nonce}{stamp}v2{body}"
+    )
+    signature = hmac.new(b"api_key_secret", text.encode(), hashlib.sha256).hexdigest()
+    lines = [
+        f"POST /api/v2/{path} HTTP/1.1",
+        "Host: www.bitstamp.net",
+        "X-Auth: BITSTAMP api_key",
+        f"X-Auth-Signature: {signature}",
+        f"X-Auth-Nonce: {nonce}",
+        f"X-Auth-Timestamp: {stamp}",
+        "X-Auth-Version: v2",
+        *([f"Content-Type: {kind}"] if body else []),
+        f"Content-Length: {len(body)}",
+    ]
+    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+
+
+FLAGS = {Style.POST_ONLY: "moc_order", Style.IMMEDIATE: "ioc_order", Style.LIMIT: ""}
+
+
+@given(st.lists(posted, min_size=1, max_size=5), st.sampled_from([BUY, SELL]))
+@pytest.mark.parametrize("style", Style)
+def test_placing_on_bitstamp(style: Style, each_of: list[Any], side: int) -> None:
+    template = bitstamp.PlaceTemplate(OURS, BTCUSD, side, style)
+    for nonce, _, name, ticks, count, stamp in each_of:
+        form = {
+            "amount": decimal_text(count, BTCUSD.step_size),
+            "price": decimal_text(ticks, BTCUSD.tick_size),
+            "client_order_id": name,
+            **({FLAGS[style]: "True"} if FLAGS[style] else {}),
+        }
+        path = "buy/btcusd/" if side == BUY else "sell/btcusd/"
+        written = template.write(nonce, name, ticks, lots(BTCUSD, count), stamp)
+        assert written == plain_post(path, form, nonce, stamp)
+        assert written == OURS.post(path, form, nonce, stamp).wire()
+
+
+@given(st.lists(posted, min_size=1, max_size=5))
+def test_cancelling_and_replacing_on_bitstamp(each_of: list[Any]) -> None:
+    cancel, replace = bitstamp.CancelTemplate(OURS), bitstamp.ReplaceTemplate(OURS, BTCUSD)
+    for nonce, order, name, ticks, count, stamp in each_of:
+        is_ours = isinstance(order, str)
+        form = {"client_order_id" if is_ours else "id": order}
+        written = cancel.write(nonce, order, stamp)
+        assert written == plain_post("cancel_order/", form, nonce, stamp)
+        form = {
+            "orig_client_order_id" if is_ours else "id": order,
+            "amount": decimal_text(count, BTCUSD.step_size),
+            "price": decimal_text(ticks, BTCUSD.tick_size),
+            "client_order_id": name,
+        }
+        written = replace.write(nonce, order, name, ticks, lots(BTCUSD, count), stamp)
+        assert written == plain_post("replace_order/", form, nonce, stamp)
+
+
+def test_the_rest_on_bitstamp() -> None:
+    once = (NONCE, NOW_MS)
+    cases: list[tuple[bitstamp.HttpRequest, str, dict[str, Any]]] = [
+        (OURS.cancel_all(*once, BTCUSD), "cancel_all_orders/btcusd/", {}),
+        (OURS.order_status(*once, 7), "order_status/", {"id": 7}),
+        (OURS.order_status(*once, "mm-1"), "order_status/", {"client_order_id": "mm-1"}),
+        (OURS.open_orders(*once, BTCUSD), "open_orders/btcusd/", {}),
+        (
+            OURS.trades(*once, BTCUSD, 5),
+            "user_transactions/btcusd/",
+            {"limit": 1000, "since_id": 5, "sort": "asc"},
+        ),
+        (OURS.balances(*once), "account_balances/", {}),
+        (OURS.channel_token(*once), "websockets_token/", {}),
+    ]
+    for request, path, form in cases:
+        assert request.wire() == plain_post(path, form, *once)
+    frame = bitstamp.subscription("my_orders", BTCUSD, 4416057, "abc")
+    assert orjson.loads(frame) == {
+        "event": "bts:subscribe",
+        "data": {"channel": "private-my_orders_btcusd-4416057", "auth": "abc"},
+    }
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+HOT = binance.PlaceTemplate(SESSIONS["hmac"], BTCUSDT, BUY, Style.POST_ONLY)
+POST = bitstamp.PlaceTemplate(OURS, BTCUSD, BUY, Style.POST_ONLY)
+NOT_WHOLE: list[Any] = [0, -1, 2**63, 1 << 30_000, 1.0, "1", None, True, Decimal(1)]
+BAD_NAMES: list[Any] = ["", "a" * 37, "a b", 'a"', "a&b", "ä", "a\n", None, 7, "\udc80"]
+
+
+@pytest.mark.parametrize("bad", NOT_WHOLE, ids=range(len(NOT_WHOLE)))
+def test_numbers_that_do_not_fit_are_refused_and_leave_the_template_whole(bad: Any) -> None:
+    good = bytes(HOT.write(1, "mm-1", 100, 1000, NOW_MS))
+    for args in [
+        ("mm-1", bad, 1000, NOW_MS),
+        ("mm-1", 100, bad, NOW_MS),
+        ("mm-1", 100, 1000, bad),
+    ]:
+        with pytest.raises(EntryError):
+            HOT.write(1, *args)
+        with pytest.raises(EntryError):
+            POST.write(NONCE, *args)
+    if bad != 0:
+        with pytest.raises(EntryError):
+            HOT.write(bad, "mm-1", 100, 1000, NOW_MS)
+    assert HOT.write(1, "mm-1", 100, 1000, NOW_MS) == good
+
+
+@pytest.mark.parametrize("bad", BAD_NAMES, ids=repr)
+def test_names_that_a_venue_might_change_are_refused(bad: Any) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: HOT.write(1, bad, 100, 1000, NOW_MS),
+        lambda: POST.write(NONCE, bad, 100, 1000, NOW_MS),
+        lambda: POST.write(bad, "mm-1", 100, 1000, NOW_MS),
+    ]
+    if isinstance(bad, str):
+        calls += [
+            lambda: binance.CancelTemplate(SESSIONS["hmac"], BTCUSDT).write(1, bad, NOW_MS),
+            lambda: bitstamp.CancelTemplate(OURS).write(NONCE, bad, NOW_MS),
+            lambda: OURS.order_status(NONCE, NOW_MS, bad),
+        ]
+    for call in calls:
+        with pytest.raises(EntryError):
+            call()
+
+
+def test_numbers_from_arrays_are_taken() -> None:
+    numbers = np.array([100, 1000, NOW_MS], np.int64)
+    written = bytes(HOT.write(1, "mm-1", *numbers))
+    assert written == HOT.write(1, "mm-1", 100, 1000, NOW_MS)
+    with pytest.raises(EntryError):
+        HOT.write(1, "mm-1", cast(Any, np.float64(100)), 1000, NOW_MS)
+
+
+def test_a_quantity_between_steps_is_refused() -> None:
+    with pytest.raises(EntryError, match="no multiple of BTCUSDT's 1000"):
+        HOT.write(1, "mm-1", 100, 1001, NOW_MS)
+
+
+def test_odd_sides_styles_and_pairs_are_refused() -> None:
+    refused: list[Callable[[], object]] = [
+        lambda: binance.PlaceTemplate(SESSIONS["hmac"], BTCUSDT, NO_SIDE, Style.LIMIT),
+        lambda: binance.PlaceTemplate(SESSIONS["hmac"], BTCUSDT, BUY, Style.LIMIT, "expire"),
+        lambda: bitstamp.PlaceTemplate(OURS, BTCUSD, 2, Style.LIMIT),
+        lambda: bitstamp.PlaceTemplate(OURS, BTCUSDT, BUY, Style.LIMIT),
+        lambda: BitstampRequests(BITSTAMP, "a b"),
+        lambda: BinanceRequests(HMAC, is_logged_on=False, recv_window_ms=60_001),
+        lambda: bitstamp.subscription("my_orders", BTCUSD, 1, "a b"),
+        lambda: bitstamp.subscription("my_orders", BTCUSD, 1, "a" * 1000),
+        lambda: bitstamp.subscription("orders", BTCUSD, 1, "a"),
+    ]
+    for call in refused:
+        with pytest.raises(EntryError):
+            call()
+
+
+@given(st.lists(st.lists(st.binary(max_size=5), min_size=3, max_size=3), min_size=1, max_size=8))
+def test_a_template_is_always_its_parts(rounds: list[list[bytes]]) -> None:
+    template = Template([b"<", b"|", b"", b">"])
+    for values in rounds:
+        for index, value in enumerate(values):
+            template.put(index, value)
+        assert template.buffer == b"<" + values[0] + b"|" + values[1] + values[2] + b">"
