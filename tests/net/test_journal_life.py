@@ -256,7 +256,7 @@ def test_plain_lines(shown: Path) -> None:
     done = pollux("journal", "journal", cwd=shown.parent)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
-    last = "bitstamp 3 42 ask 1000000 250 0 0>0 none"
+    last = "bitstamp 3 42 sell 1000000 250 0 0>0 none"
     assert lines[0] == f"1 1 2023-11-14T22:13:20.000000005Z submit 77 ETH-€ {last}".split()
     assert lines[1][3] == "reject" and lines[1][-2:] == ["2>0", "would-take"]
     assert (
