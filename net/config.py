@@ -11,13 +11,12 @@ import ipaddress
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from engine import layout as L
 from engine.handoff import NAME_PATTERN
-from engine.scale import ScaleError, decimal_unit
 from net.gateway.options import (
     CONNECTIONS_MAX_DEFAULT,
     CONNECTIONS_MAX_LIMIT,
@@ -26,16 +25,14 @@ from net.gateway.options import (
     SUBSCRIBERS_MAX_DEFAULT,
     SUBSCRIBERS_MAX_LIMIT,
 )
+from net.maker.settings import MakerSettings
 from net.said import said
+from net.section import PositiveDecimal, Section
 from net.venues import PROTOCOLS
 
 
 class ConfigError(Exception):
     """One line that says what is wrong and where."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 def _listen_address(value: str) -> str:
@@ -54,12 +51,12 @@ def _url(value: str, schemes: tuple[str, ...]) -> str:
     return value.rstrip("/")
 
 
-class InstrumentVenue(_Section):
+class InstrumentVenue(Section):
     """One venue's part of an instrument."""
 
     name: str
     symbol: Annotated[str, Field(min_length=1)]
-    tick_size: str | None = None
+    tick_size: PositiveDecimal | None = None
 
     @field_validator("name")
     @classmethod
@@ -75,18 +72,8 @@ class InstrumentVenue(_Section):
             raise ValueError(f"longer than {L.SYMBOL_BYTES_MAX} bytes")
         return value
 
-    @field_validator("tick_size")
-    @classmethod
-    def _is_tick(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                decimal_unit(value)
-            except ScaleError as error:
-                raise ValueError(str(error)) from None
-        return value
 
-
-class Instrument(_Section):
+class Instrument(Section):
     """A merged book: the first one is the default."""
 
     symbol: Annotated[str, Field(min_length=1, max_length=L.SYMBOL_BYTES_MAX)]
@@ -107,11 +94,13 @@ class Instrument(_Section):
         return self
 
 
-class VenueSettings(_Section):
+class VenueSettings(Section):
     """How to reach a venue."""
 
     ws_url: str = ""
     rest_url: str = ""
+    trade_url: str = ""
+    """Where orders go; left out: the venue's public address."""
     stream_interval_ms: Literal[100, 1000] = 100
     ca_file: str = ""
     snapshot_depth: Annotated[int, Field(ge=5, le=5000)] = 1000
@@ -126,8 +115,13 @@ class VenueSettings(_Section):
     def _rest(cls, value: str) -> str:
         return _url(value, ("https", "http")) if value else value
 
+    @field_validator("trade_url")
+    @classmethod
+    def _trade(cls, value: str) -> str:
+        return _url(value, ("wss", "ws", "https", "http")) if value else value
 
-class EngineSettings(_Section):
+
+class EngineSettings(Section):
     """The engine thread."""
 
     name: str = "pollux"
@@ -144,7 +138,7 @@ class EngineSettings(_Section):
         return value
 
 
-class GatewaySettings(_Section):
+class GatewaySettings(Section):
     """The gRPC listener."""
 
     listen: str = "127.0.0.1:5002"
@@ -192,7 +186,7 @@ class GatewaySettings(_Section):
             return True  # a name: what it stands for may change
 
 
-class MetricsSettings(_Section):
+class MetricsSettings(Section):
     """The metrics page; an empty address turns it off."""
 
     listen: str = "127.0.0.1:9102"
@@ -203,22 +197,23 @@ class MetricsSettings(_Section):
         return _listen_address(value)
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     """What is logged, and how it looks."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "json"
 
 
-class Config(_Section):
+class Config(Section):
     """The whole file."""
 
     instrument: Annotated[tuple[Instrument, ...], Field(min_length=1, max_length=64)]
-    venue: dict[str, VenueSettings] = {}
+    venue: dict[str, VenueSettings] = Field(default_factory=dict)
     engine: EngineSettings = EngineSettings()
     gateway: GatewaySettings = GatewaySettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
+    maker: MakerSettings | None = None
 
     @field_validator("instrument", mode="before")
     @classmethod
@@ -246,6 +241,26 @@ class Config(_Section):
                 raise ValueError(f"{name}'s {symbol!r} belongs to two instruments")
         return self
 
+    @model_validator(mode="after")
+    def _maker_is_known(self) -> Config:
+        if self.maker is None:
+            return self
+        if self.maker.symbol and self.maker.symbol not in [each.symbol for each in self.instrument]:
+            raise ValueError(f"maker.symbol: {self.maker.symbol!r} is no configured instrument")
+        names = [venue.name for venue in self.quoted_instrument().venue]
+        for name in self.maker.venue:
+            if name not in names:
+                raise ValueError(f"maker.venue.{name}: not a venue of the quoted instrument")
+        quoted = [n for n in names if n not in self.maker.venue or self.maker.venue[n].quote]
+        if not quoted:
+            raise ValueError("maker: no venue is left to quote at")
+        return self
+
+    def quoted_instrument(self) -> Instrument:
+        """The instrument that the market maker quotes."""
+        symbol = self.maker.symbol if self.maker is not None else ""
+        return next((e for e in self.instrument if e.symbol == symbol), self.instrument[0])
+
     def venue_names(self) -> tuple[str, ...]:
         """The venues in use, in the order in which they first appear."""
         names = (venue.name for each in self.instrument for venue in each.venue)
@@ -259,23 +274,25 @@ class Config(_Section):
             update={
                 "ws_url": given.ws_url or protocol.ws_url,
                 "rest_url": given.rest_url or protocol.rest_url,
+                "trade_url": given.trade_url or protocol.trade_url,
             }
         )
 
 
+def _section_of(annotation: Any) -> type[Section] | None:
+    """The section that a field's annotation holds, however it is wrapped."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next(filter(None, map(_section_of, get_args(annotation))), None)
+
+
 def _allowed_keys(location: tuple[Any, ...]) -> str:
     """The keys a section has, for the error about one it has not."""
-    model: Any = Config
+    model: type[Section] = Config
     for part in location[:-1]:
-        if isinstance(part, int) or not hasattr(model, "model_fields"):
-            continue
-        field = model.model_fields.get(part)
-        if field is None:
-            continue
-        text = str(field.annotation)
-        names = (Instrument, InstrumentVenue, VenueSettings, EngineSettings, GatewaySettings)
-        sections = (*names, MetricsSettings, LogSettings)
-        model = next((s for s in sections if f".{s.__name__}" in text), model)
+        field = model.model_fields.get(part) if isinstance(part, str) else None
+        if field is not None:
+            model = _section_of(field.annotation) or model
     return ", ".join(model.model_fields)
 
 

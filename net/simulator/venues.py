@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable
 from types import TracebackType
 
-from net.simulator.binance import BinanceServer
+from net.simulator.binance import ORDER_PATH, BinanceServer
 from net.simulator.bitstamp import BitstampServer
 from net.simulator.clock import SimulatorClock
 from net.simulator.connection import Interceptor
@@ -148,11 +148,17 @@ class SimulatedVenues:
                 f"[venue.{name}]",
                 f'ws_url = "{self._url(name, "ws")}"',
                 f'rest_url = "{self._url(name, "http")}"',
+                f'trade_url = "{self._trade_url(name)}"',
             ]
             if authority is not None:
                 out.append(f"ca_file = '{authority.absolute()}'")
             out.append("")
         return "\n".join(out)
+
+    def _trade_url(self, venue: str) -> str:
+        if venue == "binance":
+            return self._url(venue, "ws") + ORDER_PATH
+        return self._url(venue, "http")
 
     def _url(self, venue: str, scheme: str) -> str:
         secure = "s" if self._options.tls_cert is not None else ""

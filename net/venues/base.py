@@ -52,6 +52,8 @@ class VenueProtocol(Protocol):
     protocol: int
     ws_url: str
     rest_url: str
+    trade_url: str
+    """Where orders go."""
     rest_limit: RestLimit
     used_weight_header: str
     audit_interval_s: int

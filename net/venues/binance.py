@@ -21,6 +21,7 @@ class Binance:
     protocol = L.PROTOCOL_BINANCE
     ws_url = "wss://stream.binance.com:9443"
     rest_url = "https://api.binance.com"
+    trade_url = "wss://ws-api.binance.com:443/ws-api/v3"
     rest_limit = RestLimit(weight_max=6000, window_s=60)
     used_weight_header = "X-MBX-USED-WEIGHT-1M"
     audit_interval_s = 600

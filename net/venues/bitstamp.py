@@ -23,6 +23,7 @@ class Bitstamp:
     protocol = L.PROTOCOL_BITSTAMP
     ws_url = "wss://ws.bitstamp.net"
     rest_url = "https://www.bitstamp.net"
+    trade_url = "https://www.bitstamp.net"
     rest_limit = RestLimit(weight_max=10_000, window_s=600)
     used_weight_header = ""
     audit_interval_s = 180

@@ -1,0 +1,30 @@
+"""What every section of the configuration is: strict, frozen, and without unknown keys.
+
+Runs on: the main thread, once. Called by: net.config, net.maker.settings.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from engine.scale import ScaleError, decimal_unit
+
+
+class Section(BaseModel):
+    """The base of every section."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _positive(value: str) -> str:
+    try:
+        decimal_unit(value)
+    except ScaleError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
+PositiveDecimal = Annotated[str, Field(max_length=40), AfterValidator(_positive)]
+"""A decimal above zero as text, so that it stays exact."""
