@@ -217,7 +217,9 @@ def test_configuration_and_ports() -> None:
             assert parsed["venue"]["binance"] == {
                 "ws_url": here.binance.replace("http", "ws"),
                 "rest_url": here.binance,
+                "trade_url": here.binance.replace("http", "ws") + "/ws-api/v3",
             }
+            assert parsed["venue"]["bitstamp"]["trade_url"] == here.bitstamp
             port = int(here.binance.rsplit(":", 1)[1])
             busy = SimulatedVenues(SimulatorOptions(port_base=port))
             with pytest.raises(SimulatorError, match=str(port)):
