@@ -233,7 +233,9 @@ def replay(tape: Path, config_file: Path, as_json: bool) -> int:
         raise CommandError(f"{config_file}: {error}", 2) from None
     summary = run.finish()
     if as_json:
-        _print_json({"digest": summary.digest, "books": summary.books, "frames": summary.frames})
+        quoting = {"quoting": summary.quoting} if summary.quoting else {}
+        facts = {"digest": summary.digest, "books": summary.books, "frames": summary.frames}
+        _print_json(facts | quoting)
     else:
         _print_summary(summary)
     return 0
@@ -289,6 +291,8 @@ def _print_summary(summary: ReplaySummary) -> None:
     for what, count in sorted(summary.notes.items()):
         click.echo(f"          {count} x {what}")
     click.echo(f"digest    {summary.digest}")
+    for what, text in summary.quoting.items():
+        click.echo(f"quoting   {what} {text}")
 
 
 # --- measuring -----------------------------------------------------------------------------------

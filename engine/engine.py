@@ -174,7 +174,7 @@ class Engine:
     def _describe(self, units: list[tuple[int, int]]) -> None:
         index = 0
         for number, (instrument, unit) in enumerate(zip(self.instruments, units, strict=True)):
-            at = self._instrument_at(number)
+            at = self.instrument_at(number)
             self.arena[at + L.INSTRUMENT_DEPTH] = instrument.depth
             self.arena[at + L.INSTRUMENT_VENUES] = len(instrument.feeds)
             self.arena[at + L.INSTRUMENT_TRIGGER] = NOT_TOUCHED
@@ -209,7 +209,8 @@ class Engine:
         arena[feed + L.FEED_PRICE_SCALE_AT : feed + L.FEED_PRICE_SCALE_AT + len(prices)] = prices
         arena[feed + L.FEED_LOT_SCALE_AT : feed + L.FEED_LOT_SCALE_AT + len(lots)] = lots
 
-    def _instrument_at(self, index: int) -> int:
+    def instrument_at(self, index: int) -> int:
+        """Where an instrument begins in the arena."""
         return L.ENGINE_WORDS + index * L.INSTRUMENT_WORDS
 
     def _feed_at(self, index: int) -> int:
@@ -300,6 +301,19 @@ class Engine:
     def receive_ns(self, feed: int) -> int:
         """When the feed's last frame was received, 0 before the first."""
         return int(self.arena[self._feed_at(feed) + L.FEED_RECEIVE_NS])
+
+    def best_ticks(self, feed: int) -> tuple[int, int]:
+        """The feed's best bid and ask in its own ticks as last published; 0 for an empty side, and
+        for both while it is not LIVE."""
+        at, arena = self._feed_at(feed), self.arena
+        best = [0, 0]
+        if arena[at + L.FEED_STATE] == L.LIVE:
+            for is_asks in range(2):
+                book = 2 * int(arena[at + L.FEED_ACTIVE_BOOK]) + is_asks
+                side = at + L.FEED_BOOKS_AT + book * int(arena[L.ENGINE_SIDE_WORDS])
+                if arena[side + L.SIDE_TOP_LEVELS]:
+                    best[is_asks] = abs(int(arena[side + L.SIDE_TOP_KEYS_AT]))
+        return best[0], best[1]
 
     def is_incomplete(self, feed: int) -> bool:
         """Whether the published depth reaches where the feed's book is known only in part."""

@@ -23,6 +23,8 @@ from engine.scale import exact_text
 from net.backoff import Backoff
 from net.config import Config, ConfigError
 from net.live import feed_specs_by_venue
+from net.maker.build import DigestJournal, build_maker, plain_market, result_texts
+from net.maker.maker import Maker
 from net.session import Session
 from net.tape import TapeLine
 from net.venue import Venue
@@ -46,6 +48,8 @@ class ReplaySummary:
     notes: dict[str, int] = field(default_factory=dict)
     states: dict[str, dict[str, str]] = field(default_factory=dict)
     digest: str = ""
+    quoting: dict[str, str] = field(default_factory=dict)
+    """With a market maker: its records and their digest, fills, position and result."""
 
 
 def book_entry(reader: HandoffReader, index: int) -> dict[str, object]:
@@ -151,6 +155,27 @@ class Replay:
         for connection, (name, feeds) in enumerate(feed_specs_by_venue(config).items()):
             sessions = tuple(self._session(name, feed, rng) for feed in feeds)
             self.venues[name] = Venue(self.engine, connection, PROTOCOLS[name], sessions, self)
+        self._decisions = DigestJournal()
+        self.maker = self._make_maker(ticks) if config.maker is not None else None
+
+    def _make_maker(self, ticks: dict[tuple[str, str], str]) -> Maker:
+        """Quoting on a tape is on paper, whatever the configuration says: nobody would answer."""
+        config = self._config
+        assert config.maker is not None
+        paper = config.maker.model_copy(update={"orders": "paper"})
+        markets = {
+            venue.name: plain_market(venue.symbol, ticks[venue.name, venue.symbol])
+            for venue in config.quoted_instrument().venue
+        }
+        return build_maker(
+            config.model_copy(update={"maker": paper}),
+            self.engine,
+            markets,
+            self._decisions,
+            self,
+            epoch=1,
+            rng=random.Random(0),
+        )
 
     def _session(self, name: str, feed: int, rng: random.Random) -> Session:
         return Session(
@@ -186,6 +211,8 @@ class Replay:
             self._timer_ns += TIMER_NS
             for venue in self.venues.values():
                 venue.on_timer(self._timer_ns)
+            if self.maker is not None:
+                self.maker.on_timer(self._timer_ns)
             self._collect()
 
     def _on_frame(self, venue: Venue, line: TapeLine) -> None:
@@ -194,6 +221,8 @@ class Replay:
         status = venue.handle(raw, line.t_ns, 1)
         if status != S.APPLIED:
             venue.on_status(status, lambda: raw, line.t_ns, 1)
+        if self.maker is not None:
+            self.maker.on_book(line.t_ns)
 
     def _on_body(self, venue: Venue, line: TapeLine) -> None:
         symbol = venue.protocol.snapshot_symbol(line.path)
@@ -228,6 +257,9 @@ class Replay:
         """The summary, once the tape is through."""
         self.summary.last_ns = self._now_ns
         self.summary.digest = self._digest.hexdigest()
+        if self.maker is not None:
+            facts = {"records": str(self._decisions.records), "digest": self._decisions.digest}
+            self.summary.quoting = facts | result_texts(self.maker)
         for venue in self.venues.values():
             for session in venue.sessions:
                 states = self.summary.states.setdefault(venue.name, {})
@@ -255,6 +287,9 @@ class Replay:
 
     def _count(self, what: str) -> None:
         self.summary.notes[what] = self.summary.notes.get(what, 0) + 1
+
+    def note_maker(self, level: str, what: str, **facts: object) -> None:
+        self._count(f"maker: {what}")
 
     def acknowledged(self, venue: Venue) -> None:
         """Nothing to wait for on a tape."""

@@ -122,7 +122,8 @@ EXECUTIONS = 512
 """Execution ids remembered by venue: at ten fills a second those of the last 50 s."""
 FORGOTTEN = 64
 """Orders remembered by venue whose row is taken while executions of theirs are still owed."""
-(VENUE_EXECUTION_TURN, VENUE_FORGOTTEN_TURN) = range(2)
+(VENUE_EXECUTION_TURN, VENUE_FORGOTTEN_TURN, VENUE_CANNOT_REPLACE) = range(3)
+"""CANNOT_REPLACE: a quote moves by a cancel and, once that is done, a new order."""
 VENUE_EXECUTIONS_AT = CACHE_LINE_WORDS
 VENUE_FORGOTTEN_AT = VENUE_EXECUTIONS_AT + EXECUTIONS
 (FORGOTTEN_ID, FORGOTTEN_OWED_LOTS, FORGOTTEN_WORDS) = range(3)
@@ -153,6 +154,8 @@ SEQUENCE_MAX = (1 << 32) - 1
 # --- what is wanted, and what is to be done ------------------------------------------------------
 
 (WANTED_PRICE, WANTED_LOTS, WANTED_WORDS) = range(3)
+LEFT_ALONE = -1
+"""Lots of a slot that nothing may be sent for, whatever is in it; 0 where nothing is wanted."""
 
 (ACTION_KIND, ACTION_SLOT, ACTION_ID, ACTION_NEW_ID, ACTION_PRICE, ACTION_LOTS) = range(6)
 ACTION_WORDS = 6

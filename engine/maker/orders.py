@@ -468,6 +468,9 @@ def _plan_slot(table: Words, actions: Words, count: int, slot: int, price: int, 
     is_enough = left_lots(table, settled) <= lots <= table[settled + L.ORDER_LOTS]
     if price == table[settled + L.ORDER_PRICE] and is_enough:
         return count
+    venue = slot // L.VENUE_SLOTS
+    if table[L.ACCOUNT_WORDS + venue * L.VENUE_WORDS + L.VENUE_CANNOT_REPLACE] != 0:
+        return add_action(actions, count, L.ACTION_CANCEL, slot, order_id, 0, 0)
     return add_action(actions, count, L.ACTION_REPLACE, slot, order_id, price, lots)
 
 
@@ -479,11 +482,15 @@ def plan(table: Words, wanted: Words, sides: int, actions: Words) -> int:
     order is pending or UNKNOWN waits. An order of the wanted price keeps its place in the queue
     when partly filled: it is replaced only if more is left of it than wanted, or more is wanted
     than it ever was. Of two open orders in a slot, which only a wrong answer can cause, the older
-    is cancelled. `actions` needs `actions_words` words.
+    is cancelled. A slot that is LEFT_ALONE stays as it is. `actions` needs `actions_words` words.
     """
     count = 0
     for slot in range(table[L.ACCOUNT_VENUES] * L.VENUE_SLOTS):
         at = slot * L.WANTED_WORDS
-        lots = wanted[at + L.WANTED_LOTS] if sides >> side_of(slot) & 1 else 0
+        lots = wanted[at + L.WANTED_LOTS]
+        if lots == L.LEFT_ALONE:
+            continue
+        if sides >> side_of(slot) & 1 == 0:
+            lots = 0
         count = _plan_slot(table, actions, count, slot, wanted[at + L.WANTED_PRICE], lots)
     return count

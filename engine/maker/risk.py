@@ -428,19 +428,28 @@ def submit(
     return _perform_all(table, risk, actions, count)
 
 
+@inner
+def decide_all(
+    table: Words, risk: Words, wanted: Words, actions: Words, fair_price: int, now_ns: int
+) -> int:
+    """`decide`, for a kernel."""
+    _assess(table, risk, fair_price, now_ns)
+    count = plan(table, wanted, _open_sides(table, risk), actions)
+    return _perform_all(table, risk, actions, count)
+
+
 @kernel("int64(int64[::1], int64[::1], int64[::1], int64[::1], int64, int64)")
 def decide(
     table: Words, risk: Words, wanted: Words, actions: Words, fair_price: int, now_ns: int
 ) -> int:
     """From wanted quotes to the messages that are to be sent, in `actions`; how many.
 
-    `wanted`: `wanted_words`, price and lots by slot, lots 0 for none; `actions`: `actions_words`.
-    `fair_price`: in units, 0 for none, without which nothing new is placed. `now_ns`: since the
-    epoch in UTC, for days and rates; where it runs backwards, time stands still.
+    `wanted`: `wanted_words`, price and lots by slot, lots 0 for none, or LEFT_ALONE; `actions`:
+    `actions_words`. `fair_price`: in units, 0 for none, without which nothing new is placed.
+    `now_ns`: since the epoch in UTC, for days and rates; where it runs backwards, time stands
+    still.
     """
-    _assess(table, risk, fair_price, now_ns)
-    count = plan(table, wanted, _open_sides(table, risk), actions)
-    return _perform_all(table, risk, actions, count)
+    return decide_all(table, risk, wanted, actions, fair_price, now_ns)
 
 
 @kernel("int64(int64[::1], int64[::1], int64[::1])")

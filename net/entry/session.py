@@ -9,6 +9,7 @@ opens in a fixed order, and only then is it READY: connect, log on, subscribe to
 events, then read what is open, what has traded and what the account holds.
 
 Every request that is sent ends in exactly one `on_answer`, `on_unanswered` or `on_entry_lost`.
+Nothing is told to the host within `place`, `cancel`, `replace`, `ask` or `reread`.
 Runs on: the engine thread; in the watchdog, the main thread. Called by: net.maker, net.watchdog.
 """
 
@@ -93,6 +94,10 @@ class VenueEntry(Protocol):
         """Orders may be sent while READY, and cancels and questions too."""
 
     @property
+    def can_replace(self) -> bool:
+        """Whether `replace` keeps the promise that no order takes; else it must not be called."""
+
+    @property
     def settle_ns(self) -> int:
         """A request whose answer is missing for so long can no longer reach the venue's books:
         from then on "no such order" is final."""
@@ -111,9 +116,8 @@ class VenueEntry(Protocol):
     def ask(self, order_id: int, now_ns: int) -> None:
         """Ask where one order stands: answered with STATE (and FILLs), or FAILED."""
 
-    def cancel_stray(self, client_order_id: str, now_ns: int) -> None:
-        """Cancel an order that is not in the table, by its name; not answered to the host but
-        noted."""
+    def reread(self, now_ns: int) -> None:
+        """Read the account again; `on_ready` follows once more."""
 
     def on_timer(self, now_ns: int) -> None:
         """Called several times a second: answers that are due, waits that are over."""

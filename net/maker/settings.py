@@ -16,6 +16,7 @@ from net.section import PositiveDecimal, Section
 
 Bps = Annotated[float, Field(ge=0, le=9_999, allow_inf_nan=False)]
 """Basis points, to the hundredth."""
+DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,8})?", re.ASCII)
 SIGNED_DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,8})?", re.ASCII)
 
 
@@ -95,6 +96,10 @@ class MakerSettings(Section):
     orders: Literal["paper", "live"] = "paper"
     journal: Annotated[str, Field(min_length=1)] = "journal"
     kill_file: str = ""
+    """Quoting is killed while a file of this name exists."""
+    neutral: str | None = None
+    """What the accounts hold of the base currency, together, where the position is zero; left out:
+    what they held at the first start that the journal knows of."""
     watchdog: bool = True
     watchdog_after_ms: Annotated[int, Field(ge=500, le=60_000)] = 2_000
     token_file: str = ""
@@ -104,3 +109,10 @@ class MakerSettings(Section):
     risk: RiskSettings
     fair: FairSettings = FairSettings()
     venue: dict[str, MakerVenue] = Field(default_factory=dict)
+
+    @field_validator("neutral")
+    @classmethod
+    def _is_amount(cls, value: str | None) -> str | None:
+        if value is not None and not DECIMAL.fullmatch(value):
+            raise ValueError('must be a decimal amount of the base currency, for example "10.5"')
+        return value

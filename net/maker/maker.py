@@ -1,0 +1,405 @@
+"""The market maker of one instrument: what a step decides is sent, what comes back is counted.
+
+    book published -> step_maker (compiled) -> actions -> VenueEntry -> venue
+    venue -> answers, pushes, silence -> OrderBook (order table) -> step_maker again
+
+Nothing is quoted before every quoted venue has said what is open, traded and held there, and no
+order of ours from an earlier life is left. An order in doubt is asked about until the venue has
+told where it stands. `kill` cancels everything and stays until `release`.
+Runs on: the engine thread. Called by: net.live, net.replay.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Protocol
+
+import numpy as np
+
+from engine.engine import Engine
+from engine.maker import journal_codes as J
+from engine.maker import order_layout as L
+from engine.maker import risk as R
+from engine.maker import step as S
+from engine.maker.client_ids import format_client_id
+from engine.maker.orders import new_table
+from net.entry.order import EntryError, Kind, OrderEvent, Request
+from net.entry.refusals import Refusal
+from net.entry.session import EntryState, Opening, VenueEntry
+from net.maker.book import Journal, OrderBook, Sent, side_of
+from net.maker.manners import Manners
+from net.maker.opening import Openings
+from net.maker.paper import PaperEntry
+from net.maker.rules import MakerRules
+
+ASK_EVERY_NS = 1_000_000_000
+TELL_EVERY_NS = 60_000_000_000
+"""A limit that refuses orders again and again is told of so often; each refusal is counted."""
+ASKS_A_TURN_MAX = 4
+"""Questions to one venue in one turn of the timer: a lost connection may leave twenty."""
+
+
+class MakerHost(Protocol):
+    """What the market maker tells outside."""
+
+    def note_maker(self, level: str, what: str, **facts: object) -> None:
+        """Something an operator should see."""
+
+
+class Maker:
+    """Fair price, quotes, risk and orders of one instrument. `now_ns` is passed into everything.
+
+    `instrument`: its index in the engine; `epoch`: larger than that of every earlier run.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        instrument: int,
+        rules: MakerRules,
+        journal: Journal,
+        host: MakerHost,
+        openings: Openings,
+        *,
+        epoch: int,
+        rng: random.Random,
+    ) -> None:
+        venues = len(rules.is_quoted)
+        self.rules = rules
+        self.symbol = engine.instruments[instrument].symbol
+        self.venue_names = tuple(f.venue for f in engine.instruments[instrument].feeds)
+        self.table = new_table(venues, epoch, rules.value_scale)
+        self.risk = R.new_risk(rules.limits, venues)
+        self.fair = rules.fair.words()
+        self.quotes = np.concatenate([spec.words() for spec in rules.quotes])
+        self.entries: list[VenueEntry | None] = [None] * venues
+        self.book = OrderBook(self.table, rules.tick_units, journal)
+        self.manners = Manners(venues, rng)
+        self.openings = openings
+        self.is_stopping = False
+        self._host = host
+        self._engine = engine
+        self._wanted = np.zeros(L.wanted_words(venues), np.int64)
+        self._actions = np.zeros(L.actions_words(venues), np.int64)
+        self._step = np.zeros(S.STEP_WORDS, np.int64)
+        self._describe_step(instrument)
+        self._step_address = int(self._step.ctypes.data)
+        self._papers: dict[int, PaperEntry] = {}
+        self._first_feed = sum(len(each.feeds) for each in engine.instruments[:instrument])
+        self._halts = 0
+        self._refusals = self.risk[L.RISK_REFUSALS_AT :][: L.REFUSALS_MAX].copy()
+        self._told_ns: dict[int, int] = {}
+
+    def _describe_step(self, instrument: int) -> None:
+        step, arena = self._step, self._engine.arena
+        step[S.STEP_ARENA], step[S.STEP_ARENA_WORDS] = arena.ctypes.data, len(arena)
+        step[S.STEP_INSTRUMENT] = self._engine.instrument_at(instrument)
+        step[S.STEP_VENUES] = len(self.entries)
+        step[S.STEP_FAIR] = self.fair.ctypes.data
+        step[S.STEP_QUOTES] = self.quotes.ctypes.data
+        step[S.STEP_TABLE], step[S.STEP_TABLE_WORDS] = self.table.ctypes.data, len(self.table)
+        step[S.STEP_RISK], step[S.STEP_RISK_WORDS] = self.risk.ctypes.data, len(self.risk)
+        step[S.STEP_WANTED] = self._wanted.ctypes.data
+        step[S.STEP_ACTIONS] = self._actions.ctypes.data
+
+    def attach(self, venue: int, entry: VenueEntry) -> None:
+        """Give a quoted venue its order entry."""
+        self.entries[venue] = entry
+        if isinstance(entry, PaperEntry):
+            self._papers[venue] = entry
+        at = L.ACCOUNT_WORDS + venue * L.VENUE_WORDS
+        self.table[at + L.VENUE_CANNOT_REPLACE] = not entry.can_replace
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no order of ours may be open."""
+        return self.book.live_orders == 0 and not self.openings.has_strays
+
+    @property
+    def is_halted(self) -> bool:
+        return int(self.risk[L.RISK_STATE]) == L.HALTED
+
+    # --- steps -----------------------------------------------------------------------------------
+
+    def on_book(self, now_ns: int) -> None:
+        """A frame has been handled: the book may have changed."""
+        if self._papers:
+            self._fill_on_paper(now_ns)
+        count = S.step_maker(self._step_address, now_ns, 0)
+        if count:
+            self._act(count, now_ns)
+
+    def on_timer(self, now_ns: int) -> None:
+        """Called several times a second: answers that are due, questions, waits that are over."""
+        for venue, entry in enumerate(self.entries):
+            if entry is not None:
+                entry.on_timer(now_ns)
+                if entry.state is EntryState.READY:
+                    self._ask(venue, entry, now_ns)
+                    self.openings.press(venue, entry, now_ns)
+        self._run(now_ns)
+
+    def _fill_on_paper(self, now_ns: int) -> None:
+        for venue, entry in self._papers.items():
+            bid, ask = self._engine.best_ticks(self._first_feed + venue)
+            if entry.fill_through(bid, ask):
+                entry.on_timer(now_ns)
+
+    def _run(self, now_ns: int) -> None:
+        """A step outside the path of a frame: something else than the book has changed."""
+        self._permit(now_ns)
+        count = S.step_maker(self._step_address, now_ns, 1)
+        if count:
+            self._act(count, now_ns)
+        self._look_at_risk(now_ns)
+
+    def _permit(self, now_ns: int) -> None:
+        """What each side of each venue may do now."""
+        for venue, entry in enumerate(self.entries):
+            at = S.STEP_VENUES_AT + venue * S.VENUE_WORDS
+            for side in range(L.SIDES):
+                self._step[at + S.VENUE_MAY_BUY + side] = self._may(venue, side, entry, now_ns)
+
+    def _may(self, venue: int, side: int, entry: VenueEntry | None, now_ns: int) -> int:
+        if entry is None or entry.state is not EntryState.READY:
+            return S.LEAVE
+        if self.manners.must_wait(venue, now_ns):
+            return S.LEAVE
+        if self.is_stopping or not self.openings.is_known or not self.openings.is_clean(venue):
+            return S.CANCEL
+        return S.CANCEL if self.manners.must_pause(venue, side, now_ns) else S.QUOTE
+
+    def _look_at_risk(self, now_ns: int) -> None:
+        """Tell what the gate has decided by itself: halts, and refusals that are new."""
+        risk = self.risk
+        halts = int(risk[L.RISK_HALTS])
+        if halts != self._halts:
+            self._halts = halts
+            reason = int(risk[L.RISK_HALT_REASON])
+            code = HALT_REASONS.get(reason, J.REASON_OPERATOR)
+            self.book.write(J.EVENT_KILL, now_ns, reason=code)
+            self._host.note_maker("error", "quoting halted", reason=R.TEXTS[reason])
+        counts = risk[L.RISK_REFUSALS_AT :][: L.REFUSALS_MAX]
+        for code in np.flatnonzero(counts != self._refusals).tolist():
+            if now_ns - self._told_ns.get(code, 0) >= TELL_EVERY_NS:
+                self._told_ns[code] = now_ns
+                reason = REFUSAL_REASONS.get(code, J.REASON_NONE)
+                self.book.write(J.EVENT_RISK_REFUSAL, now_ns, reason=reason, lots=code)
+                self._host.note_maker("warning", "order refused by risk", reason=R.TEXTS[code])
+        self._refusals[:] = counts
+
+    # --- actions ---------------------------------------------------------------------------------
+
+    def _act(self, count: int, now_ns: int) -> None:
+        """Send the first `count` actions: the table has taken them already."""
+        self.book.book_sequence = int(self._step[S.STEP_SEQUENCE])
+        words = self._actions[: count * L.ACTION_WORDS].tolist()
+        for at in range(0, len(words), L.ACTION_WORDS):
+            self._send(words[at : at + L.ACTION_WORDS], now_ns)
+
+    def _send(self, action: list[int], now_ns: int) -> None:
+        kind, slot, order_id, new_id, price, lots = action
+        venue = slot // L.VENUE_SLOTS
+        entry = self.entries[venue]
+        is_ready = entry is not None and entry.state is EntryState.READY
+        if kind == L.ACTION_CANCEL:
+            sent = self.book.sent.get(order_id)
+            if not is_ready or sent is None:
+                # It is UNKNOWN from here on: asked about once that is possible, then cancelled.
+                self.book.take_unanswered(venue, Request.CANCEL, order_id, now_ns)
+                return
+            self.book.write(J.EVENT_CANCEL, now_ns, venue, order_id, sent)
+            sent.state, sent.sent_ns = L.PENDING_CANCEL, now_ns
+            assert entry is not None
+            entry.cancel(order_id, now_ns)
+            return
+        sent = Sent(venue, slot, price, lots, now_ns)
+        self.book.sent[new_id] = sent
+        assert entry is not None and is_ready, "only a venue that is READY may quote"
+        side, ticks = side_of(slot), price // self.rules.tick_units[venue]
+        try:
+            if kind == L.ACTION_SUBMIT:
+                self.book.write(J.EVENT_SUBMIT, now_ns, venue, new_id, sent)
+                entry.place(new_id, side, ticks, lots, now_ns)
+            else:
+                old = self.book.sent[order_id]
+                self.book.write(J.EVENT_REPLACE, now_ns, venue, new_id, sent, filled_lots=order_id)
+                old.state, old.sent_ns = L.PENDING_REPLACE, now_ns
+                entry.replace(order_id, new_id, side, ticks, lots, now_ns)
+        except EntryError as error:
+            self._could_not_write(venue, kind, new_id, str(error), now_ns)
+
+    def _could_not_write(
+        self, venue: int, kind: int, order_id: int, reason: str, now_ns: int
+    ) -> None:
+        """A request that cannot be written down has not been sent: stop, it will not get better."""
+        request = Request.PLACE if kind == L.ACTION_SUBMIT else Request.REPLACE
+        self.book.take_unanswered(venue, request, order_id, now_ns)
+        self._host.note_maker("error", "an order could not be written", reason=reason)
+        self.kill(J.REASON_VENUE_REFUSED, now_ns)
+
+    # --- kill, release, stop ---------------------------------------------------------------------
+
+    def kill(self, reason: int, now_ns: int) -> None:
+        """Halt, cancel everything, stay so until `release`. `reason`: of the journal's."""
+        was_halted = self.is_halted
+        count = R.kill(self.table, self.risk, self._actions)
+        self._act(count, now_ns)
+        self._halts = int(self.risk[L.RISK_HALTS])
+        if not was_halted:
+            name = J.REASON_NAMES[reason]
+            self.book.write(J.EVENT_KILL, now_ns, reason=reason)
+            self._host.note_maker("warning", "quoting killed", reason=name, cancels=count)
+
+    def release(self, now_ns: int) -> None:
+        """Quote again: an operator's word."""
+        if self.is_halted:
+            R.release(self.table, self.risk)
+            self.book.write(J.EVENT_RELEASE, now_ns, reason=J.REASON_OPERATOR)
+            self._host.note_maker("warning", "quoting released")
+            self._run(now_ns)
+
+    def stop(self, now_ns: int) -> None:
+        """Quote no more and cancel everything: the end. `is_quiet` tells when it is done."""
+        self.is_stopping = True
+        self.kill(J.REASON_SHUTDOWN, now_ns)
+
+    def unconfirmed(self) -> list[str]:
+        """Orders that may be open, by name and state."""
+        found = []
+        for order_id, sent in self.book.sent.items():
+            name = self.venue_names[sent.venue]
+            found.append(f"{name} {format_client_id(order_id)} {L.STATE_NAMES[sent.state]}")
+        return found + self.openings.strays(self.venue_names)
+
+    # --- orders in doubt -------------------------------------------------------------------------
+
+    def _ask(self, venue: int, entry: VenueEntry, now_ns: int) -> None:
+        """Ask where UNKNOWN orders stand: at once, and then every second."""
+        at = L.ACCOUNT_WORDS + venue * L.VENUE_WORDS + L.VENUE_ROWS_AT
+        rows = self.table[at : at + L.VENUE_SLOTS * L.SLOT_WORDS].reshape(-1, L.ORDER_WORDS)
+        asked = 0
+        for index in np.flatnonzero(rows[:, L.ORDER_STATE] == L.UNKNOWN):
+            row = rows[index].tolist()
+            order_id = row[L.ORDER_ID]
+            sent = self.book.sent.get(order_id)
+            if sent is None:
+                slot, price, lots = row[L.ORDER_SLOT], row[L.ORDER_PRICE], row[L.ORDER_LOTS]
+                sent = self.book.sent[order_id] = Sent(venue, slot, price, lots, 0, L.UNKNOWN)
+            if now_ns - sent.asked_ns >= ASK_EVERY_NS and asked < ASKS_A_TURN_MAX:
+                sent.asked_ns = now_ns
+                asked += 1
+                entry.ask(order_id, now_ns)
+
+    # --- what venues tell ------------------------------------------------------------------------
+
+    def on_answer(
+        self,
+        venue: int,
+        request: Request,
+        order_id: int,
+        replaced_id: int,
+        events: tuple[OrderEvent, ...],
+        now_ns: int,
+    ) -> None:
+        entry = self.entries[venue]
+        assert entry is not None
+        if self.openings.is_stray(venue, order_id):
+            self.openings.take_answer(venue, order_id, events, entry, now_ns)
+            return
+        sent = self.book.sent.get(order_id)
+        side = side_of(sent.slot) if sent is not None else L.NO_SIDE
+        settle_ns = entry.settle_ns
+        self.book.take_answer(venue, request, order_id, replaced_id, events, now_ns, settle_ns)
+        for event in events:
+            if event.kind is Kind.ACCEPTED and request is not Request.STATUS:
+                self.manners.succeed(venue, side)
+            elif event.kind is Kind.REJECTED and request in (Request.PLACE, Request.REPLACE):
+                self._note_rejection(venue, side, event, now_ns)
+        self._run(now_ns)
+
+    def _note_rejection(self, venue: int, side: int, event: OrderEvent, now_ns: int) -> None:
+        is_ordinary, wait_ns = self.manners.fail(venue, side, event.error, now_ns)
+        if not is_ordinary:
+            self._host.note_maker(
+                "warning",
+                "order rejected",
+                venue=self.venue_names[venue],
+                side=J.SIDE_NAMES[side],
+                meaning=event.error.value,
+                reason=event.reason,
+                again_in_ms=wait_ns // 1_000_000,
+            )
+
+    def on_unanswered(
+        self, venue: int, request: Request, order_id: int, replaced_id: int, now_ns: int
+    ) -> None:
+        self.book.take_unanswered(venue, request, order_id, now_ns)
+        self._run(now_ns)
+
+    def on_push(
+        self, venue: int, events: tuple[OrderEvent, ...], balances: object, now_ns: int
+    ) -> None:
+        self.book.take_push(venue, events, now_ns)
+        self._run(now_ns)
+
+    def on_ready(self, venue: int, opening: Opening, now_ns: int) -> None:
+        entry = self.entries[venue]
+        assert entry is not None
+        known = self.book.sent
+        strays, others = self.openings.take(venue, opening, known, entry, now_ns)
+        name = self.venue_names[venue]
+        facts = {"others": others} if others else {}
+        self._host.note_maker("info", "order entry ready", venue=name, strays=strays, **facts)
+        self.book.write(J.EVENT_RECONNECT, now_ns, venue)
+        if self.openings.is_known and not self.book.is_counting:
+            self._start(now_ns)
+        self._run(now_ns)
+
+    def _start(self, now_ns: int) -> None:
+        """Every quoted venue has told what it holds: from here on fills alone count."""
+        position, neutral = self.openings.position_lots, self.openings.neutral_lots
+        self.table[L.ACCOUNT_POSITION_LOTS] = position
+        self.book.is_counting = True
+        side = L.BUY if position >= 0 else L.SELL
+        self.book.write(
+            J.EVENT_RECONCILED, now_ns, lots=neutral, filled_lots=abs(position), side=side
+        )
+        self._host.note_maker("info", "position at the start", lots=position, neutral_lots=neutral)
+
+    def on_entry_lost(self, venue: int, reason: str, now_ns: int) -> None:
+        self.openings.lose(venue)
+        self.book.lose(venue, now_ns)
+        name = self.venue_names[venue]
+        self._host.note_maker("warning", "order entry lost", venue=name, reason=reason)
+        self._permit(now_ns)
+
+    def on_trouble(self, venue: int, refusal: Refusal, now_ns: int) -> None:
+        wait_ns = self.manners.on_trouble(venue, refusal, now_ns)
+        self._host.note_maker(
+            "error",
+            "trouble at a venue",
+            venue=self.venue_names[venue],
+            meaning=refusal.error.value,
+            reason=refusal.text,
+            again_in_ms=wait_ns // 1_000_000,
+        )
+        self._permit(now_ns)
+
+    def note_entry(self, venue: int, what: str, **facts: object) -> None:
+        self._host.note_maker("info", what, venue=self.venue_names[venue], **facts)
+
+
+HALT_REASONS = {R.DAILY_LOSS: J.REASON_LOSS_LIMIT, R.KILLED: J.REASON_OPERATOR}
+REFUSAL_REASONS = {
+    R.ORDER_SIZE: J.REASON_ORDER_LOTS_LIMIT,
+    R.NOTIONAL: J.REASON_ORDER_LOTS_LIMIT,
+    R.COLLAR: J.REASON_PRICE_BAND,
+    R.OPEN_ORDERS: J.REASON_OPEN_ORDERS_LIMIT,
+    R.POSITION: J.REASON_POSITION_LIMIT,
+    R.EXPOSURE: J.REASON_POSITION_LIMIT,
+    R.OWN_CROSS: J.REASON_SELF_TRADE,
+    R.RATE_OWN: J.REASON_RATE_LIMIT,
+    R.RATE_VENUE: J.REASON_RATE_LIMIT,
+    R.RATE_DAY: J.REASON_RATE_LIMIT,
+}
