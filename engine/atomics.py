@@ -53,6 +53,15 @@ if JIT_OFF:
         """Write words[index]; earlier writes cannot move after it."""
         words[index] = value
 
+    def fetch_add(words: Words, index: int, value: int) -> int:
+        """Add to words[index] as one step whoever else does; what it was before.
+
+        This twin is no one step: with the JIT off only one may add at a time.
+        """
+        before = int(words[index])
+        words[index] = before + value
+        return before
+
     def fence_acquire() -> None:
         """Earlier reads stay before everything that follows."""
 
@@ -120,6 +129,14 @@ else:
             return context.get_dummy_value()
 
         return types.void(words, types.int64, types.int64), codegen
+
+    @intrinsic
+    def fetch_add(typingctx: Any, words: Any, index: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pointer = _element_pointer(context, builder, signature.args[0], args[0], args[1])
+            return builder.atomic_rmw("add", pointer, args[2], "seq_cst")
+
+        return types.int64(words, types.int64, types.int64), codegen
 
     @intrinsic
     def fence_acquire(typingctx: Any) -> Any:

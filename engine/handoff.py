@@ -14,14 +14,9 @@ Runs on: the engine thread (writer), gateway threads and processes (readers).
 
 from __future__ import annotations
 
-import contextlib
-import mmap
 import os
-import re
-import tempfile
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 
 import numba.types as nbtypes
 import numpy as np
@@ -35,23 +30,26 @@ from engine.atomics import (
     store_release,
 )
 from engine.jit import JIT_OFF, inner, kernel
+from engine.segment import (
+    NAME_PATTERN,
+    READONLY_WORDS,
+    SEGMENT_MODE,
+    HandoffError,
+    OwnedSegment,
+    get_text,
+    map_words,
+    put_text,
+    read_word,
+    segment_path,
+    write_word,
+)
 
 READ_TRIES_MAX = 1000
 """Copies of one slot that a reader attempts before it reports the slot as busy."""
 
-SEGMENT_MODE = 0o640
-"""The owner writes, the group reads: other users have no business with a desk's book."""
-
 READ_NOTHING_YET = 0
 READ_BUSY = -1
 READ_OVERWRITTEN = -2
-
-NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-class HandoffError(Exception):
-    """The segment is absent, of another layout, not finished, or its name is unusable."""
-
 
 if JIT_OFF:
     import time
@@ -101,11 +99,7 @@ def _copy_slot(handoff: Words, board: int, sequence: int, out: Words) -> bool:
     return load_acquire(handoff, slot + L.SLOT_VERSION) == before
 
 
-# A read-only mapping gives a read-only array, which is another type to the compiler.
-_READONLY = "Array(int64, 1, 'C', readonly=True)"
-
-
-@kernel(f"int64({_READONLY}, int64, int64[::1])")
+@kernel(f"int64({READONLY_WORDS}, int64, int64[::1])")
 def read_latest(handoff: Words, board: int, out: Words) -> int:
     """Copy a board's latest book into `out`; its sequence, or READ_NOTHING_YET or READ_BUSY."""
     for _ in range(READ_TRIES_MAX):
@@ -117,7 +111,7 @@ def read_latest(handoff: Words, board: int, out: Words) -> int:
     return READ_BUSY
 
 
-@kernel(f"int64({_READONLY}, int64, int64, int64[::1])")
+@kernel(f"int64({READONLY_WORDS}, int64, int64, int64[::1])")
 def read_exact(handoff: Words, board: int, sequence: int, out: Words) -> int:
     """Copy one numbered book; READ_NOTHING_YET if still to come, READ_OVERWRITTEN if gone."""
     if sequence > load_acquire(handoff, board + L.BOARD_SEQUENCE) or sequence <= 0:
@@ -127,7 +121,7 @@ def read_exact(handoff: Words, board: int, sequence: int, out: Words) -> int:
     return READ_OVERWRITTEN
 
 
-@kernel(f"int64({_READONLY}, int64, int64, int64)", releases_gil=True)
+@kernel(f"int64({READONLY_WORDS}, int64, int64, int64)", releases_gil=True)
 def wait_for_publish(handoff: Words, seen: int, poll_us: int, polls_max: int) -> int:
     """Sleep in steps, without the GIL, until the published count differs from `seen`; the count."""
     published = load_acquire(handoff, L.HANDOFF_PUBLISHED)
@@ -137,18 +131,6 @@ def wait_for_publish(handoff: Words, seen: int, poll_us: int, polls_max: int) ->
         _sleep_us(poll_us)
         published = load_acquire(handoff, L.HANDOFF_PUBLISHED)
     return published
-
-
-@kernel(f"int64({_READONLY}, int64)")
-def read_word(handoff: Words, index: int) -> int:
-    """One header word, as it is now."""
-    return load_acquire(handoff, index)
-
-
-@kernel("void(int64[::1], int64, int64)")
-def write_word(handoff: Words, index: int, value: int) -> None:
-    """Set one header word (heartbeat, engine state): the writer only."""
-    store_release(handoff, index, value)
 
 
 @dataclass(frozen=True)
@@ -171,29 +153,6 @@ class BoardInfo:
         return Decimal(self.tick_mantissa).scaleb(-self.tick_decimals)
 
 
-def segment_path(name: str) -> Path:
-    """Where the segment of this name lives: shared memory, or the temporary folder without it."""
-    if not NAME_PATTERN.fullmatch(name):
-        raise HandoffError(
-            f"handoff name {name!r}: letters, digits, dot, dash and underscore only, at most 64"
-        )
-    shared_memory = Path("/dev/shm")
-    folder = shared_memory if shared_memory.is_dir() else Path(tempfile.gettempdir())
-    return folder / f"pollux-{name}"
-
-
-def _put_text(words: Words, at: int, text: str, bytes_max: int) -> int:
-    raw = text.encode()
-    if len(raw) > bytes_max:
-        raise HandoffError(f"{text!r} is longer than {bytes_max} bytes")
-    words[at : at + bytes_max // 8] = np.frombuffer(raw.ljust(bytes_max, b"\0"), np.int64)
-    return len(raw)
-
-
-def _get_text(words: Words, at: int, bytes_max: int) -> str:
-    return words[at : at + bytes_max // 8].tobytes().rstrip(b"\0").decode()
-
-
 class HandoffWriter:
     """Creates and owns the segment; `words` is its memory. `name=""` keeps it private (replay)."""
 
@@ -202,29 +161,8 @@ class HandoffWriter:
         self.boards = boards
         image = np.zeros(L.HANDOFF_WORDS + len(boards) * L.BOARD_WORDS, np.int64)
         self._describe(image, start_ns)
-        self._inode = 0
-        if self.path is None:
-            self._memory = mmap.mmap(-1, image.nbytes)
-        else:
-            # A new file, never the old one resized: a reader that still maps the segment of a
-            # dead writer keeps its own memory.
-            fresh = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-            # The folder is everybody's: never write through a file or link that was there.
-            fresh.unlink(missing_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            descriptor = os.open(fresh, flags, SEGMENT_MODE)
-            try:
-                os.ftruncate(descriptor, image.nbytes)
-                self._memory = mmap.mmap(descriptor, image.nbytes)
-                self._inode = os.fstat(descriptor).st_ino
-            finally:
-                os.close(descriptor)
-        self.words: Words = np.frombuffer(self._memory, np.int64)
-        self.words[:] = image
-        # Written last: a reader that sees the version sees everything above.
-        write_word(self.words, L.HANDOFF_VERSION_AT, L.HANDOFF_VERSION)
-        if self.path is not None:
-            os.rename(fresh, self.path)
+        self._segment = OwnedSegment(self.path, image, L.HANDOFF_VERSION_AT, L.HANDOFF_VERSION)
+        self.words = self._segment.words
 
     def _describe(self, words: Words, start_ns: int) -> None:
         boards = self.boards
@@ -243,12 +181,12 @@ class HandoffWriter:
             words[at + L.BOARD_TICK_MANTISSA] = info.tick_mantissa
             words[at + L.BOARD_TICK_DECIMALS] = info.tick_decimals
             words[at + L.BOARD_LOT_DECIMALS] = info.lot_decimals
-            words[at + L.BOARD_SYMBOL_BYTES] = _put_text(
+            words[at + L.BOARD_SYMBOL_BYTES] = put_text(
                 words, at + L.BOARD_SYMBOL_AT, info.symbol, L.SYMBOL_BYTES_MAX
             )
             for venue, venue_name in enumerate(info.venues):
                 name_at = at + L.BOARD_VENUE_NAMES_AT + venue * L.VENUE_NAME_WORDS
-                _put_text(words, name_at, venue_name, L.VENUE_NAME_BYTES_MAX)
+                put_text(words, name_at, venue_name, L.VENUE_NAME_BYTES_MAX)
 
     @staticmethod
     def board_at(index: int) -> int:
@@ -265,10 +203,7 @@ class HandoffWriter:
     def close(self) -> None:
         """Mark the engine stopped and remove the segment's name, if it is still ours."""
         self.set_engine_state(L.ENGINE_IS_STOPPED)
-        if self.path is not None:
-            with contextlib.suppress(OSError):
-                if os.stat(self.path).st_ino == self._inode:
-                    os.unlink(self.path)
+        self._segment.remove()
 
 
 class HandoffReader:
@@ -295,22 +230,13 @@ class HandoffReader:
     @classmethod
     def attach(cls, name: str) -> HandoffReader:
         """Map the segment of a running daemon; HandoffError says why it cannot be."""
-        path = segment_path(name)
-        try:
-            with open(path, "rb") as file:
-                memory = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-        except FileNotFoundError:
-            raise HandoffError(f"no daemon named {name!r} is running (no {path})") from None
-        except (OSError, ValueError) as error:
-            raise HandoffError(f"cannot map {path}: {error}") from None
-        if len(memory) % 8:
-            raise HandoffError(f"{path} is not a Pollux handoff")
-        return cls(np.frombuffer(memory, np.int64))
+        absent = f"no daemon named {name!r} is running"
+        return cls(map_words(segment_path(name), "a Pollux handoff", absent))
 
     def _board(self, index: int) -> BoardInfo:
         words, at = self._words, HandoffWriter.board_at(index)
         venues = tuple(
-            _get_text(
+            get_text(
                 words,
                 at + L.BOARD_VENUE_NAMES_AT + venue * L.VENUE_NAME_WORDS,
                 L.VENUE_NAME_BYTES_MAX,
@@ -318,7 +244,7 @@ class HandoffReader:
             for venue in range(int(words[at + L.BOARD_VENUES]))
         )
         return BoardInfo(
-            symbol=_get_text(words, at + L.BOARD_SYMBOL_AT, L.SYMBOL_BYTES_MAX),
+            symbol=get_text(words, at + L.BOARD_SYMBOL_AT, L.SYMBOL_BYTES_MAX),
             venues=venues,
             depth=int(words[at + L.BOARD_DEPTH]),
             tick_mantissa=int(words[at + L.BOARD_TICK_MANTISSA]),
@@ -360,3 +286,25 @@ class HandoffReader:
     def read_exact(self, index: int, sequence: int) -> int:
         """Copy one numbered book into `book`; READ_NOTHING_YET or READ_OVERWRITTEN otherwise."""
         return read_exact(self._words, HandoffWriter.board_at(index), sequence, self.book)
+
+
+__all__ = [
+    "NAME_PATTERN",
+    "READ_BUSY",
+    "READ_NOTHING_YET",
+    "READ_OVERWRITTEN",
+    "READ_TRIES_MAX",
+    "SEGMENT_MODE",
+    "BoardInfo",
+    "HandoffError",
+    "HandoffReader",
+    "HandoffWriter",
+    "begin_slot",
+    "end_slot",
+    "read_exact",
+    "read_latest",
+    "segment_path",
+    "slot_at",
+    "wait_for_publish",
+    "write_word",
+]

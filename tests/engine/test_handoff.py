@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -27,6 +26,7 @@ from engine.handoff import (
 from engine.jit import JIT_OFF
 from tests.engine import torn
 from tests.engine.rig import Rig, bitstamp_frame, bitstamp_snapshot, bitstamp_spec
+from tests.engine.torn import in_child
 
 BOARDS = (
     BoardInfo("BTC-USD", ("binance", "bitstamp"), 10, 1, 2),
@@ -48,16 +48,6 @@ def name() -> Iterator[str]:
 @pytest.fixture
 def writer(name: str) -> HandoffWriter:
     return HandoffWriter(name, BOARDS, 77)
-
-
-def in_child(target: Callable[..., None], *args: Any) -> Any:
-    """Run a function in a forked process; (process, the connection its answer comes through)."""
-    context = multiprocessing.get_context("fork")
-    mine, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=target, args=(*args, theirs))
-    process.start()
-    theirs.close()
-    return process, mine
 
 
 # --- torn reads ----------------------------------------------------------------------------------

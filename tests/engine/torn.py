@@ -1,13 +1,16 @@
 """A writer of self-checking books and readers that hunt for torn ones, in processes of their own.
 
 Every word of a book is made from its sequence and its place, so any mixture of two books shows.
-Runs on: forked children of the test. Called by: tests.engine.test_handoff.
+Runs on: forked children of the test. Called by: tests.engine.test_handoff, test_board.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +26,16 @@ STEP = 1_000_003
 PAYLOAD = np.arange(L.SLOT_SEQUENCE + 1, L.SLOT_WORDS, dtype=np.int64)
 
 _READONLY = "Array(int64, 1, 'C', readonly=True)"
+
+
+def in_child(target: Callable[..., None], *args: Any) -> Any:
+    """Run a function in a forked process; (process, the connection its answer comes through)."""
+    context = multiprocessing.get_context("fork")
+    mine, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=target, args=(*args, theirs))
+    process.start()
+    theirs.close()
+    return process, mine
 
 
 @kernel("int64(int64[::1], int64, int64, int64)")
