@@ -36,6 +36,19 @@ class EntryState(IntEnum):
     after a long while, or never."""
 
 
+class Wire(Protocol):
+    """The private connection that an entry's requests go out on: a `net.entry.line.Line`."""
+
+    def send(self, message: bytes | bytearray) -> None:
+        """Write one message now; the memory may be used again at once."""
+
+    def renew(self, reason: str) -> None:
+        """Close properly, so that what is under way may still be answered, and connect anew."""
+
+    def drop(self, reason: str, wait_ns: int = 0) -> None:
+        """Cut it at once, and connect anew after `wait_ns` at the earliest."""
+
+
 class Opening(NamedTuple):
     """What the venue says of the account when its order entry becomes READY."""
 
