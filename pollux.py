@@ -387,6 +387,7 @@ def compile_with_progress() -> None:
     import time
 
     import engine.engine  # noqa: F401 (declares kernels)
+    import net.maker.housekeeping
     import net.spin  # noqa: F401 (one more)
     from engine.jit import compile_kernels
 

@@ -21,21 +21,23 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
 
 import aiohttp
 
 from engine import status as S
 from engine.engine import Engine, Stage
 from engine.handoff import HandoffError
+from engine.maker.journal_codes import REASON_OPERATOR
 from engine.scale import ScaleError
 from net.backoff import Backoff
 from net.claim import NameTakenError, claim_name
-from net.config import Config
+from net.config import Config, InstrumentVenue
 from net.gateway.options import GatewayError, GatewayOptions
 from net.live import EngineCpuError, Live, tls_context
 from net.log import LibraryLog, Log
+from net.maker.housekeeping import Housekeeping, HousekeepingError
 from net.metrics import MetricsError, serve_metrics
 from net.replay import instrument_specs
 from net.rest import RestClient, RestError
@@ -65,6 +67,7 @@ FORCED = 130
 """The exit status after a second signal: not everything was closed."""
 
 Ticks = dict[tuple[str, str], str]
+Told = TypeVar("Told")
 
 
 class DaemonError(Exception):
@@ -73,6 +76,15 @@ class DaemonError(Exception):
     def __init__(self, text: str, status: int = 1) -> None:
         super().__init__(text)
         self.status = status
+
+
+@contextlib.contextmanager
+def daemon_errors() -> Iterator[None]:
+    """What the market maker's side cannot do ends the daemon: its configuration does not fit."""
+    try:
+        yield
+    except HousekeepingError as error:
+        raise DaemonError(str(error), status=2) from None
 
 
 def ready_config(config: Config, ticks: Ticks) -> Config | None:
@@ -97,6 +109,9 @@ class Daemon:
         self._log = Log(config.log.level, config.log.format)
         self._clients: dict[str, RestClient] = {}
         self._ticks: Ticks = {}
+        self._quoting: Housekeeping | None = None
+        if config.maker is not None and has_gateway:
+            self._quoting = Housekeeping(config, self.log)
         self._live: Live | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._engine: Engine | None = None
@@ -162,6 +177,10 @@ class Daemon:
         async with contextlib.AsyncExitStack() as stack:
             if claim is not None:
                 stack.callback(claim.close)
+            if self._quoting is not None:
+                with daemon_errors():
+                    self._quoting.open()
+                stack.callback(self._quoting.close)
             session = await stack.enter_async_context(
                 aiohttp.ClientSession(headers={"User-Agent": "pollux"})
             )
@@ -190,8 +209,14 @@ class Daemon:
             self._stop.set()
             self._leave_within(LEAVE_LIMIT_S)
 
+        def on_kill() -> None:
+            if self._live is not None:
+                self._live.kill_maker(REASON_OPERATOR)
+
         for number in (signal.SIGINT, signal.SIGTERM):
             self._loop.add_signal_handler(number, on_signal)
+        if self._quoting is not None:
+            self._loop.add_signal_handler(signal.SIGUSR1, on_kill)
 
     async def _wait_for(self, task: asyncio.Task[None], limit_s: float | None) -> None:
         """Until the task ends, the time is over or a signal comes; the task's error is raised."""
@@ -212,31 +237,47 @@ class Daemon:
                     self._ticks[venue.name, venue.symbol] = venue.tick_size
                 else:
                     asking.append(self._learn_tick(venue.name, venue.symbol))
+        if self._quoting is not None:
+            asking += [self._learn_market(v) for v in self._config.quoted_instrument().venue]
         await asyncio.gather(*asking)
 
     async def _learn_tick(self, name: str, symbol: str) -> None:
+        tick_size, path, body = await self._asked_until_told(
+            name, symbol, self._clients[name].tick_size
+        )
+        self._ticks[name, symbol] = tick_size
+        self._record(name, path, body)
+        self.log("info", "tick size", venue=name, symbol=symbol, tick_size=tick_size)
+
+    async def _learn_market(self, venue: InstrumentVenue) -> None:
+        """What the venue says of orders in the quoted market."""
+        rules = await self._asked_until_told(
+            venue.name, venue.symbol, self._clients[venue.name].market_rules
+        )
+        assert self._quoting is not None
+        self._quoting.add_market(venue.name, rules)
+
+    async def _asked_until_told(
+        self, name: str, symbol: str, ask: Callable[[str], Awaitable[Told]]
+    ) -> Told:
+        """A venue's answer about a symbol, however often it must be asked."""
         backoff = Backoff(random.Random(), floor_ms=500)
         while True:
             try:
-                tick_size, path, body = await self._clients[name].tick_size(symbol)
+                return await ask(symbol)
             except MetadataError as error:
                 raise DaemonError(str(error), status=2) from None
             except RestError as error:
                 delay_s = max(backoff.next_ns() / 1e9, error.retry_after_s)
                 self.log(
                     "warning",
-                    "tick size not learned yet",
+                    "market not learned yet",
                     venue=name,
                     symbol=symbol,
                     reason=str(error),
                     again_in_ms=int(delay_s * 1000),
                 )
                 await asyncio.sleep(delay_s)
-                continue
-            self._ticks[name, symbol] = tick_size
-            self._record(name, path, body)
-            self.log("info", "tick size", venue=name, symbol=symbol, tick_size=tick_size)
-            return
 
     # --- a generation ----------------------------------------------------------------------------
 
@@ -258,7 +299,7 @@ class Daemon:
             raise DaemonError(str(error), status=2) from None
         except OSError as error:
             raise DaemonError(f"no shared memory: {error.strerror}") from None
-        live = self._live = Live(config, engine, self, self._tape)
+        live = self._make_live(config, engine, is_complete=is_complete)
         self._engine = engine
         self._engine_ended.clear()
         # A daemon thread: one that hangs must not keep the process.
@@ -267,6 +308,9 @@ class Daemon:
         serving: asyncio.Task[None] | None = None
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(engine.close)
+            if live.maker is not None and self._quoting is not None:
+                looking = asyncio.create_task(self._quoting.look(live))
+                stack.callback(looking.cancel)
             try:
                 if config.metrics.listen:
                     stack.callback(self._serve_metrics(config.metrics.listen, live))
@@ -279,6 +323,15 @@ class Daemon:
                 await self._until_over(None if is_complete else learning, serving)
             finally:
                 await self._end_generation(live, gateway, serving)
+
+    def _make_live(self, config: Config, engine: Engine, *, is_complete: bool) -> Live:
+        """The engine thread's body, with the market maker where every venue is known."""
+        maker = None
+        if self._quoting is not None and is_complete:
+            with daemon_errors():
+                maker = self._quoting.make_maker(config, engine)
+        self._live = Live(config, engine, self, self._tape, maker=maker)
+        return self._live
 
     async def _end_generation(
         self, live: Live, gateway: Gateway | None, serving: asyncio.Task[None] | None

@@ -14,11 +14,11 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
 
@@ -26,6 +26,7 @@ from engine import layout as L
 from engine.engine import Engine, Stage
 from net.backoff import Backoff
 from net.config import Config
+from net.maker.maker import Maker
 from net.session import Session
 from net.spin import new_event_loop
 from net.stream import Stream
@@ -35,6 +36,8 @@ from net.venues import PROTOCOLS
 
 TIMER_S = 0.05
 """Between two looks at silence, quiet pairs and audits; also the heartbeat's period."""
+CANCEL_LIMIT_S = 1.5
+"""How long a shutdown waits for the venues to confirm that our orders are cancelled."""
 SILENCE_RECONNECT = 3
 """A venue that is silent for so many times `stale_after_ms`, none of it LIVE, is connected anew."""
 
@@ -47,6 +50,16 @@ class LiveHost(Protocol):
 
     def log(self, level: str, event: str, **facts: object) -> None:
         """One line for the operator."""
+
+
+class OrderLines(Protocol):
+    """The connections of order entry."""
+
+    def runs(self) -> list[Coroutine[Any, Any, None]]:
+        """What keeps them up, to be run on the engine thread's loop."""
+
+    async def stop(self) -> None:
+        """Close them."""
 
 
 class EngineCpuError(Exception):
@@ -86,6 +99,9 @@ class Live:
     host: LiveHost
     tape: TapeWriter | None = None
     seed: int | None = None
+    maker: Maker | None = None
+    orders: OrderLines | None = None
+    """Carries the market maker's orders; None where it has none, or on paper."""
     venues: list[Venue] = field(init=False, default_factory=list)
     streams: dict[str, Stream] = field(init=False, default_factory=dict)
 
@@ -134,10 +150,13 @@ class Live:
         gc.freeze()
         self.engine.handoff.set_engine_state(L.ENGINE_IS_RUNNING)
         tasks = [asyncio.create_task(stream.run()) for stream in self.streams.values()]
+        if self.orders is not None:
+            tasks += [asyncio.create_task(run) for run in self.orders.runs()]
         timer = asyncio.create_task(self._tick())
         stopped = asyncio.create_task(self._stop.wait())
         done, _ = await asyncio.wait((*tasks, timer, stopped), return_when=asyncio.FIRST_COMPLETED)
         if stopped in done:
+            await self._wind_down()
             await asyncio.gather(*(stream.stop() for stream in self.streams.values()))
         for task in (*tasks, timer, stopped):
             task.cancel()
@@ -147,12 +166,31 @@ class Live:
             if isinstance(result, Exception):
                 raise result
 
+    async def _wind_down(self) -> None:
+        """Quote no more, cancel everything, wait for the venues' word; then the connections."""
+        if self.maker is None:
+            return
+        self.maker.stop(time.time_ns())
+        limit_s = time.monotonic() + CANCEL_LIMIT_S
+        while not self.maker.is_quiet and time.monotonic() < limit_s:
+            await asyncio.sleep(TIMER_S / 5)
+        self.maker.on_timer(time.time_ns())
+        left = self.maker.unconfirmed()
+        if left:
+            self.host.log("error", "orders may still be open", orders=left)
+        else:
+            self.host.log("info", "no order of ours is open")
+        if self.orders is not None:
+            await self.orders.stop()
+
     def _withdraw(self) -> None:
         """The last word to whoever reads the handoff: no venue, no levels, stopped."""
         now_ns = time.time_ns()
         for venue in self.venues:
             venue.on_lost(now_ns)
         self.engine.handoff.set_engine_state(L.ENGINE_IS_STOPPED)
+        if self.maker is not None:
+            self.maker.board.close()
 
     def _make_streams(self) -> None:
         idle_ping_s = max(self.config.engine.stale_after_ms / 1000, 1.0)
@@ -167,6 +205,7 @@ class Live:
                 idle_ping_s=idle_ping_s,
                 backoff=Backoff(random.Random(self._rng.random())),
                 is_recording=self.tape is not None,
+                after_frame=self.maker.on_book if self.maker is not None else None,
             )
 
     async def _tick(self) -> None:
@@ -178,6 +217,8 @@ class Live:
                 venue.on_timer(now_ns)
                 if venue.is_silent(now_ns, silence_ns):
                     self.streams[venue.name].drop("no data")
+            if self.maker is not None:
+                self.maker.on_timer(now_ns)
             await asyncio.sleep(TIMER_S)
 
     # --- from other threads ----------------------------------------------------------------------
@@ -208,6 +249,17 @@ class Live:
 
         self._call(set_stop)
 
+    def kill_maker(self, reason: int) -> None:
+        """Halt quoting and cancel everything."""
+        if self.maker is not None:
+            maker = self.maker
+            self._call(lambda: maker.kill(reason, time.time_ns()))
+
+    def block_maker(self, is_blocked: bool) -> None:
+        """Whether a release of the market maker is refused."""
+        if self.maker is not None:
+            self.maker.is_blocked = is_blocked
+
     # --- what sessions, venues and streams ask for -----------------------------------------------
 
     def fetch_snapshot(self, session: Session) -> None:
@@ -230,6 +282,8 @@ class Live:
         self.streams[venue.name].renew(reason)
 
     def withdrawn(self, venue: Venue, reason: str) -> None:
+        if self.maker is not None:
+            self.maker.on_book(time.time_ns())
         if self.config.engine.resync_scope == "all":
             for other in self.venues:
                 if other is not venue:

@@ -19,6 +19,8 @@ import aiohttp
 import orjson
 
 from engine.scale import ScaleError, decimal_unit
+from net.entry.markets import MARKETS, MarketRules
+from net.entry.order import EntryError
 from net.said import said
 from net.venues import MetadataError, VenueProtocol
 from net.websocket import describe
@@ -115,6 +117,17 @@ class RestClient:
         except ScaleError as error:
             raise RestError(f"{path}: {symbol}: {said(str(error))}") from None
         return tick_size, path, body
+
+    async def market_rules(self, symbol: str) -> MarketRules:
+        """What the venue says of orders in a market; the errors as in `tick_size`."""
+        path = self._protocol.metadata_path(symbol)
+        body = await self.get(path, 20)
+        try:
+            return MARKETS[self._protocol.name](orjson.loads(body), symbol)
+        except orjson.JSONDecodeError:
+            raise RestError(f"{path}: the answer is not JSON") from None
+        except EntryError as error:
+            raise RestError(f"{path}: {error}") from None
 
     async def _wait_for_room(self, weight: int) -> None:
         limit = self._protocol.rest_limit

@@ -99,6 +99,18 @@ class _Listener(WSListener):  # type: ignore[misc]
             self._venue.on_status(status, lambda: raw, now_ns, is_last)
 
 
+class _QuotingListener(_Listener):
+    """The same, and what follows a frame. A class of its own: without quoting nothing is asked."""
+
+    def __init__(self, stream: Stream, after_frame: Callable[[int], None]) -> None:
+        super().__init__(stream)
+        self._after_frame = after_frame
+
+    def _on_text(self, raw: bytes, now_ns: int, is_last: int) -> None:
+        super()._on_text(raw, now_ns, is_last)
+        self._after_frame(now_ns)
+
+
 class Stream:
     """Keeps one venue connected until `stop`."""
 
@@ -113,10 +125,12 @@ class Stream:
         idle_ping_s: float,
         backoff: Backoff,
         is_recording: bool = False,
+        after_frame: Callable[[int], None] | None = None,
     ) -> None:
         self.venue = venue
         self.is_recording = is_recording
         self.reconnects = -1
+        self._after_frame = after_frame
         self._host = host
         self._url = venue.protocol.stream_url(ws_url, venue.symbols, interval_ms)
         self._ssl_context = ssl_context
@@ -180,9 +194,12 @@ class Stream:
         self._host.note_stream(self.venue, "closed", was_answered=was_answered)
 
     async def _open(self) -> WSTransport:
-        return await open_websocket(
-            lambda: _Listener(self), self._url, self._ssl_context, self._idle_ping_s
-        )
+        return await open_websocket(self._listener, self._url, self._ssl_context, self._idle_ping_s)
+
+    def _listener(self) -> _Listener:
+        if self._after_frame is None:
+            return _Listener(self)
+        return _QuotingListener(self, self._after_frame)
 
     async def _connect(self) -> str:
         """Open the connection and subscribe; why it failed, or nothing."""

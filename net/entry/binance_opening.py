@@ -56,6 +56,10 @@ class BinanceOpening:
         """Another connection."""
         self._at = 0
 
+    def read_again(self) -> None:
+        """The same connection; what can be read of the account has changed."""
+        self._at = next(at for at, s in enumerate(self._steps) if s.state is EntryState.READING)
+
     def read(self, answer: Answer) -> None:
         """The step's answer, which is no refusal; then it is the next one's turn. EntryError."""
         self._steps[self._at].read(answer)

@@ -122,6 +122,10 @@ class BinanceEntry:
         return self._state
 
     @property
+    def can_replace(self) -> bool:
+        return True  # LIMIT_MAKER holds for the order that comes
+
+    @property
     def settle_ns(self) -> int:
         return SETTLE_NS
 
@@ -155,20 +159,9 @@ class BinanceEntry:
         message = self._requests.order_status(number, time_ms, self._market, name)
         self._ask_about(number, message, Request.STATUS, now_ns, order_id)
 
-    def cancel_stray(self, client_order_id: str, now_ns: int) -> None:
-        number, time_ms = self._next(now_ns)
-        # Not every name that the venue takes from others is one that we write; its number is.
-        order = self._names.number_of(client_order_id)
-        what = quoted(client_order_id)
-        try:
-            target = client_order_id if order is None else order
-            message = self._cancel.write(number, target, time_ms)
-        except EntryError as error:
-            self._note("stray order not cancelled", order=what, reason=str(error))
-            return
-        due_ns = now_ns + ANSWER_LIMIT_NS
-        asked = Asked(self._read_stray, self._fail_stray, what, now_ns, due_ns)
-        self._send(number, message, asked)
+    def reread(self, now_ns: int) -> None:
+        self._opening.read_again()
+        self._next_step(now_ns)
 
     def on_timer(self, now_ns: int) -> None:
         for asked in self._asked.take_due(now_ns):
@@ -416,16 +409,6 @@ class BinanceEntry:
         self._note("unanswered", request=asked.what, reason=reason)
         about = (asked.request, asked.order_id, asked.replaced_id)
         self._host.on_unanswered(self._venue, *about, now_ns)
-
-    def _read_stray(self, asked: Asked, answer: Answer, now_ns: int) -> None:
-        if answer.refusal is None:
-            self._note("stray order cancelled", order=asked.what)
-        else:
-            self._fail_stray(asked, answer.refusal.text, now_ns)
-            self._tell_trouble((answer.refusal,), now_ns)
-
-    def _fail_stray(self, asked: Asked, reason: str, now_ns: int) -> None:
-        self._note("stray order not cancelled", order=asked.what, reason=reason)
 
     def _tell_trouble(self, refusals: tuple[Refusal, ...], now_ns: int) -> None:
         """The first refusal that is about us, and what follows from it here."""

@@ -23,11 +23,6 @@ class OrderNames:
         """The events, with our names as far as they are known."""
         return tuple(map(self._named, events))
 
-    def number_of(self, client_order_id: str) -> int | None:
-        """The venue's number for a name. Looks through all: for what is rare."""
-        found = (number for number, name in self._names.items() if name == client_order_id)
-        return next(found, None)
-
     def _named(self, event: OrderEvent) -> OrderEvent:
         names, number = self._names, event.venue_order_id
         if number < 0:

@@ -159,6 +159,12 @@ def parse_header(raw: bytes, path: Path) -> Header:
     return header
 
 
+def run_starts(folder: Path) -> list[int]:
+    """The numbers of the segments that begin a run, in order."""
+    numbers = segment_numbers(folder)
+    return [n for n in numbers if read_header(segment_path(folder, n)).first_sequence == 1]
+
+
 def read_header(path: Path) -> Header:
     """The header of a file; JournalError where there is none."""
     try:

@@ -99,20 +99,20 @@ class _NotYetError(Exception):
 
 
 class JournalReader:
-    """Reads a folder's journal from its first segment on; JournalError where there is none.
+    """Reads a folder's journal from a segment on, its first; JournalError where there is none.
 
     `read` gives what is there; it may be called again for what came since. `header` is the one of
     the present segment, `ends` are those of the runs before, `end` is the journal's, after `read`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, first: int | None = None) -> None:
         self.folder = folder
         numbers = segment_numbers(folder)
         if not numbers:
             raise JournalError(f"{folder}: has no journal (JOURNAL-*.pollux)")
         self.ends: list[JournalEnd] = []
         self.end: JournalEnd | None = None
-        self._path = segment_path(folder, numbers[0])
+        self._path = segment_path(folder, numbers[0] if first is None else first)
         self._file, self.header = self._open(self._path)
         self._record = 0
         self._sequence = self.header.first_sequence - 1

@@ -14,7 +14,8 @@ from typing import Protocol
 from engine.atomics import Words
 from engine.maker import journal_codes as J
 from engine.maker import order_layout as L
-from engine.maker.client_ids import format_client_id, parse_client_id
+from engine.maker.client_ids import parse_client_id
+from engine.maker.journal import JOURNAL_FULL
 from engine.maker.orders import on_disconnect, on_event, on_fill
 from net.entry.order import Kind, OrderEvent, Request, State
 from net.entry.refusals import ErrorClass
@@ -77,6 +78,8 @@ class OrderBook:
         self.is_counting = False
         """Fills count from when the position at the start is known: before, it holds them."""
         self.foreign_events = 0
+        self.fills = [0] * len(tick_units)
+        self.is_journal_full = False
         self._tick_units = tick_units
         self._journal = journal
 
@@ -87,12 +90,6 @@ class OrderBook:
     @property
     def position_lots(self) -> int:
         return int(self.table[L.ACCOUNT_POSITION_LOTS])
-
-    # --- what we do ------------------------------------------------------------------------------
-
-    def note_sent(self, kind: int, order_id: int, venue: int, sent: Sent, now_ns: int) -> None:
-        """An action as it is sent: `kind` is the journal's, the order the one it is about."""
-        self.write(kind, now_ns, venue, order_id, sent)
 
     def write(
         self,
@@ -115,7 +112,7 @@ class OrderBook:
             side = side_of(sent.slot)
             price = sent.price if price is None else price
             lots = sent.lots if lots is None else lots
-        self._journal.append(
+        sequence = self._journal.append(
             Record(
                 kind,
                 now_ns,
@@ -133,6 +130,7 @@ class OrderBook:
                 reason,
             )
         )
+        self.is_journal_full = sequence == JOURNAL_FULL
 
     # --- what venues say -------------------------------------------------------------------------
 
@@ -318,6 +316,7 @@ class OrderBook:
         )
         if int(table[L.ACCOUNT_FILLS]) == fills:
             return  # a second time, or nonsense: both are counted by the table
+        self.fills[venue] += 1
         self.write(
             J.EVENT_FILL,
             now_ns,
@@ -349,6 +348,3 @@ def _order_of(event: OrderEvent) -> int | None:
 
 def _filled(event: OrderEvent) -> int:
     return max(event.filled_lots, 0)
-
-
-__all__ = ["Journal", "OrderBook", "Sent", "format_client_id", "side_of"]

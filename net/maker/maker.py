@@ -17,14 +17,17 @@ from typing import Protocol
 import numpy as np
 
 from engine.engine import Engine
+from engine.maker import board_layout as B
 from engine.maker import journal_codes as J
 from engine.maker import order_layout as L
 from engine.maker import risk as R
 from engine.maker import step as S
+from engine.maker.board import MakerBoardInfo
+from engine.maker.board_writer import MakerBoardWriter
 from engine.maker.client_ids import format_client_id
 from engine.maker.orders import new_table
 from net.entry.order import EntryError, Kind, OrderEvent, Request
-from net.entry.refusals import Refusal
+from net.entry.refusals import ErrorClass, Refusal
 from net.entry.session import EntryState, Opening, VenueEntry
 from net.maker.book import Journal, OrderBook, Sent, side_of
 from net.maker.manners import Manners
@@ -77,6 +80,10 @@ class Maker:
         self.manners = Manners(venues, rng)
         self.openings = openings
         self.is_stopping = False
+        self.is_blocked = False
+        """Whether a release is refused: an operator's kill file is there."""
+        self.board = MakerBoardWriter("", self.board_info(is_live=False), 0)
+        self._requests = (0, 0)
         self._host = host
         self._engine = engine
         self._wanted = np.zeros(L.wanted_words(venues), np.int64)
@@ -101,6 +108,11 @@ class Maker:
         step[S.STEP_RISK], step[S.STEP_RISK_WORDS] = self.risk.ctypes.data, len(self.risk)
         step[S.STEP_WANTED] = self._wanted.ctypes.data
         step[S.STEP_ACTIONS] = self._actions.ctypes.data
+
+    def board_info(self, *, is_live: bool) -> MakerBoardInfo:
+        """What others are told once."""
+        scale = self.rules.value_scale
+        return MakerBoardInfo(self.symbol, self.venue_names, is_live, *self.rules.unit, scale)
 
     def attach(self, venue: int, entry: VenueEntry) -> None:
         """Give a quoted venue its order entry."""
@@ -137,7 +149,32 @@ class Maker:
                 if entry.state is EntryState.READY:
                     self._ask(venue, entry, now_ns)
                     self.openings.press(venue, entry, now_ns)
+        if self.book.is_journal_full and not self.is_halted:
+            self.kill(J.REASON_JOURNAL_FULL, now_ns)
+        self._take_requests(now_ns)
         self._run(now_ns)
+        self._publish(now_ns)
+
+    def _take_requests(self, now_ns: int) -> None:
+        """Kills and releases that others have asked for through the board."""
+        asked = self.board.requests()
+        if asked == self._requests:
+            return
+        kills, releases = asked
+        if releases != self._requests[1]:
+            self.release(now_ns)
+        if kills != self._requests[0]:
+            self.kill(J.REASON_OPERATOR, now_ns)
+        self._requests = asked
+        self._publish(now_ns)
+        self.board.answer(kills, releases)
+
+    def _publish(self, now_ns: int) -> None:
+        for venue, entry in enumerate(self.entries):
+            if entry is not None:
+                self.board.set_venue(venue, B.VENUE_ENTRY_STATE, entry.state)
+                self.board.set_venue(venue, B.VENUE_FILLS, self.book.fills[venue])
+        self.board.publish(self.table, self.risk, self.fair, now_ns)
 
     def _fill_on_paper(self, now_ns: int) -> None:
         for venue, entry in self._papers.items():
@@ -209,6 +246,7 @@ class Maker:
                 self.book.take_unanswered(venue, Request.CANCEL, order_id, now_ns)
                 return
             self.book.write(J.EVENT_CANCEL, now_ns, venue, order_id, sent)
+            self.board.count_venue(venue, B.VENUE_CANCELS)
             sent.state, sent.sent_ns = L.PENDING_CANCEL, now_ns
             assert entry is not None
             entry.cancel(order_id, now_ns)
@@ -220,10 +258,12 @@ class Maker:
         try:
             if kind == L.ACTION_SUBMIT:
                 self.book.write(J.EVENT_SUBMIT, now_ns, venue, new_id, sent)
+                self.board.count_venue(venue, B.VENUE_ORDERS)
                 entry.place(new_id, side, ticks, lots, now_ns)
             else:
                 old = self.book.sent[order_id]
                 self.book.write(J.EVENT_REPLACE, now_ns, venue, new_id, sent, filled_lots=order_id)
+                self.board.count_venue(venue, B.VENUE_REPLACES)
                 old.state, old.sent_ns = L.PENDING_REPLACE, now_ns
                 entry.replace(order_id, new_id, side, ticks, lots, now_ns)
         except EntryError as error:
@@ -253,7 +293,9 @@ class Maker:
 
     def release(self, now_ns: int) -> None:
         """Quote again: an operator's word."""
-        if self.is_halted:
+        if self.is_blocked or self.is_stopping:
+            self._host.note_maker("error", "release refused: the kill file is there")
+        elif self.is_halted:
             R.release(self.table, self.risk)
             self.book.write(J.EVENT_RELEASE, now_ns, reason=J.REASON_OPERATOR)
             self._host.note_maker("warning", "quoting released")
@@ -376,6 +418,7 @@ class Maker:
 
     def on_trouble(self, venue: int, refusal: Refusal, now_ns: int) -> None:
         wait_ns = self.manners.on_trouble(venue, refusal, now_ns)
+        self.board.set_venue(venue, B.VENUE_TROUBLE, ERROR_CLASSES.index(refusal.error))
         self._host.note_maker(
             "error",
             "trouble at a venue",
@@ -390,6 +433,7 @@ class Maker:
         self._host.note_maker("info", what, venue=self.venue_names[venue], **facts)
 
 
+ERROR_CLASSES = tuple(ErrorClass)
 HALT_REASONS = {R.DAILY_LOSS: J.REASON_LOSS_LIMIT, R.KILLED: J.REASON_OPERATOR}
 REFUSAL_REASONS = {
     R.ORDER_SIZE: J.REASON_ORDER_LOTS_LIMIT,

@@ -681,25 +681,14 @@ def test_announcements_of_the_venue() -> None:
     assert len(bench.drops) == 1
 
 
-def test_a_stray_is_cancelled_by_its_name_or_by_its_number() -> None:
-    bench = Bench()
-    bench.open_until("openOrders.status")
-    bench.answer([order("theirs:1", 21, "NEW"), order("theirs-2", 22, "NEW")])
+def test_the_account_is_read_again_on_the_same_connection() -> None:
+    bench = Bench().ready()
+    bench.entry.reread(bench.now_ns)
+    assert bench.entry.state is EntryState.READING and bench.told == []
+    assert bench.last["method"] == "openOrders.status"
+    bench.answer([order("theirs-2", 22, "NEW")])
     bench.do_step()
     bench.do_step()
-    del bench.told[:]
-    bench.entry.cancel_stray("theirs:1", bench.now_ns)
-    assert bench.last["params"]["orderId"] == 21
-    bench.answer(canceled("theirs:1"))
-    bench.entry.cancel_stray("unheard-of", bench.now_ns)
-    assert bench.last["params"]["origClientOrderId"] == "unheard-of"
-    bench.refuse(GONE)
-    bench.entry.cancel_stray("theirs-2", bench.now_ns)
-    bench.pass_time(ANSWER_LIMIT_NS)
-    sent = len(bench.requests)
-    bench.entry.cancel_stray("no:name", bench.now_ns)
-    assert len(bench.requests) == sent and bench.told == []
-    assert [note for note in bench.notes if note.startswith("stray")] == [
-        "stray order cancelled",
-        *["stray order not cancelled"] * 3,
-    ]
+    assert bench.entry.state is EntryState.READY
+    ((what, opening),) = bench.told
+    assert what == "ready" and [each.venue_order_id for each in opening.open_orders] == [22]

@@ -1,0 +1,156 @@
+"""The market maker's side of the main thread: markets, journal, kill file, and its beginning.
+
+Runs on: the main thread. Called by: net.daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from engine.engine import Engine
+from engine.maker import journal_codes as J
+from engine.maker.board_writer import MakerBoardWriter
+from engine.segment import HandoffError
+from net.config import Config
+from net.entry.markets import MarketRules
+from net.journal import JournalError, JournalReader, JournalWriter
+from net.journal.files import run_starts
+from net.maker.build import build_maker
+from net.maker.maker import Maker
+from net.maker.rules import RulesError
+
+LOOK_EVERY_S = 0.1
+"""Between two looks at the kill file and at the journal's room."""
+
+
+class HousekeepingError(Exception):
+    """The market maker cannot be started: one line."""
+
+
+class Steered(Protocol):
+    """What is steered on the engine thread, from here."""
+
+    def kill_maker(self, reason: int) -> None:
+        """Halt quoting and cancel everything."""
+
+    def block_maker(self, is_blocked: bool) -> None:
+        """Whether a release is refused: the kill file is there."""
+
+
+class Housekeeping:
+    """Everything of the market maker that outlives a generation of the engine."""
+
+    def __init__(self, config: Config, log: Callable[..., None]) -> None:
+        assert config.maker is not None
+        self._config = config
+        self._settings = config.maker
+        self._log = log
+        self._markets: dict[str, MarketRules] = {}
+        self._journal: JournalWriter | None = None
+        self._neutral_lots: int | None = None
+        self._kill_file = Path(self._settings.kill_file) if self._settings.kill_file else None
+
+    def open(self) -> None:
+        """Read what the journal knows, then begin a new run in it; HousekeepingError."""
+        folder = Path(self._settings.journal)
+        instrument = self._config.quoted_instrument()
+        names = tuple(venue.name for venue in instrument.venue)
+        try:
+            self._neutral_lots = last_neutral_lots(folder, instrument.symbol)
+            self._journal = JournalWriter(folder, [instrument.symbol], names, time.time_ns())
+        except JournalError as error:
+            raise HousekeepingError(f"maker.journal: {error}") from None
+
+    def close(self) -> None:
+        """The engine thread has ended: have the journal on the disk."""
+        if self._journal is not None:
+            with contextlib.suppress(JournalError):
+                self._journal.close(time.time_ns())
+
+    def add_market(self, venue: str, rules: MarketRules) -> None:
+        """What a venue says of the quoted market."""
+        self._markets[venue] = rules
+        if not rules.is_trading:
+            symbol = rules.market.symbol
+            self._log("error", "the market does not trade now", venue=venue, symbol=symbol)
+
+    def make_maker(self, config: Config, engine: Engine) -> Maker | None:
+        """The market maker of a generation; None, said in the log, while a venue is missing.
+
+        HousekeepingError where the configuration does not fit the markets.
+        """
+        assert self._journal is not None
+        wanted = {venue.name for venue in self._config.quoted_instrument().venue}
+        missing = wanted - self._markets.keys()
+        if missing or config.quoted_instrument() != self._config.quoted_instrument():
+            self._log("warning", "not quoting yet: markets unknown", venues=sorted(missing))
+            return None
+        now_s = int(time.time())
+        try:
+            maker = build_maker(
+                config,
+                engine,
+                self._markets,
+                self._journal,
+                self,
+                epoch=now_s,
+                rng=random.Random(),
+                neutral_lots=self._neutral_lots,
+            )
+            maker.board = MakerBoardWriter(
+                config.engine.name,
+                maker.board_info(is_live=self._settings.orders == "live"),
+                time.time_ns(),
+            )
+        except (RulesError, HandoffError) as error:
+            raise HousekeepingError(str(error)) from None
+        mode = self._settings.orders
+        self._log("info", "market maker", symbol=maker.symbol, orders=mode, epoch=now_s)
+        return maker
+
+    def note_maker(self, level: str, what: str, **facts: object) -> None:
+        self._log(level, what, **facts)
+
+    async def look(self, steered: Steered) -> None:
+        """Until cancelled: the kill file, and room for the journal."""
+        was_there = False
+        while True:
+            is_there = self._kill_file is not None and self._kill_file.exists()
+            if is_there != was_there:
+                was_there = is_there
+                steered.block_maker(is_there)
+                if is_there:
+                    steered.kill_maker(J.REASON_OPERATOR)
+            self._tend()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def _tend(self) -> None:
+        assert self._journal is not None
+        try:
+            self._journal.tend()
+        except JournalError as error:
+            # The engine thread halts when the last room is used up, and says so itself.
+            self._log("error", "no room for the journal", reason=str(error))
+
+
+def last_neutral_lots(folder: Path, symbol: str) -> int | None:
+    """The neutral amount that the journal's latest start was counted from; None in a new one.
+
+    Written once a run, before its first order (net.maker.maker). JournalError: no journal.
+    """
+    if not folder.is_dir():
+        return None
+    for number in reversed(run_starts(folder)):
+        reader = JournalReader(folder, number)
+        with contextlib.closing(reader):
+            if symbol in reader.header.instruments:
+                for record in next(reader.read(), []):
+                    if record.kind == J.EVENT_RECONCILED and record.order == 0:
+                        return record.lots
+    return None
