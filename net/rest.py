@@ -20,8 +20,8 @@ import orjson
 
 from engine.scale import ScaleError, decimal_unit
 from net.said import said
-from net.stream import describe
 from net.venues import MetadataError, VenueProtocol
+from net.websocket import describe
 
 REQUEST_LIMIT_S = 10.0
 BODY_BYTES_MAX = 64 << 20

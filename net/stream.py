@@ -10,32 +10,31 @@ Runs on: the engine thread's loop. Called by: net.live.
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 import time
 from collections.abc import Callable
 from typing import Protocol
 
-from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from engine import status as S
 from net.backoff import Backoff
 from net.venue import Venue
+from net.websocket import (
+    CONNECT_ERRORS,
+    STEADY_S,
+    add_part,
+    answer_close,
+    close,
+    describe,
+    end_reason,
+    open_websocket,
+)
 
-FRAME_BYTES_MAX = 16 << 20
-"""A frame or message longer than this ends the connection; whole books travel over REST."""
-CONNECT_LIMIT_S = 10.0
-HANDSHAKE_LIMIT_S = 10.0
 SUBSCRIBE_LIMIT_S = 10.0
 """A venue that does not acknowledge its subscriptions in time is connected anew."""
-STEADY_S = 5.0
-"""A connection that lasted so long makes the next attempt come soon: at most some 60 attempts in
-five minutes, where Binance allows 300."""
 HEARTBEAT_S = 20.0
 """Between application heartbeats, where a venue has them."""
-CLOSE_LIMIT_S = 1.0
-"""How long a venue may take to answer our closing frame: a shutdown waits for all of them at once.
-"""
 OVERLAP_LIMIT_S = 10.0
 """How long an old connection is kept beside its successor."""
 
@@ -62,7 +61,6 @@ class _Listener(WSListener):  # type: ignore[misc]
         self._handle = stream.venue.handle
         self._is_recording = stream.is_recording
         self._parts: list[bytes] = []
-        self._parts_bytes = 0
         self.transport: WSTransport | None = None
 
     def on_ws_connected(self, transport: WSTransport) -> None:
@@ -79,19 +77,15 @@ class _Listener(WSListener):  # type: ignore[misc]
         """Control frames, fragments, and binary frames, which neither venue sends."""
         kind = frame.msg_type
         if kind is WSMsgType.CLOSE:
-            self._stream.answer_close(transport)
+            answer_close(transport)
         elif kind is WSMsgType.BINARY:
             self._venue.on_binary(now_ns)
         elif kind in (WSMsgType.TEXT, WSMsgType.CONTINUATION):
-            if (kind is WSMsgType.TEXT) == bool(self._parts):
-                self._stream.drop("fragments out of order")
-                return
-            self._parts.append(frame.get_payload_as_bytes())
-            self._parts_bytes += frame.payload_size
-            if self._parts_bytes > FRAME_BYTES_MAX:
-                self._stream.drop("message too long")
+            broken = add_part(self._parts, frame)
+            if broken:
+                self._stream.drop(broken)
             elif frame.fin:
-                raw, self._parts, self._parts_bytes = b"".join(self._parts), [], 0
+                raw, self._parts = b"".join(self._parts), []
                 self._on_text(raw, now_ns, frame.last_in_buffer)
             return
         if frame.last_in_buffer:
@@ -156,12 +150,6 @@ class Stream:
         if self._transport is not None:
             self._transport.disconnect(False)
 
-    def answer_close(self, transport: WSTransport) -> None:
-        """The venue closes, or answers our closing: the connection ends with its frame."""
-        if not transport.is_close_frame_sent:
-            transport.send_close()
-        transport.disconnect()
-
     async def run(self) -> None:
         """Until cancelled or stopped: connect, wait for the end, wait, connect again."""
         while not self._is_stopping:
@@ -188,38 +176,19 @@ class Stream:
         transport = self._transport
         if transport is None or transport.is_disconnected:
             return
-        transport.send_close(WSCloseCode.GOING_AWAY)
-        try:
-            await asyncio.wait_for(transport.wait_disconnected(), CLOSE_LIMIT_S)
-        except (TimeoutError, WSError, OSError):
-            transport.disconnect(False)
-        was_answered = bool(transport.close_handshake and transport.close_handshake.recv)
+        was_answered = await close(transport)
         self._host.note_stream(self.venue, "closed", was_answered=was_answered)
 
     async def _open(self) -> WSTransport:
-        secure = {"ssl_context": self._ssl_context()} if self._url.startswith("wss:") else {}
-        transport, _ = await asyncio.wait_for(
-            ws_connect(
-                lambda: _Listener(self),
-                self._url,
-                websocket_handshake_timeout=HANDSHAKE_LIMIT_S,
-                enable_auto_ping=True,
-                auto_ping_idle_timeout=self._idle_ping_s,
-                auto_ping_reply_timeout=self._idle_ping_s,
-                max_frame_size=FRAME_BYTES_MAX,
-                # The address is the operator's choice, not the answer's.
-                max_redirects=0,
-                **secure,
-            ),
-            CONNECT_LIMIT_S,
+        return await open_websocket(
+            lambda: _Listener(self), self._url, self._ssl_context, self._idle_ping_s
         )
-        return transport
 
     async def _connect(self) -> str:
         """Open the connection and subscribe; why it failed, or nothing."""
         try:
             self._transport = await self._open()
-        except (OSError, WSError, TimeoutError, ssl.SSLError) as error:
+        except CONNECT_ERRORS as error:
             return describe(error)
         self._opened_s = time.monotonic()
         self.reconnects += 1
@@ -263,7 +232,7 @@ class Stream:
             for task in pending:
                 task.cancel()
             if ended in done:
-                return _end_reason(transport, ended)
+                return end_reason(transport, ended)
             if time.monotonic() > age_limit_s:
                 self.renew("the connection is near the venue's age limit")
             if self._renew.is_set():
@@ -290,7 +259,7 @@ class Stream:
         """Open the successor, then let the old connection go; whether that worked."""
         try:
             fresh = await self._open()
-        except (OSError, WSError, TimeoutError, ssl.SSLError) as error:
+        except CONNECT_ERRORS as error:
             self._host.note_stream(self.venue, "renewal failed", reason=describe(error))
             return False
         self._transport, self._opened_s = fresh, time.monotonic()
@@ -303,30 +272,3 @@ class Stream:
         if not self.venue.protocol.has_gap_detection:
             self.venue.on_moved(time.time_ns())
         return True
-
-
-def _end_reason(transport: WSTransport, ended: asyncio.Future[None]) -> str:
-    error = ended.exception()
-    if error is not None:
-        return describe(error)
-    received = transport.close_handshake.recv if transport.close_handshake else None
-    if received is not None:
-        return f"closed by the venue ({int(received.code)} {received.reason or ''})".replace(
-            " )", ")"
-        )
-    return "the connection broke"
-
-
-def describe(error: BaseException) -> str:
-    """A network error in one line."""
-    if isinstance(error, TimeoutError):
-        return "timed out"
-    # aiohttp wraps the error that says why.
-    error = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate not accepted: {error.verify_message}"
-    if isinstance(error, OSError) and error.errno is not None:
-        # asyncio puts addresses into strerror; a failed look-up has a negative number.
-        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
-    text = str(error) or type(error).__name__
-    return " ".join(str(text).split())

@@ -32,6 +32,7 @@ def shorten() -> None:
     import net.rest
     import net.session
     import net.stream
+    import net.websocket
     from net.backoff import Backoff
     from net.venues.bitstamp import Bitstamp
 
@@ -46,10 +47,10 @@ def shorten() -> None:
             "REACH_LIMIT_NS": int(REACH_LIMIT_S * 1e9),
             "QUIET_ASK_NS": int(QUIET_ASK_S * 1e9),
         },
-        net.stream: {
+        net.stream: {"SUBSCRIBE_LIMIT_S": CONNECT_LIMIT_S},
+        net.websocket: {
             "CONNECT_LIMIT_S": CONNECT_LIMIT_S,
             "HANDSHAKE_LIMIT_S": CONNECT_LIMIT_S,
-            "SUBSCRIBE_LIMIT_S": CONNECT_LIMIT_S,
         },
         Bitstamp: {"audit_interval_s": BITSTAMP_AUDIT_S},
     }

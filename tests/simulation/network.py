@@ -16,7 +16,7 @@ from typing import Protocol
 from engine import layout as L
 from engine import status as S
 from engine.engine import Engine, Stage
-from net import stream
+from net import stream, websocket
 from net.backoff import Backoff
 from net.session import Session
 from net.venue import Venue
@@ -106,7 +106,7 @@ class Link:
         if fault == "refuse":
             self._clock.after(delay_ns, failed)
         elif fault == "slow-connect":
-            self._clock.after(int(stream.CONNECT_LIMIT_S * NS_PER_S), failed)
+            self._clock.after(int(websocket.CONNECT_LIMIT_S * NS_PER_S), failed)
         else:
             self._clock.after(delay_ns, lambda: opened(Path()))
 
@@ -160,7 +160,7 @@ class Link:
         self.paths = []
         self.venue.on_lost(now_ns)
         self.lost(self.venue, reason)
-        if now_ns - self._started_ns > stream.STEADY_S * NS_PER_S:
+        if now_ns - self._started_ns > websocket.STEADY_S * NS_PER_S:
             self._backoff.reset()
         self._clock.after(self._backoff.next_ns(), self.connect)
 
@@ -177,7 +177,7 @@ class Link:
             return
         self._is_renewing = True
         old, delay_ns = self.paths[0], 0
-        if self._clock.now_ns - self._opened_ns > stream.STEADY_S * NS_PER_S:
+        if self._clock.now_ns - self._opened_ns > websocket.STEADY_S * NS_PER_S:
             self._backoff.reset()
         else:
             delay_ns = self._backoff.next_ns()

@@ -19,7 +19,7 @@ from functools import partial
 
 from engine import layout as L
 from engine.engine import FeedSpec, InstrumentSpec
-from net import stream
+from net import stream, websocket
 from net.backoff import Backoff
 from net.live import SILENCE_RECONNECT
 from net.session import ANSWER_LIMIT_NS, REACH_LIMIT_NS, Session
@@ -45,7 +45,7 @@ TRACE_LINES = 60
 
 RECOVERY_NS = (
     BACKOFF_LIMIT_NS  # of the connection, which may have failed often
-    + int(stream.CONNECT_LIMIT_S + stream.SUBSCRIBE_LIMIT_S) * NS_PER_S
+    + int(websocket.CONNECT_LIMIT_S + stream.SUBSCRIBE_LIMIT_S) * NS_PER_S
     + (1 + SILENCE_RECONNECT) * STALE_AFTER_MS * 1_000_000  # the silence of one that stalled
     + 2 * IDLE_PING_S * NS_PER_S
     + max(ANSWER_LIMIT_NS, REACH_LIMIT_NS)  # an answer that never comes, or to another question

@@ -1,0 +1,198 @@
+"""One private WebSocket connection, kept up: what order entry is carried over.
+
+It knows nothing of venues. Its owner is told when it opens, what arrives, and when it is lost, in
+this order, again and again; what the owner sends is on its way, or lost with the connection, when
+`send` returns. A connection is replaced by closing it and opening the next: requests of one are
+never answered on another, so there is nothing to carry over.
+Runs on: the engine thread's loop; in the watchdog, the main thread's. Called by: net.maker,
+net.watchdog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+
+from net.backoff import Backoff
+from net.websocket import (
+    CLOSE_LIMIT_S,
+    CONNECT_ERRORS,
+    STEADY_S,
+    add_part,
+    answer_close,
+    close,
+    describe,
+    end_reason,
+    open_websocket,
+)
+
+IDLE_PING_S = 5.0
+"""A venue that says nothing for so long is pinged, and has as long again to answer: a private
+connection may be silent for minutes and still has to be known to be alive."""
+
+
+class LineOwner(Protocol):
+    """Whose connection it is. An exception from here is a mistake of ours: it ends `Line.run`."""
+
+    def on_open(self, now_ns: int) -> None:
+        """Connected: it can be written to."""
+
+    def on_text(self, raw: bytes, now_ns: int) -> None:
+        """One message. Nothing comes after `on_lost`, nor after the line was told to drop."""
+
+    def on_lost(self, reason: str, now_ns: int) -> None:
+        """The connection that was open is gone."""
+
+    def note_line(self, what: str, **facts: object) -> None:
+        """Something an operator should see."""
+
+
+class _Listener(WSListener):  # type: ignore[misc]
+    """picows calls this for each frame. Frames are views that die with the callback."""
+
+    def __init__(self, line: Line, owner: LineOwner) -> None:
+        self._line = line
+        self._owner = owner
+        self._parts: list[bytes] = []
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._line.opened(transport)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if self._line.is_dropped:
+            return
+        kind = frame.msg_type
+        if kind is WSMsgType.TEXT and frame.fin and not self._parts:
+            self._hand_on(frame.get_payload_as_bytes())
+        elif kind is WSMsgType.CLOSE:
+            answer_close(transport)
+        elif kind is WSMsgType.BINARY:
+            self._line.drop("a binary message")
+        elif kind in (WSMsgType.TEXT, WSMsgType.CONTINUATION):
+            broken = add_part(self._parts, frame)
+            if broken:
+                self._line.drop(broken)
+            elif frame.fin:
+                raw, self._parts = b"".join(self._parts), []
+                self._hand_on(raw)
+
+    def _hand_on(self, raw: bytes) -> None:
+        try:
+            self._owner.on_text(raw, time.time_ns())
+        except BaseException:
+            # picows goes on reading for a moment; an owner that has failed is told nothing more.
+            self._line.is_dropped = True
+            raise
+
+    def pause_writing(self) -> None:
+        # What waits here would reach the venue late and then count: better it never does.
+        self._line.drop("the venue does not read what is sent")
+
+    def resume_writing(self) -> None:
+        """Nothing to do: the connection is on its way out."""
+
+
+class Line:
+    """Keeps one connection up until `stop`."""
+
+    def __init__(
+        self, url: str, *, ssl_context: Callable[[], ssl.SSLContext], backoff: Backoff
+    ) -> None:
+        self.connections = 0
+        """How often it has been connected."""
+        self.is_dropped = False
+        """Whether the present connection has been given up."""
+        self._url = url
+        self._ssl_context = ssl_context
+        self._backoff = backoff
+        self._owner: LineOwner | None = None
+        self._transport: WSTransport | None = None
+        self._wait_ns = 0
+        self._is_stopping = False
+
+    def send(self, message: bytes | bytearray) -> None:
+        """Write one text message at once. Without a connection, or on one that ends, it is lost.
+
+        The memory is the caller's again on return: picows masks a copy, whether or not the socket
+        takes it at once.
+        """
+        if self._transport is not None:
+            self._transport.send(WSMsgType.TEXT, message)
+
+    def renew(self, reason: str) -> None:
+        """Close with the closing handshake, so that what is under way may still be answered."""
+        transport = self._transport
+        if transport is None or transport.is_close_frame_sent:
+            return
+        self._note("renewing the connection", reason=reason)
+        transport.send_close(WSCloseCode.GOING_AWAY)
+        asyncio.get_running_loop().call_later(CLOSE_LIMIT_S, transport.disconnect, False)
+
+    def drop(self, reason: str, wait_ns: int = 0) -> None:
+        """Cut the connection at once. The next one is opened after `wait_ns` at the earliest."""
+        self._wait_ns = max(self._wait_ns, wait_ns)
+        if self._transport is None or self.is_dropped:
+            return
+        self._note("dropping the connection", reason=reason)
+        self.is_dropped = True
+        self._transport.disconnect(False)
+
+    async def run(self, owner: LineOwner) -> None:
+        """Until cancelled or stopped: connect, wait for the end, wait, connect again."""
+        self._owner = owner
+        while not self._is_stopping:
+            started_s = time.monotonic()
+            try:
+                reason = await self._connect_and_stay(owner)
+            finally:
+                transport, self._transport = self._transport, None
+                if transport is not None:
+                    transport.disconnect(False)
+            if transport is not None:
+                owner.on_lost(reason, time.time_ns())
+            if self._is_stopping:
+                return
+            if time.monotonic() - started_s > STEADY_S:
+                self._backoff.reset()
+            delay_ns = max(self._backoff.next_ns(), self._wait_ns)
+            self._wait_ns = 0
+            self._note("disconnected", reason=reason, again_in_ms=delay_ns // 1_000_000)
+            await asyncio.sleep(delay_ns / 1e9)
+
+    async def stop(self) -> None:
+        """Close with the closing handshake: our frame, then the venue's, then the connection."""
+        self._is_stopping = True
+        transport = self._transport
+        if transport is not None and not transport.is_disconnected:
+            self._note("closed", was_answered=await close(transport))
+
+    def opened(self, transport: WSTransport) -> None:
+        """The handshake is done; called before the first frame."""
+        assert self._owner is not None
+        self._transport, self.is_dropped = transport, False
+        self.connections += 1
+        self._owner.on_open(time.time_ns())
+
+    async def _connect_and_stay(self, owner: LineOwner) -> str:
+        """One connection from its beginning to its end; why it ended."""
+        try:
+            transport = await open_websocket(
+                lambda: _Listener(self, owner), self._url, self._ssl_context, IDLE_PING_S
+            )
+        except CONNECT_ERRORS as error:
+            return describe(error)
+        ended = asyncio.ensure_future(transport.wait_disconnected())
+        await asyncio.wait((ended,))
+        failure = ended.exception()
+        if failure is not None and not isinstance(failure, CONNECT_ERRORS):
+            raise failure
+        return end_reason(transport, ended)
+
+    def _note(self, what: str, **facts: object) -> None:
+        if self._owner is not None:
+            self._owner.note_line(what, **facts)

@@ -1,0 +1,122 @@
+"""One WebSocket connection: how it is opened, how it is closed, and why it ended.
+
+What every connection to a venue has in common, whatever travels over it.
+Runs on: the thread of the loop. Called by: net.stream, net.entry.line, net.rest (`describe`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import Callable
+
+from picows import (
+    WSCloseCode,
+    WSError,
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    ws_connect,
+)
+
+FRAME_BYTES_MAX = 16 << 20
+"""A frame or message longer than this ends the connection; whole books travel over REST."""
+MESSAGE_PARTS_MAX = 1024
+"""Of a fragmented message. Empty parts have no bytes that would count."""
+CONNECT_LIMIT_S = 10.0
+HANDSHAKE_LIMIT_S = 10.0
+STEADY_S = 5.0
+"""A connection that lasted so long makes the next attempt come soon: at most some 60 attempts in
+five minutes, where Binance allows 300."""
+CLOSE_LIMIT_S = 1.0
+"""How long a venue may take to answer our closing frame: a shutdown waits for all of them at once.
+"""
+
+CONNECT_ERRORS = (OSError, WSError, TimeoutError, ssl.SSLError)
+"""What `open_websocket` raises where the other side, or the way to it, is at fault."""
+
+
+async def open_websocket(
+    listener: Callable[[], WSListener],
+    url: str,
+    ssl_context: Callable[[], ssl.SSLContext],
+    idle_ping_s: float,
+) -> WSTransport:
+    """A connection after its handshake, or one of CONNECT_ERRORS.
+
+    `idle_ping_s`: a ping after so much silence; without an answer in as long it is cut.
+    """
+    secure = {"ssl_context": ssl_context()} if url.startswith("wss:") else {}
+    # Not wait_for: before Python 3.12 it loses a cancellation that comes with the result.
+    async with asyncio.timeout(CONNECT_LIMIT_S):
+        transport, _ = await ws_connect(
+            listener,
+            url,
+            websocket_handshake_timeout=HANDSHAKE_LIMIT_S,
+            enable_auto_ping=True,
+            auto_ping_idle_timeout=idle_ping_s,
+            auto_ping_reply_timeout=idle_ping_s,
+            max_frame_size=FRAME_BYTES_MAX,
+            # The address is the operator's choice, not the answer's.
+            max_redirects=0,
+            **secure,
+        )
+    return transport
+
+
+def add_part(parts: list[bytes], frame: WSFrame) -> str:
+    """Keep one part of a fragmented message; why the connection has to end, or nothing."""
+    if (frame.msg_type is WSMsgType.TEXT) == bool(parts):
+        return "fragments out of order"
+    parts.append(frame.get_payload_as_bytes())
+    if len(parts) > MESSAGE_PARTS_MAX or sum(map(len, parts)) > FRAME_BYTES_MAX:
+        return "message too long"
+    return ""
+
+
+def answer_close(transport: WSTransport) -> None:
+    """The venue closes, or answers our closing: the connection ends with its frame."""
+    if not transport.is_close_frame_sent:
+        transport.send_close()
+    transport.disconnect()
+
+
+async def close(transport: WSTransport) -> bool:
+    """The closing handshake: our frame, then the venue's, then the connection; whether it came."""
+    if not transport.is_close_frame_sent:
+        transport.send_close(WSCloseCode.GOING_AWAY)
+    try:
+        await asyncio.wait_for(transport.wait_disconnected(), CLOSE_LIMIT_S)
+    except CONNECT_ERRORS:
+        transport.disconnect(False)
+    return bool(transport.close_handshake and transport.close_handshake.recv)
+
+
+def end_reason(transport: WSTransport, ended: asyncio.Future[None]) -> str:
+    """Why a connection ended. `ended` is its `wait_disconnected`, done."""
+    error = ended.exception()
+    if error is not None:
+        return describe(error)
+    received = transport.close_handshake.recv if transport.close_handshake else None
+    if received is not None:
+        return f"closed by the venue ({int(received.code)} {received.reason or ''})".replace(
+            " )", ")"
+        )
+    return "the connection broke"
+
+
+def describe(error: BaseException) -> str:
+    """A network error in one line."""
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    # aiohttp wraps the error that says why.
+    error = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate not accepted: {error.verify_message}"
+    if isinstance(error, OSError) and error.errno is not None:
+        # asyncio puts addresses into strerror; a failed look-up has a negative number.
+        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
+    text = str(error) or type(error).__name__
+    return " ".join(str(text).split())
