@@ -24,7 +24,7 @@ import aiohttp
 from net.entry.fields import MESSAGE_BYTES_MAX
 from net.entry.posts import ANSWER_LIMIT_NS, HttpAnswer, HttpOwner, HttpRequest
 from net.rest import RestError, read_body
-from net.stream import describe
+from net.websocket import describe
 
 REQUEST_LIMIT_S = 20.0
 """Longer than a request is waited for: the events in a late answer still count."""
