@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from net.entry.order import Request
+from net.entry.order import Answer, Request
 
 ANSWER_LIMIT_NS = 5_000_000_000
 """An answer takes some 150 ms (measured); a request that has none after so long is asked after."""
@@ -73,13 +73,19 @@ class Posted(NamedTuple):
     request: Request | None
     """None: about the connection or the account, not about orders."""
     order_id: int
+    """0 for what the host is not told the answer to."""
     name: str
     """The order's client id, "" where there is none."""
-    nonce: str
-    timestamp_ms: int
-    deadline_ns: int
-    then: Callable[[HttpAnswer, Posted, int], None] | None
-    """Who takes the answer of what the entry asks for itself; None: it is the host's."""
+    message: HttpRequest | None = None
+    """None: it was not sent."""
+    deadline_ns: int = 0
+    then: Callable[[Answer, int], None] | None = None
+    """Who takes the answer to what the entry asks for itself; None: it is the host's."""
+
+    @property
+    def path(self) -> str:
+        """For people."""
+        return "" if self.message is None else self.message.path
 
 
 class Posts:

@@ -35,11 +35,25 @@ class EntryState(IntEnum):
     after a long while, or never."""
 
 
+class Wire(Protocol):
+    """The private connection that an entry's requests go out on: a `net.entry.line.Line`."""
+
+    def send(self, message: bytes | bytearray) -> None:
+        """Write one message now; the memory may be used again at once."""
+
+    def renew(self, reason: str) -> None:
+        """Close properly, so that what is under way may still be answered, and connect anew."""
+
+    def drop(self, reason: str, wait_ns: int = 0) -> None:
+        """Cut it at once, and connect anew after `wait_ns` at the earliest."""
+
+
 class Opening(NamedTuple):
     """What the venue says of the account when its order entry becomes READY."""
 
     open_orders: tuple[OrderEvent, ...]
-    """Of our market, of whoever placed them: kind STATE."""
+    """Of our market, of whoever placed them: kind STATE. An order that was placed a moment ago may
+    be missing: of those in the table `ask` alone is certain."""
     trades: tuple[OrderEvent, ...]
     """The latest of our market, oldest first: kind FILL."""
     balances: tuple[Balance, ...]
@@ -96,6 +110,11 @@ class VenueEntry(Protocol):
     def settle_ns(self) -> int:
         """A request whose answer is missing for so long can no longer reach the venue's books:
         from then on "no such order" is final."""
+
+    @property
+    def can_replace(self) -> bool:
+        """Whether the venue promises that a replace stays post-only. If not, `replace` must not be
+        called: cancel, and place anew once that is confirmed."""
 
     def place(self, order_id: int, side: int, price_ticks: int, lots: int, now_ns: int) -> None:
         """Send a post-only order."""
