@@ -86,7 +86,7 @@ class RestClient:
                 self._learn(answer.headers)
                 if answer.status != 200:
                     raise self._refusal(answer, await answer.content.read(REASON_BYTES_MAX))
-                return await _read_body(answer)
+                return await read_body(answer, BODY_BYTES_MAX)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self.counters.failures += 1
             raise RestError(describe(error)) from None
@@ -167,16 +167,17 @@ def _header_number(text: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) <= HEADER_DIGITS_MAX else None
 
 
-async def _read_body(answer: aiohttp.ClientResponse) -> bytes:
-    if (answer.content_length or 0) > BODY_BYTES_MAX:
+async def read_body(answer: aiohttp.ClientResponse, size_max: int) -> bytes:
+    """The whole body; RestError where it is longer than `size_max` bytes."""
+    if (answer.content_length or 0) > size_max:
         raise RestError(f"a body of {answer.content_length} bytes")
     chunks, size = [], 0
     async for chunk in answer.content.iter_chunked(1 << 18):
         size += len(chunk)
-        if size > BODY_BYTES_MAX:
-            raise RestError(f"a body of more than {BODY_BYTES_MAX} bytes")
+        if size > size_max:
+            raise RestError(f"a body of more than {size_max} bytes")
         chunks.append(chunk)
     return b"".join(chunks)
 
 
-__all__ = ["MetadataError", "RestClient", "RestError"]
+__all__ = ["MetadataError", "RestClient", "RestError", "read_body"]

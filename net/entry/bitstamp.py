@@ -1,8 +1,10 @@
-"""Bitstamp, HTTP API v2 and its private channels: the bytes of requests.
+"""Bitstamp, HTTP API v2 and its private channels: requests, ready to be sent.
 
 Source: the exchange's HTTP API v2 description and its WebSocket page. Every request is a POST with
 a form, signed as one string (net.entry.signing). What is sent again and again is a template of the
-whole HTTP/1.1 message; the rest is built when it is needed.
+form, and the beginning of the string is hashed once; the rest is built when it is needed.
+There is no template for replace_order/: whether the new order of a replace is maker-or-cancel as
+the old one was is not documented, and a post-only order must never take.
 Runs on: the engine thread. Called by: net.
 """
 
@@ -10,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import urlencode
 
 import orjson
@@ -19,6 +20,7 @@ from engine.maker.order_layout import BUY, SELL
 from engine.scale import INT64_MAX
 from net.entry.keys import BitstampKeys
 from net.entry.order import EntryError, Market, Style, client_id_bytes, quoted, whole_number
+from net.entry.posts import HttpRequest
 from net.entry.signing import (
     BITSTAMP_CONTENT_TYPE,
     BITSTAMP_VERSION,
@@ -45,20 +47,6 @@ TOKEN = re.compile(r"[!-~]{1,250}", re.ASCII)
 FRAME_BYTES_MAX = 511
 
 
-@dataclass(frozen=True)
-class HttpRequest:
-    """A POST with its headers in order, the signature and the body included."""
-
-    path: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-    def wire(self) -> bytes:
-        """The whole message of HTTP/1.1."""
-        lines = [f"POST {self.path} HTTP/1.1", *(f"{name}: {text}" for name, text in self.headers)]
-        return "\r\n".join([*lines, "", ""]).encode() + self.body
-
-
 class BitstampRequests:
     """The builder of requests to one host. Each takes a nonce, used once, and the time in ms."""
 
@@ -73,21 +61,26 @@ class BitstampRequests:
     ) -> HttpRequest:
         """Any request: a path below /api/v2/ and its form, which may be empty."""
         body = urlencode(form).encode()
-        prefix = self.prefix(path, bool(body))
         stamp = _timestamp(timestamp_ms)
-        payload = bitstamp_payload(prefix, nonce_bytes(nonce).decode(), stamp, body)
+        payload = bitstamp_payload(
+            self.prefix(path, bool(body)), nonce_bytes(nonce).decode(), stamp, body
+        )
+        return self.signed(path, self.keys.signer.sign(payload).decode(), nonce, stamp, body)
+
+    def signed(
+        self, path: str, signature: str, nonce: str, timestamp_ms: int, body: bytes
+    ) -> HttpRequest:
+        """A request whose signature is there."""
         content = (("Content-Type", BITSTAMP_CONTENT_TYPE),) if body else ()
         headers = (
-            ("Host", self.host),
             ("X-Auth", f"BITSTAMP {self.keys.api_key}"),
-            ("X-Auth-Signature", self.keys.signer.sign(payload).decode()),
+            ("X-Auth-Signature", signature),
             ("X-Auth-Nonce", nonce),
-            ("X-Auth-Timestamp", str(stamp)),
+            ("X-Auth-Timestamp", str(timestamp_ms)),
             ("X-Auth-Version", BITSTAMP_VERSION),
             *content,
-            ("Content-Length", str(len(body))),
         )
-        return HttpRequest(API + path, headers, body)
+        return HttpRequest(API + path, headers, body, nonce, timestamp_ms)
 
     def prefix(self, path: str, has_body: bool) -> str:
         """The beginning of the string to sign, the same for every request to a path."""
@@ -105,13 +98,9 @@ class BitstampRequests:
         """The open orders of one market; up to 10 s old, so of no use right after an action."""
         return self.post(f"open_orders/{pair(market)}/", {}, nonce, timestamp_ms)
 
-    def trades(self, nonce: str, timestamp_ms: int, market: Market, since_id: int) -> HttpRequest:
-        """The account's transactions in one market from an id on, oldest first."""
-        form: dict[str, str | int] = {
-            "limit": TRANSACTIONS_MAX,
-            "since_id": whole_number(since_id, 0, INT64_MAX, "transaction id"),
-            "sort": "asc",
-        }
+    def trades(self, nonce: str, timestamp_ms: int, market: Market) -> HttpRequest:
+        """The account's latest transactions in one market, the newest first."""
+        form: dict[str, str | int] = {"limit": TRANSACTIONS_MAX, "sort": "desc"}
         return self.post(f"user_transactions/{pair(market)}/", form, nonce, timestamp_ms)
 
     def balances(self, nonce: str, timestamp_ms: int) -> HttpRequest:
@@ -138,7 +127,7 @@ def subscription(kind: str, market: Market, user_id: int, token: str) -> bytes:
 
 
 class _Hot:
-    """A request as a template: parts of the form that stay, then those that change, in order."""
+    """A request whose form is a template: parts that stay, after those that change, in order."""
 
     def __init__(
         self, requests: BitstampRequests, path: str, stays: Mapping[str, str], *changes: str
@@ -146,37 +135,22 @@ class _Hot:
         texts = [f"{name}=".encode() for name in changes]
         texts = [texts[0], *(b"&" + text for text in texts[1:])]
         stay = urlencode(stays).encode()
-        self._body = Template([*texts, b"&" + stay if stay else b""])
-        self._head = Template(_head(requests, path))
+        self._requests = requests
+        self._path = path
+        self._form = Template([*texts, b"&" + stay if stay else b""])
         self._begun = requests.keys.signer.begun(requests.prefix(path, True).encode())
 
-    def write(self, nonce: str, timestamp_ms: int, *values: bytes) -> bytes:
-        stamp, head, body = b"%d" % _timestamp(timestamp_ms), self._head, self._body
+    def write(self, nonce: str, timestamp_ms: int, *values: bytes) -> HttpRequest:
+        stamp, form = _timestamp(timestamp_ms), self._form
         once = nonce_bytes(nonce)
         for index, value in enumerate(values):
-            body.put(index, value)
+            form.put(index, value)
         signed = self._begun.copy()
-        signed.update(once + stamp + BITSTAMP_VERSION.encode())
-        signed.update(body.buffer)
-        head.put(0, signed.hexdigest().encode())
-        head.put(1, once)
-        head.put(2, stamp)
-        head.put(3, b"%d" % len(body.buffer))
-        return bytes(head.buffer + body.buffer)
-
-
-def _head(requests: BitstampRequests, path: str) -> list[bytes]:
-    """The request line and headers around signature, nonce, timestamp and content length."""
-    first = (
-        f"POST {API}{path} HTTP/1.1\r\nHost: {requests.host}\r\n"
-        f"X-Auth: BITSTAMP {requests.keys.api_key}\r\nX-Auth-Signature: "
-    )
-    last = (
-        f"\r\nX-Auth-Version: {BITSTAMP_VERSION}\r\nContent-Type: {BITSTAMP_CONTENT_TYPE}\r\n"
-        "Content-Length: "
-    )
-    texts = (first, "\r\nX-Auth-Nonce: ", "\r\nX-Auth-Timestamp: ", last, "\r\n\r\n")
-    return [each.encode() for each in texts]
+        signed.update(b"%b%d%b" % (once, stamp, BITSTAMP_VERSION.encode()))
+        signed.update(form.buffer)
+        return self._requests.signed(
+            self._path, signed.hexdigest(), nonce, stamp, bytes(form.buffer)
+        )
 
 
 class PlaceTemplate:
@@ -197,8 +171,8 @@ class PlaceTemplate:
         price_ticks: int,
         quantity_lots: int,
         timestamp_ms: int,
-    ) -> bytes:
-        """The HTTP message."""
+    ) -> HttpRequest:
+        """The request."""
         return self._hot.write(
             nonce,
             timestamp_ms,
@@ -215,40 +189,10 @@ class CancelTemplate:
         self._by_venue_id = _Hot(requests, "cancel_order/", {}, "id")
         self._by_our_id = _Hot(requests, "cancel_order/", {}, "client_order_id")
 
-    def write(self, nonce: str, order: int | str, timestamp_ms: int) -> bytes:
-        """The HTTP message."""
+    def write(self, nonce: str, order: int | str, timestamp_ms: int) -> HttpRequest:
+        """The request."""
         hot = self._by_our_id if isinstance(order, str) else self._by_venue_id
         return hot.write(nonce, timestamp_ms, _order_bytes(order))
-
-
-class ReplaceTemplate:
-    """replace_order/ for one market: cancels one order and places another, or neither."""
-
-    def __init__(self, requests: BitstampRequests, market: Market) -> None:
-        self._market = market
-        names = ("amount", "price", "client_order_id")
-        self._by_venue_id = _Hot(requests, "replace_order/", {}, "id", *names)
-        self._by_our_id = _Hot(requests, "replace_order/", {}, "orig_client_order_id", *names)
-
-    def write(
-        self,
-        nonce: str,
-        order: int | str,
-        client_order_id: str,
-        price_ticks: int,
-        quantity_lots: int,
-        timestamp_ms: int,
-    ) -> bytes:
-        """The HTTP message. `order` goes, the others are the new."""
-        hot = self._by_our_id if isinstance(order, str) else self._by_venue_id
-        return hot.write(
-            nonce,
-            timestamp_ms,
-            _order_bytes(order),
-            self._market.quantity_text(quantity_lots),
-            self._market.price_text(price_ticks),
-            client_id_bytes(client_order_id),
-        )
 
 
 def pair(market: Market) -> str:

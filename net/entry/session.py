@@ -53,7 +53,8 @@ class Opening(NamedTuple):
     """What the venue says of the account when its order entry becomes READY."""
 
     open_orders: tuple[OrderEvent, ...]
-    """Of our market, of whoever placed them: kind STATE."""
+    """Of our market, of whoever placed them: kind STATE. An order that was placed a moment ago may
+    be missing: of those in the table `ask` alone is certain."""
     trades: tuple[OrderEvent, ...]
     """The latest of our market, oldest first: kind FILL."""
     balances: tuple[Balance, ...]
@@ -114,6 +115,11 @@ class VenueEntry(Protocol):
     def settle_ns(self) -> int:
         """A request whose answer is missing for so long can no longer reach the venue's books:
         from then on "no such order" is final."""
+
+    @property
+    def can_replace(self) -> bool:
+        """Whether the venue promises that a replace stays post-only. If not, `replace` must not be
+        called: cancel, and place anew once that is confirmed."""
 
     def place(self, order_id: int, side: int, price_ticks: int, lots: int, now_ns: int) -> None:
         """Send a post-only order."""
