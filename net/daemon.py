@@ -326,11 +326,12 @@ class Daemon:
 
     def _make_live(self, config: Config, engine: Engine, *, is_complete: bool) -> Live:
         """The engine thread's body, with the market maker where every venue is known."""
-        maker = None
+        maker = orders = None
         if self._quoting is not None and is_complete:
             with daemon_errors():
                 maker = self._quoting.make_maker(config, engine)
-        self._live = Live(config, engine, self, self._tape, maker=maker)
+            orders = self._quoting.make_lines(config)
+        self._live = Live(config, engine, self, self._tape, maker=maker, orders=orders)
         return self._live
 
     async def _end_generation(

@@ -26,6 +26,7 @@ from engine import layout as L
 from engine.engine import Engine, Stage
 from net.backoff import Backoff
 from net.config import Config
+from net.entry.session import EntryHost, VenueEntry
 from net.maker.maker import Maker
 from net.session import Session
 from net.spin import new_event_loop
@@ -55,8 +56,10 @@ class LiveHost(Protocol):
 class OrderLines(Protocol):
     """The connections of order entry."""
 
-    def runs(self) -> list[Coroutine[Any, Any, None]]:
-        """What keeps them up, to be run on the engine thread's loop."""
+    def connect(
+        self, host: EntryHost, attach: Callable[[int, VenueEntry], None]
+    ) -> list[Coroutine[Any, Any, None]]:
+        """Make and attach what they carry; what keeps them up, to be run on this loop."""
 
     async def stop(self) -> None:
         """Close them."""
@@ -150,8 +153,9 @@ class Live:
         gc.freeze()
         self.engine.handoff.set_engine_state(L.ENGINE_IS_RUNNING)
         tasks = [asyncio.create_task(stream.run()) for stream in self.streams.values()]
-        if self.orders is not None:
-            tasks += [asyncio.create_task(run) for run in self.orders.runs()]
+        if self.orders is not None and self.maker is not None:
+            runs = self.orders.connect(self.maker, self.maker.attach)
+            tasks += [asyncio.create_task(run) for run in runs]
         timer = asyncio.create_task(self._tick())
         stopped = asyncio.create_task(self._stop.wait())
         done, _ = await asyncio.wait((*tasks, timer, stopped), return_when=asyncio.FIRST_COMPLETED)

@@ -19,7 +19,7 @@ import aiohttp
 import orjson
 
 from engine.scale import ScaleError, decimal_unit
-from net.entry.markets import MARKETS, MarketRules
+from net.entry.markets import MarketRules, binance_market, bitstamp_market
 from net.entry.order import EntryError
 from net.said import said
 from net.venues import MetadataError, VenueProtocol
@@ -37,6 +37,7 @@ HEADER_DIGITS_MAX = 12
 RETRY_AFTER_MAX_S = 3 * 24 * 3600
 """Binance bans for up to three days."""
 TOO_MANY_REQUESTS, BANNED = 429, 418
+MARKETS = {"binance": binance_market, "bitstamp": bitstamp_market}
 
 
 class RestError(Exception):

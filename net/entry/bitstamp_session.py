@@ -134,7 +134,14 @@ class BitstampEntry:
 
     def cancel(self, order_id: int, now_ns: int) -> None:
         """Send a cancel, by our name."""
-        self._send_cancel(order_id, format_client_id(order_id), now_ns)
+        name = format_client_id(order_id)
+        self._send(
+            Request.CANCEL,
+            order_id,
+            name,
+            lambda nonce, stamp: self._cancel.write(nonce, name, stamp),
+            now_ns,
+        )
 
     def replace(
         self, old_id: int, new_id: int, side: int, price_ticks: int, lots: int, now_ns: int
@@ -153,15 +160,10 @@ class BitstampEntry:
             now_ns,
         )
 
-    def cancel_stray(self, client_order_id: str, now_ns: int) -> None:
-        """Cancel an order that is not in the table; what comes of it is noted."""
-        self._send_cancel(0, client_order_id, now_ns)
-
-    def _send_cancel(self, order_id: int, name: str, now_ns: int) -> None:
-        def write(nonce: str, stamp: int) -> HttpRequest:
-            return self._cancel.write(nonce, name, stamp)
-
-        self._send(Request.CANCEL, order_id, name, write, now_ns)
+    def reread(self, now_ns: int) -> None:
+        """Read the account again, once the list of open orders can be no older than this call."""
+        self.state = EntryState.READING
+        self._read_from_ns = now_ns + self._open_orders_age_ns
 
     def _send(
         self,
@@ -263,12 +265,7 @@ class BitstampEntry:
     ) -> None:
         assert posted.request is not None
         events = self._names.named(events)
-        if posted.order_id:
-            request, order_id = posted.request, posted.order_id
-            self._host.on_answer(self._venue, request, order_id, 0, events, now_ns)
-        else:
-            result = "canceled" if refusal is None else refusal.text
-            self._note("a stray order's cancel", order=posted.name, result=result)
+        self._host.on_answer(self._venue, posted.request, posted.order_id, 0, events, now_ns)
         if refusal is not None and refusal.error in TROUBLES:
             self._host.on_trouble(self._venue, refusal, now_ns)
         self._release(now_ns)

@@ -109,7 +109,8 @@ TABLE = (
         ("market is closed",),
         ("400.003", "500.009", "500.010", "500.011", "500.012"),
     ),
-    Row(E.WOULD_TAKE, (), ("would immediately match and take",)),
+    # Bitstamp does not document how it refuses a maker-or-cancel order; this is the simulator's.
+    Row(E.WOULD_TAKE, (), ("would immediately match and take",), (), ("would take",)),
     Row(
         E.UNKNOWN_ORDER,
         (-2011, -2013, -2026, -2039),

@@ -108,10 +108,6 @@ class VenueEntry(Protocol):
         """Orders may be sent while READY, and cancels and questions too."""
 
     @property
-    def can_replace(self) -> bool:
-        """Whether `replace` keeps the promise that no order takes; else it must not be called."""
-
-    @property
     def settle_ns(self) -> int:
         """A request whose answer is missing for so long can no longer reach the venue's books:
         from then on "no such order" is final."""

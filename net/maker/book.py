@@ -24,13 +24,14 @@ from net.journal import Record
 CLOSED_STATES = (State.FILLED, State.CANCELED, State.EXPIRED, State.REJECTED)
 PUSHED = {
     Kind.ACCEPTED: L.ACK,
-    Kind.CANCELED: L.CANCEL_ACK,
+    # With its filled lots the venue's last word, also on an order that was in doubt.
+    Kind.CANCELED: L.FOUND_CLOSED,
     Kind.EXPIRED: L.EXPIRE,
     Kind.REJECTED: L.REJECT,
 }
 JOURNALED = {
     L.ACK: J.EVENT_ACK,
-    L.CANCEL_ACK: J.EVENT_CANCEL_ACK,
+    L.DISCONNECT: J.EVENT_DISCONNECT,
     L.CANCEL_REJECT: J.EVENT_CANCEL_REJECT,
     L.REPLACE_REJECT: J.EVENT_REJECT,
     L.REJECT: J.EVENT_REJECT,
@@ -180,6 +181,8 @@ class OrderBook:
             order_id = _order_of(event)
             if order_id is None:
                 self.foreign_events += event.kind is not Kind.FILL
+            elif event.kind is Kind.CANCELED and event.filled_lots < 0:
+                self._tell(L.DISCONNECT, venue, order_id, 0, now_ns)  # gone, who knows how filled
             elif event.kind in PUSHED:
                 self._tell(PUSHED[event.kind], venue, order_id, _filled(event), now_ns, event.error)
             elif event.kind is Kind.STATE and event.state in CLOSED_STATES:
@@ -207,7 +210,7 @@ class OrderBook:
             if event.kind in (Kind.CANCELED, Kind.EXPIRED):
                 # Where it is not said how much was filled, only the venue's answer to that tells.
                 is_told = event.filled_lots >= 0
-                kind = L.CANCEL_ACK if is_told else L.CANCEL_REJECT
+                kind = L.FOUND_CLOSED if is_told else L.CANCEL_REJECT
                 self._tell(kind, venue, order_id, _filled(event), now_ns)
             else:
                 self._tell(L.CANCEL_REJECT, venue, order_id, 0, now_ns, event.error)
@@ -225,7 +228,7 @@ class OrderBook:
         is_gone = any(event.kind is Kind.CANCELED and event.filled_lots >= 0 for event in gone)
         for event in gone:
             if event.kind is Kind.CANCELED and event.filled_lots >= 0:
-                self._tell(L.CANCEL_ACK, venue, replaced_id, event.filled_lots, now_ns)
+                self._tell(L.FOUND_CLOSED, venue, replaced_id, event.filled_lots, now_ns)
         for event in new:
             if event.kind is Kind.ACCEPTED:
                 self._tell(L.ACK, venue, order_id, _filled(event), now_ns)

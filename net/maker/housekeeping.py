@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import time
 from collections.abc import Callable
@@ -19,9 +20,11 @@ from engine.maker.board_writer import MakerBoardWriter
 from engine.segment import HandoffError
 from net.config import Config
 from net.entry.markets import MarketRules
+from net.entry.order import EntryError
 from net.journal import JournalError, JournalReader, JournalWriter
 from net.journal.files import run_starts
 from net.maker.build import build_maker
+from net.maker.lines import Keys, OrderLines, read_keys
 from net.maker.maker import Maker
 from net.maker.rules import RulesError
 
@@ -54,6 +57,7 @@ class Housekeeping:
         self._markets: dict[str, MarketRules] = {}
         self._journal: JournalWriter | None = None
         self._neutral_lots: int | None = None
+        self._keys: Keys | None = None
         self._kill_file = Path(self._settings.kill_file) if self._settings.kill_file else None
 
     def open(self) -> None:
@@ -61,6 +65,13 @@ class Housekeeping:
         folder = Path(self._settings.journal)
         instrument = self._config.quoted_instrument()
         names = tuple(venue.name for venue in instrument.venue)
+        try:
+            if self._settings.orders == "live":
+                given = self._settings.venue
+                quoted = (n for n in names if n not in given or given[n].quote)
+                self._keys = read_keys(frozenset(quoted), os.environ)
+        except EntryError as error:
+            raise HousekeepingError(f'maker.orders = "live": {error}') from None
         try:
             self._neutral_lots = last_neutral_lots(folder, instrument.symbol)
             self._journal = JournalWriter(folder, [instrument.symbol], names, time.time_ns())
@@ -113,6 +124,12 @@ class Housekeeping:
         mode = self._settings.orders
         self._log("info", "market maker", symbol=maker.symbol, orders=mode, epoch=now_s)
         return maker
+
+    def make_lines(self, config: Config) -> OrderLines | None:
+        """The connections of order entry; None on paper. On the housekeeping thread's loop."""
+        if self._keys is None:
+            return None
+        return OrderLines(config, self._markets, self._keys, asyncio.get_running_loop())
 
     def note_maker(self, level: str, what: str, **facts: object) -> None:
         self._log(level, what, **facts)

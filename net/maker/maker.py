@@ -413,7 +413,8 @@ class Maker:
         self.openings.lose(venue)
         self.book.lose(venue, now_ns)
         name = self.venue_names[venue]
-        self._host.note_maker("warning", "order entry lost", venue=name, reason=reason)
+        level = "info" if self.is_stopping else "warning"
+        self._host.note_maker(level, "order entry lost", venue=name, reason=reason)
         self._permit(now_ns)
 
     def on_trouble(self, venue: int, refusal: Refusal, now_ns: int) -> None:

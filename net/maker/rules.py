@@ -103,7 +103,6 @@ def _quotes(settings: MakerSettings, venue: str, rules: MarketRules, units: int)
             f"of {venue}'s {rules.market.symbol}"
         )
     notional_min = _value(rules.notional_min, rules.market.tick, 1, is_up=True)
-    bands = [ppm // 10 for ppm in (rules.band_up_ppm, rules.band_down_ppm) if ppm > 0]
     quotes = QuoteSpec(
         lots,
         lots_of("risk.position_max", settings.risk.position_max),
@@ -123,14 +122,22 @@ def _quotes(settings: MakerSettings, venue: str, rules: MarketRules, units: int)
         max(rules.lots_min, 1),
         max(rules.lots_max, 1),
         notional_min,
-        max(min(round(given.band_percent * MILLE), *bands), 1) if bands else round(
-            given.band_percent * MILLE
-        ),
-    )  # fmt: skip
+        _band_millipercent(given.band_percent, rules),
+    )
     quotes.words()  # refuses what cannot be
     if quotes.lots < quotes.lots_min:
         raise RulesError(f"maker.quotes.size: {given.size} is below what {venue} takes")
     return quotes
+
+
+def _band_millipercent(percent: float, rules: MarketRules) -> int:
+    """How far from fair a quote may be: as configured, or less where the venue's band is narrow."""
+    bands_ppm = [round(percent * Q.PPM / 100)]
+    if rules.band_up_ppm:
+        bands_ppm.append(rules.band_up_ppm - Q.PPM)
+    if rules.band_down_ppm:
+        bands_ppm.append(Q.PPM - rules.band_down_ppm)
+    return max(min(bands_ppm) // 10, 1)
 
 
 def _limits(settings: MakerSettings, unit: tuple[int, int], value_scale: int) -> RiskLimits:

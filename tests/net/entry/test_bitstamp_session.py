@@ -214,18 +214,13 @@ def test_the_venues_limits_are_kept_and_cancels_have_room_left() -> None:
     assert "cancel_order" in venue.posted[-1]
 
 
-def test_a_stray_is_cancelled_and_noted() -> None:
+def test_the_account_is_read_again_on_the_same_connection() -> None:
     venue = ready()
-    venue.entry.cancel_stray("by-hand", venue.now_ns)
-    assert venue.form("cancel_order") == {"client_order_id": "by-hand"}
-    venue.answer("cancel_order", NOT_FOUND, 404)
-    venue.entry.cancel_stray("by-hand", venue.now_ns)
-    venue.wait(5)
-    assert venue.said() == []
-    assert [what for what, _ in venue.host.notes] == [
-        "a stray order's cancel",
-        "a request without an answer",
-    ]
+    posted = len(venue.posted)
+    venue.entry.reread(venue.now_ns)
+    assert venue.state() is EntryState.READING and len(venue.posted) == posted
+    venue.wait(1)
+    assert len(venue.posted) == posted + 3 and "open_orders" in venue.posted[posted]
 
 
 # --- events --------------------------------------------------------------------------------------
