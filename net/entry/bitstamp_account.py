@@ -68,8 +68,8 @@ class AccountReading:
         self._is_whole = True
         self._orders: dict[int, OrderEvent] = {}
         """What is open, by the venue's number."""
-        self._trades: dict[int, OrderEvent] = {}
-        """By their number, the oldest first."""
+        self._trades: dict[tuple[int, int], OrderEvent] = {}
+        """By their number and their order's: one with ourselves is two."""
         self._balances: tuple[Balance, ...] = ()
 
     def begin(self, now_ns: int) -> None:
@@ -86,12 +86,15 @@ class AccountReading:
         self._on_read(now_ns)
 
     def _on_trades(self, answer: Answer, now_ns: int) -> None:
-        trades = self._reader.order_events(Request.TRADES, answer, self._market)[::-1]
-        self._trades = {each.execution_id: each for each in trades}
+        for each in self._reader.order_events(Request.TRADES, answer, self._market):
+            self._put_trade(each)
         is_full = len(records(answer.result, "answer")) >= TRANSACTIONS_MAX
-        is_beyond = self._last_id < min(self._trades, default=0)
+        is_beyond = self._last_id < min(self._trades, default=(0, 0))[0]
         self._is_whole = not (self._knows_trades and is_full and is_beyond)
         self._on_read(now_ns)
+
+    def _put_trade(self, trade: OrderEvent) -> None:
+        self._trades.setdefault((trade.execution_id, trade.venue_order_id), trade)
 
     def _on_balances(self, answer: Answer, now_ns: int) -> None:
         self._balances = self._reader.balances(answer)
@@ -139,7 +142,7 @@ class AccountReading:
         events = self._reader.order_events(Request.STATUS, answer, self._market)
         state, *fills = self._names.named(events)
         for fill in fills:
-            self._trades.setdefault(fill.execution_id, fill)
+            self._put_trade(fill)
         listed = self._orders.pop(number, None)
         if listed is not None and state.state in LIVE:
             filled = state.filled_lots
@@ -148,6 +151,7 @@ class AccountReading:
             )
 
     def _finish(self, now_ns: int) -> None:
-        trades = self._names.named(self._trades[number] for number in sorted(self._trades))
+        # The oldest first.
+        trades = self._names.named(self._trades[key] for key in sorted(self._trades))
         opening = Opening(tuple(self._orders.values()), trades, self._balances)
         self._done(opening, self._is_whole, now_ns)
