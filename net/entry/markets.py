@@ -103,3 +103,14 @@ def _ppm(found: F.Record, key: str) -> int:
         return exact_count(number, 1, PPM, BAND_PPM_MAX)
     except ScaleError as error:
         raise EntryError(f"{key}: {quoted(number)!r} {error}") from None
+
+
+def bitstamp_market(body: Any, symbol: str) -> MarketRules:
+    """One market of /api/v2/markets/; EntryError where it is missing."""
+    found = next((e for e in F.records(body, "markets") if e.get("market_symbol") == symbol), None)
+    if found is None:
+        raise EntryError(f"bitstamp: no market {quoted(symbol)}")
+    base, quote = F.text(found, "base_currency"), F.text(found, "counter_currency")
+    market = Market(symbol, base, quote, F.text(found, "tick_size"), "0.00000001")
+    value = F.text(found, "minimum_order_value")
+    return MarketRules(market, 1, QUANTITY_LIMIT, value, 0, 0, found.get("trading") == "Enabled")

@@ -25,7 +25,7 @@ from net.entry.order import Kind, OrderEvent, Request, State
 from net.entry.refusals import ErrorClass, Refusal
 from net.entry.session import EntryState, Opening
 from net.entry.signing import Ed25519Signer, HmacSigner
-from tests.simulator.binance_client import ED25519_KEY, KEY, PRIVATE, SECRET, client, options, touch
+from tests.simulator.binance_client import ED25519_KEY, KEY, PRIVATE, SECRET, options, touch
 from tests.simulator.reference import Lab, lab
 
 pytestmark = pytest.mark.timeout(60, func_only=True)
@@ -248,18 +248,3 @@ def test_wrong_keys_are_barred() -> None:
         assert desk.line.connections == 1 and desk.openings == []
 
     run(test, "unknown")
-
-
-def test_a_stray_is_cancelled() -> None:
-    async def test(desk: Desk) -> None:
-        async with client(desk.here) as other:
-            order = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT_MAKER"}
-            price = desk.rules.market.price_text(desk.best_bid - 900).decode()
-            name = {"newClientOrderId": "by-hand"}
-            await other.result("order.place", **order, price=price, quantity="0.01", **name)
-            (stray,) = (await desk.ready()).open_orders
-            desk.entry.cancel_stray(stray.client_order_id, time.time_ns())
-            await desk.until(lambda: "stray order cancelled" in desk.notes)
-            assert await other.result("openOrders.status") == []
-
-    run(test)

@@ -215,7 +215,7 @@ def test_what_happens_while_disconnected_is_read_on_the_next_connection() -> Non
         assert order.quantity_lots == LOTS and order.filled_lots == 0
         (fill,) = [each for each in opening.trades if each.client_order_id]
         assert (fill.client_order_id, fill.last_lots) == (format_client_id(fills), LOTS)
-        it.entry.cancel_stray(format_client_id(stays), time.time_ns())
+        it.entry.cancel(stays, time.time_ns())
         (canceled,) = await it.pushed(Kind.CANCELED)
         assert canceled.client_order_id == format_client_id(stays)
 
