@@ -43,13 +43,14 @@ def cli() -> None:
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
 @click.option("--symbol", default="BTC-USD", show_default=True, help="The simulated instrument.")
 @click.option("--seed", default=1, show_default=True, help="Of the synthetic market.")
-def demo(seconds: float | None, symbol: str, seed: int) -> int:
+@click.option("--quote", is_flag=True, help="Make a market there, too.")
+def demo(seconds: float | None, symbol: str, seed: int, quote: bool) -> int:
     """Simulated venues, the daemon and a live ladder, until Ctrl-C (30 s when piped)."""
     compile_with_progress()
     from net.demo import DemoError, run_demo
 
     try:
-        return run_demo(symbol, seed, seconds, sys.stdout)
+        return run_demo(symbol, seed, seconds, sys.stdout, is_quoting=quote)
     except DemoError as error:
         raise CommandError(str(error), 1) from None
 

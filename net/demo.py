@@ -16,10 +16,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
+from net.entry.keys import BINANCE_API_KEY, BINANCE_SECRET, BITSTAMP_API_KEY, BITSTAMP_SECRET
+from net.simulator.options import TradingOptions
 from net.supervisor import child_environment
 from net.watch import WatchOptions, run_watch
 
@@ -30,12 +32,44 @@ START_LIMIT_S = 30.0
 STOP_LIMIT_S = 5.0
 
 
+QUOTING = """
+[maker]
+orders = "live"
+symbol = "{symbol}"
+journal = '{journal}'
+[maker.fair]
+method = "micro_price"
+half_life_ms = 300
+[maker.quotes]
+size = "0.01"
+levels = 3
+first = 0.5
+step = 1.5
+hold = 0.4
+edge_bps_min = 0.2
+skew_bps = 2.0
+[maker.risk]
+order_size_max = "0.05"
+order_value_max = "10000"
+position_max = "0.2"
+reduce_at = "0.15"
+exposure_max = "50000"
+daily_loss_max = "1000"
+"""
+"""Close to the market, so that there is something to see in half a minute."""
+
+
 class DemoError(Exception):
     """A part of the demo did not start: one line."""
 
 
 def run_demo(
-    symbol: str, seed: int, seconds: float | None, stdout: TextIO, quiet: bool = False
+    symbol: str,
+    seed: int,
+    seconds: float | None,
+    stdout: TextIO,
+    *,
+    is_quoting: bool = False,
 ) -> int:
     """Until Ctrl-C, or for some seconds; the exit status."""
     if seconds is None and not stdout.isatty():
@@ -49,15 +83,18 @@ def run_demo(
                      str(venues))
         )  # fmt: skip
         config = place / "pollux.toml"
-        config.write_text(_configuration(_wait_for_file(venues, place), port), encoding="utf-8")
-        daemon = on.enter_context(_process(place, "serve", "--config", str(config)))
+        text = _configuration(_wait_for_file(venues, place), port)
+        if is_quoting:
+            text += QUOTING.format(symbol=symbol, journal=place / "journal")
+        config.write_text(text, encoding="utf-8")
+        keys = simulated_keys() if is_quoting else {}
+        daemon = on.enter_context(_process(place, "serve", "--config", str(config), keys=keys))
         _wait_for_port(port, daemon, place)
-        if not quiet:
-            print(
-                f"simulated binance and bitstamp -> engine -> gRPC on 127.0.0.1:{port}; "
-                f"another subscriber: pollux watch --target 127.0.0.1:{port}",
-                file=sys.stderr,
-            )
+        print(
+            f"simulated binance and bitstamp -> engine -> gRPC on 127.0.0.1:{port}; "
+            f"another subscriber: pollux watch --target 127.0.0.1:{port}",
+            file=sys.stderr,
+        )
         if seconds is not None:
             _interrupt_after(seconds)
         return run_watch(WatchOptions(target=f"127.0.0.1:{port}", symbol=symbol), stdout)
@@ -85,7 +122,9 @@ def _configuration(venues: str, port: int) -> str:
 
 
 @contextlib.contextmanager
-def _process(place: Path, command: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def _process(
+    place: Path, command: str, *arguments: str, keys: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """One of our own commands, its output in a file, ended with the block."""
     with open(place / f"{command}.log", "wb") as log:
         process = subprocess.Popen(
@@ -93,7 +132,7 @@ def _process(place: Path, command: str, *arguments: str) -> Iterator[subprocess.
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=child_environment(),
+            env=child_environment() | dict(keys or {}),
             start_new_session=True,
         )
     try:
@@ -106,6 +145,17 @@ def _process(place: Path, command: str, *arguments: str) -> Iterator[subprocess.
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def simulated_keys() -> dict[str, str]:
+    """The environment that opens the simulated venues' accounts."""
+    account = TradingOptions()
+    return {
+        BINANCE_API_KEY: account.api_key,
+        BINANCE_SECRET: account.api_secret,
+        BITSTAMP_API_KEY: account.api_key,
+        BITSTAMP_SECRET: account.api_secret,
+    }
 
 
 def _last_line(place: Path, command: str) -> str:
@@ -144,6 +194,3 @@ def _interrupt_after(seconds: float) -> None:
     timer = threading.Timer(seconds, interrupt)
     timer.daemon = True
     timer.start()
-
-
-__all__ = ["DemoError", "run_demo"]
