@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from net.progress import compile_with_progress, progress_of_file
+
 if TYPE_CHECKING:
     from net.config import Config
     from net.replay import ReplaySummary
@@ -275,6 +277,93 @@ def journal(folder: Path, as_json: bool, follow: bool) -> int:
     return 0
 
 
+@cli.command()
+@click.option("--name", help="The daemon, as [engine] name says [pollux].")
+@click.option("--config", "config_file", type=FILE, help="Or the configuration that says it.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def stat(name: str | None, config_file: Path | None, as_json: bool) -> int:
+    """Show the running daemon's state; exit status 1 if it hangs, has died or is not there."""
+    import time
+
+    from net.stat import StatError, read_stat
+
+    try:
+        found = read_stat(_daemon_name(name, config_file), time.time_ns())
+    except StatError as error:
+        raise CommandError(str(error), 1) from None
+    click.echo(found.json() if as_json else "\n".join(found.lines()))
+    return found.status
+
+
+# --- steering ------------------------------------------------------------------------------------
+
+
+def _asking(command: Callable[..., int]) -> Callable[..., int]:
+    """The options of what is asked of a market maker."""
+    for option in (
+        click.option("--tls-key", type=FILE, help="The client certificate's PEM key."),
+        click.option("--tls-cert", type=FILE, help="PEM certificate of this client."),
+        click.option("--tls-ca", type=FILE, help="PEM authority of a gateway that serves TLS."),
+        click.option("--token-file", type=FILE, help="Holds the token, for --target."),
+        click.option("--target", metavar="HOST:PORT", help="A gateway, instead of this host."),
+        click.option("--config", "config_file", type=FILE, help="Or the file that says the name."),
+        click.option("--name", help="The daemon, as [engine] name says [pollux]."),
+    ):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@_asking
+def kill(**given: Any) -> int:
+    """Halt the market maker and cancel its orders; back when the engine has taken it."""
+    return _ask("kill", **given)
+
+
+@cli.command()
+@_asking
+def release(**given: Any) -> int:
+    """Let a halted market maker quote again; back when the engine has taken it."""
+    return _ask("release", **given)
+
+
+def _ask(
+    what: str, name: str | None, config_file: Path | None, target: str | None, **files: Path | None
+) -> int:
+    from net.ask import AskError, Remote, ask_here, ask_there
+    from net.watch.maker_lines import plain_line
+
+    if target is None and any(files.values()):
+        raise CommandError("--token-file and --tls-* are for --target", 2)
+    if target is not None and (name or config_file):
+        raise CommandError("--target names the daemon: leave --name and --config out", 2)
+    try:
+        if target is None:
+            maker = ask_here(_daemon_name(name, config_file), what)
+        else:
+            maker = ask_there(Remote(target, **{k: str(v or "") for k, v in files.items()}), what)
+    except AskError as error:
+        raise CommandError(str(error), error.status) from None
+    click.echo(plain_line(maker))
+    return 0
+
+
+def _daemon_name(name: str | None, config_file: Path | None) -> str:
+    """Which daemon is meant; its kernels for reading are compiled then."""
+    import engine.handoff
+    import engine.maker.board
+    from engine.jit import compile_kernels
+
+    if name and config_file:
+        raise CommandError("--name and --config: give one", 2)
+    if config_file:
+        name = read_config(config_file).engine.name
+    elif name and not engine.handoff.NAME_PATTERN.fullmatch(name):
+        raise CommandError(f"--name {name!r}: letters, digits, dot, dash, underscore only", 2)
+    compile_kernels()
+    return name or "pollux"
+
+
 def _print_json(entry: dict[str, object]) -> None:
     import orjson
 
@@ -381,63 +470,6 @@ def read_config(path: Path) -> Config:
         return load_config(path)
     except ConfigError as error:
         raise CommandError(str(error), 2) from None
-
-
-def compile_with_progress() -> None:
-    """Compile or load the kernels; a progress bar where that takes more than a moment."""
-    import time
-
-    import engine.engine  # noqa: F401 (declares kernels)
-    import net.maker.housekeeping
-    import net.spin  # noqa: F401 (one more)
-    from engine.jit import compile_kernels
-
-    started_s = time.monotonic()
-    if not sys.stderr.isatty():
-
-        def report(done: int, total: int, name: str) -> None:
-            if name and time.monotonic() - started_s > 1.0:
-                click.echo(f"compiling kernels {done + 1}/{total}: {name}", err=True)
-
-        compile_kernels(report)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("compiling kernels"), BarColumn(), TextColumn("{task.description}"))
-    with Progress(
-        *columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True
-    ) as bar:
-        task = bar.add_task("", total=1)
-        compile_kernels(
-            lambda done, total, name: bar.update(
-                task, completed=done, total=max(total, 1), description=name.rpartition(".")[2]
-            )
-        )
-
-
-def progress_of_file(path: Path) -> Any:
-    """A context manager whose value wraps an iterator of tape lines with a bar on stderr."""
-    import contextlib
-    from collections.abc import Iterator
-
-    @contextlib.contextmanager
-    def context() -> Iterator[Callable[[Iterator[Any]], Iterator[Any]]]:
-        if not sys.stderr.isatty():
-            yield lambda lines: lines
-            return
-        from rich.console import Console
-        from rich.progress import Progress
-
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-
-            def wrap(lines: Iterator[Any]) -> Iterator[Any]:
-                kept = list(lines)
-                yield from bar.track(kept, description=path.name)
-
-            yield wrap
-
-    return context()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

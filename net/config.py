@@ -7,7 +7,6 @@ Runs on: the main thread, once. Called by: pollux.py, net.daemon, net.replay.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import tomllib
 from pathlib import Path
@@ -24,6 +23,7 @@ from net.gateway.options import (
     REQUEST_BYTES_MAX_LIMIT,
     SUBSCRIBERS_MAX_DEFAULT,
     SUBSCRIBERS_MAX_LIMIT,
+    is_loopback,
 )
 from net.maker.settings import MakerSettings
 from net.said import said
@@ -178,12 +178,7 @@ class GatewaySettings(Section):
     def is_exposed(self) -> bool:
         """Whether other hosts may connect, and anybody on the way may read and write along."""
         host = self.listen.rpartition(":")[0].strip("[]")
-        if self.tls_cert or host == "localhost":
-            return False
-        try:
-            return not ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return True  # a name: what it stands for may change
+        return not self.tls_cert and not is_loopback(host)
 
 
 class MetricsSettings(Section):

@@ -426,6 +426,7 @@ class Daemon:
             handoff_name=config.engine.name,
             heartbeat_stale_after_ms=max(least_ms, min(config.engine.stale_after_ms, most_ms)),
             parent_pid=os.getpid() if is_process else 0,
+            maker_token_file=config.maker.token_file if config.maker is not None else "",
             **given.model_dump(exclude={"placement", "allow_plaintext"}),
         )
         return GatewayProcess(options, self.log) if is_process else GatewayThread(options)

@@ -14,7 +14,11 @@ import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ("proto/orderbook.proto", "proto/pollux/v1/market_data.proto")
+SOURCES = (
+    "proto/orderbook.proto",
+    "proto/pollux/v1/market_data.proto",
+    "proto/pollux/v1/maker.proto",
+)
 """Named from the repository's root: generated imports then read `from proto.pollux.v1 import`."""
 
 

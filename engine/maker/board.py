@@ -20,9 +20,9 @@ from engine.atomics import Words, fence_acquire, fetch_add, load_acquire
 from engine.handoff import READ_BUSY, READ_NOTHING_YET, READ_TRIES_MAX
 from engine.jit import kernel
 from engine.maker import board_layout as B
-from engine.maker import fair as F
+from engine.maker import fair_codes as F
 from engine.maker import order_layout as L
-from engine.maker import risk as R
+from engine.maker import risk_codes as R
 from engine.segment import (
     READONLY_WORDS,
     HandoffError,

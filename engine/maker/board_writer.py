@@ -19,7 +19,7 @@ from engine.maker import order_layout as L
 from engine.maker import quote_layout as Q
 from engine.maker.board import BOARD_KIND, MakerBoardInfo
 from engine.maker.orders import is_live, value_of
-from engine.maker.risk import NO_DAY
+from engine.maker.risk_codes import NO_DAY
 from engine.segment import OwnedSegment, put_text, read_word, segment_path, write_word
 
 

@@ -30,28 +30,17 @@ from engine import layout as L
 from engine.atomics import Words
 from engine.jit import inner, kernel
 from engine.maker import quote_layout as Q
-
-NOT_COMPUTED = 0
-"""Words that nobody has written yet say this, never that there is a price."""
-AVAILABLE = 1
-NO_VENUE_LIVE = 2
-TOO_OLD = 3
-EMPTY = 4
-ONE_SIDED = 5
-CROSSED = 6
-NOT_FINITE = 7
-
-TEXTS = {
-    NOT_COMPUTED: "not computed yet",
-    AVAILABLE: "available",
-    NO_VENUE_LIVE: "no venue that counts is live",
-    TOO_OLD: "the book is older than allowed, or from the future",
-    EMPTY: "the book is empty",
-    ONE_SIDED: "the book has one side only",
-    CROSSED: "the book is crossed by more than allowed",
-    NOT_FINITE: "the price is no finite number above zero",
-}
-"""One text for every status: for logs, counters' labels and errors."""
+from engine.maker.fair_codes import (
+    AVAILABLE,
+    CROSSED,
+    EMPTY,
+    NO_VENUE_LIVE,
+    NOT_COMPUTED,
+    NOT_FINITE,
+    ONE_SIDED,
+    TEXTS,
+    TOO_OLD,
+)
 
 WEIGHT_MAX = 1_000_000
 """A venue's weight in thousandths: a thousand times its lots."""
@@ -221,3 +210,23 @@ def compute_fair(
 def read_price(words: Words, fair: int = 0) -> float:
     """The fair price in common units, read from Python; NaN where there is none."""
     return float(words[fair + Q.FAIR_PRICE : fair + Q.FAIR_PRICE + 1].view(np.float64)[0])
+
+
+__all__ = [
+    "AVAILABLE",
+    "CROSSED",
+    "EMPTY",
+    "NOT_COMPUTED",
+    "NOT_FINITE",
+    "NO_VENUE_LIVE",
+    "NS_MAX",
+    "ONE_SIDED",
+    "TEXTS",
+    "TOO_OLD",
+    "WEIGHT_MAX",
+    "FairSpec",
+    "compute_fair",
+    "price_at",
+    "read_price",
+    "update_fair",
+]

@@ -45,62 +45,36 @@ from engine.maker.orders import (
     side_of,
     value_of,
 )
-
-PASSED = 0
-(
-    IS_HALTED,
-    NOT_REDUCING,
-    NO_FAIR_PRICE,
+from engine.maker.risk_codes import (
+    ANOMALY,
     BAD_ORDER,
-    ORDER_SIZE,
-    NOTIONAL,
     COLLAR,
-    OPEN_ORDERS,
-    POSITION,
+    DAILY_LOSS,
     EXPOSURE,
+    IDS_SPENT,
+    IS_HALTED,
+    KILLED,
+    NO_DAY,
+    NO_FAIR_PRICE,
+    NO_SUCH_ORDER,
+    NOT_REDUCING,
+    NOTIONAL,
+    OPEN_ORDERS,
+    ORDER_SIZE,
     OWN_CROSS,
+    PASSED,
+    POSITION,
+    RATE_DAY,
     RATE_OWN,
     RATE_VENUE,
-    RATE_DAY,
     SLOT_BUSY,
-    NO_SUCH_ORDER,
-    IDS_SPENT,
-    DAILY_LOSS,
-    ANOMALY,
-    KILLED,
-) = range(1, 21)
-
-TEXTS = {
-    PASSED: "passed",
-    IS_HALTED: "quoting is halted",
-    NOT_REDUCING: "would not bring the position towards zero",
-    NO_FAIR_PRICE: "no fair price",
-    BAD_ORDER: "a price or quantity that is not possible",
-    ORDER_SIZE: "larger than an order may be",
-    NOTIONAL: "worth more than an order may be",
-    COLLAR: "too far from the fair price",
-    OPEN_ORDERS: "too many open orders",
-    POSITION: "the position could pass its limit",
-    EXPOSURE: "the position could be worth more than its limit",
-    OWN_CROSS: "would trade with an own order",
-    RATE_OWN: "more orders than the own rate allows",
-    RATE_VENUE: "more orders than the venue's rate allows",
-    RATE_DAY: "more orders than the venue allows a day",
-    SLOT_BUSY: "the slot has an order whose state is not settled",
-    NO_SUCH_ORDER: "no live order to cancel or replace",
-    IDS_SPENT: "no order id is left",
-    DAILY_LOSS: "the daily loss is at its limit",
-    ANOMALY: "the account contradicts itself",
-    KILLED: "killed",
-}
-"""One text for every refusal, and for the last three, which are the reasons for a halt."""
+    TEXTS,
+)
 
 DAY_NS = 86_400 * 1_000_000_000
 BPS = 10_000
 """Basis points of one."""
-NO_DAY = -1
 
-assert max(TEXTS) < L.REFUSALS_MAX
 assert L.PRICE_MAX * BPS < 1 << 62
 
 
@@ -486,3 +460,38 @@ def release(table: Words, risk: Words) -> int:
         risk[L.RISK_DAY] = NO_DAY
         risk[L.RISK_ANOMALIES_SEEN] = table[L.ACCOUNT_ANOMALIES]
     return risk[L.RISK_STATE]
+
+
+__all__ = [
+    "ANOMALY",
+    "BAD_ORDER",
+    "BPS",
+    "COLLAR",
+    "DAILY_LOSS",
+    "DAY_NS",
+    "EXPOSURE",
+    "IDS_SPENT",
+    "IS_HALTED",
+    "KILLED",
+    "NOTIONAL",
+    "NOT_REDUCING",
+    "NO_DAY",
+    "NO_FAIR_PRICE",
+    "NO_SUCH_ORDER",
+    "OPEN_ORDERS",
+    "ORDER_SIZE",
+    "OWN_CROSS",
+    "PASSED",
+    "POSITION",
+    "RATE_DAY",
+    "RATE_OWN",
+    "RATE_VENUE",
+    "SLOT_BUSY",
+    "TEXTS",
+    "RiskLimits",
+    "decide",
+    "kill",
+    "new_risk",
+    "release",
+    "submit",
+]

@@ -197,6 +197,14 @@ class Hub:
         stale_after_ms = self._options.heartbeat_stale_after_ms
         return engine_trouble(self._reader, self._clock_ns(), stale_after_ms)
 
+    @property
+    def stale_after_ms(self) -> int:
+        return self._options.heartbeat_stale_after_ms
+
+    def age_ms(self, time_ns: int) -> int:
+        """How far a time is from now, before or after."""
+        return abs(self._clock_ns() - time_ns) // 1_000_000
+
     def close(self, reason: str) -> None:
         """From now on there are no books; every stream ends, with this reason if with no other."""
         self._closed_reason = reason
@@ -212,7 +220,8 @@ class Hub:
             raise RefusedError(grpc.StatusCode.UNAVAILABLE, self.trouble)
 
     @contextlib.contextmanager
-    def _subscribed(self, boards: Sequence[Board]) -> Iterator[asyncio.Event]:
+    def subscribed(self, boards: Sequence[Board] = ()) -> Iterator[asyncio.Event]:
+        """One more stream, as long as it lasts; RefusedError when there are too many."""
         limit = self._options.subscribers_max
         if self.counters.subscribers >= limit:
             self.counters.refused += 1
@@ -235,7 +244,7 @@ class Hub:
     ) -> None:
         """Write what each cursor takes until the client leaves; RefusedError: the engine did."""
         self.require_engine()
-        with self._subscribed([cursor.board for cursor in cursors]) as event:
+        with self.subscribed([cursor.board for cursor in cursors]) as event:
             self.refresh()
             while True:
                 event.clear()

@@ -8,6 +8,7 @@ Called by: the daemon's wiring, `python -m net.gateway`, every file of this room
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,7 @@ class GatewayOptions:
     With `tls_cert` and `tls_key` (PEM files) it serves TLS; with `tls_client_ca` too, clients must
     show a certificate of that authority. Port 0 in `listen` takes any free port. `parent_pid` is
     the daemon that started this process and writes the books; 0 where a person or a test did.
+    `maker_token_file` holds the word that lets other hosts ask for a kill or a release.
     """
 
     handoff_name: str
@@ -61,6 +63,7 @@ class GatewayOptions:
     tls_cert: str = ""
     tls_key: str = ""
     tls_client_ca: str = ""
+    maker_token_file: str = ""
     subscribers_max: int = SUBSCRIBERS_MAX_DEFAULT
     connections_max: int = CONNECTIONS_MAX_DEFAULT
     request_bytes_max: int = REQUEST_BYTES_MAX_DEFAULT
@@ -124,6 +127,16 @@ class GatewayOptions:
         if "handoff_name" not in given:
             raise GatewayError("gateway handoff_name: is missing")
         return cls(**given)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what is listened on is out of other hosts' reach; a name may stand for anything."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 @dataclass

@@ -28,9 +28,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from engine.handoff import HandoffError, HandoffReader
-from net.gateway import market_data, orderbook
+from net.gateway import maker, market_data, orderbook
 from net.gateway.hub import Hub, engine_trouble, wait_for_books
 from net.gateway.options import GatewayCounters, GatewayError, GatewayOptions
+from net.gateway.permission import Permission
+from net.maker.view import MakerView
 
 TICK_S = 0.1
 """How often stop, heartbeat and waiter are looked at: a fraction of any sensible stale limit."""
@@ -65,7 +67,7 @@ DESCRIPTORS_SPARE = 256
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-SERVICES = (orderbook.SERVICE_NAME, market_data.SERVICE_NAME)
+SERVICES = (orderbook.SERVICE_NAME, market_data.SERVICE_NAME, maker.SERVICE_NAME)
 
 
 def run_gateway(
@@ -86,10 +88,18 @@ def run_gateway(
     _pin_thread(options.cpu)
     _allow_descriptors(options.connections_max + DESCRIPTORS_SPARE)
     credentials = _load_credentials(options)
+    permission = Permission(options)
     reader = _attach(options, stop, clock_ns)
     if reader is not None:
         hub = Hub(reader, options, counters or GatewayCounters(), clock_ns)
-        asyncio.run(_serve(hub, options, credentials, ready, stop, beat or (lambda: None)))
+        view = MakerView(options.handoff_name, reader.writer_pid)
+        handlers = (
+            orderbook.orderbook_handlers(hub),
+            market_data.market_data_handlers(hub),
+            maker.maker_handlers(hub, view, permission),
+        )
+        beat = beat or (lambda: None)
+        asyncio.run(_serve(hub, options, handlers, credentials, ready, stop, beat))
 
 
 def _pin_thread(cpu: int | None) -> None:
@@ -139,6 +149,7 @@ def _attach(
 async def _serve(
     hub: Hub,
     options: GatewayOptions,
+    handlers: tuple[grpc.GenericRpcHandler[Any, Any], ...],
     credentials: grpc.ServerCredentials | None,
     ready: Callable[[int], None],
     stop: threading.Event,
@@ -148,9 +159,7 @@ async def _serve(
         options=_channel_options(options),
         maximum_concurrent_rpcs=options.subscribers_max + OTHER_CALLS_MAX,
     )
-    server.add_generic_rpc_handlers(
-        (orderbook.orderbook_handlers(hub), market_data.market_data_handlers(hub))
-    )
+    server.add_generic_rpc_handlers(handlers)
     # The stubs do not know the asyncio half of this module.
     health_servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)

@@ -62,7 +62,8 @@ class Subscription:
     tls_key: str = ""
 
 
-def _open_channel(subscription: Subscription) -> grpc.Channel:
+def open_channel(subscription: Subscription) -> grpc.Channel:
+    """A channel to the target; WatchError where a certificate cannot be read."""
     target, files = subscription.target, (subscription.tls_key, subscription.tls_cert)
     if not subscription.tls_ca:
         return grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
@@ -78,7 +79,7 @@ def _open_channel(subscription: Subscription) -> grpc.Channel:
 def _books_of_one_connection(
     subscription: Subscription, on_connected: Callable[[grpc.Channel], None]
 ) -> Iterator[pb.Book]:
-    with _open_channel(subscription) as channel:
+    with open_channel(subscription) as channel:
         on_connected(channel)
         stub = MarketDataServiceStub(channel)
         symbol = subscription.symbol

@@ -32,8 +32,13 @@ def amount_text(book: pb.Book, lots: int, *, grouped: bool = False) -> str:
 
 
 def json_line(book: pb.Book) -> str:
-    """The object that `pollux watch --json` prints; `spread` is null when a side is empty."""
-    said = {
+    """The line that `pollux watch --json` prints."""
+    return json.dumps(book_facts(book), separators=(",", ":"))
+
+
+def book_facts(book: pb.Book) -> dict[str, object]:
+    """A book as the object that is printed; `spread` is null when a side is empty."""
+    return {
         "seq": book.sequence,
         "t": book.publish_time_ns,
         "symbol": book.symbol,
@@ -43,7 +48,6 @@ def json_line(book: pb.Book) -> str:
         "crossed": book.crossed,
         "venues": {venue.venue: state_name(venue.state) for venue in book.venues},
     }
-    return json.dumps(said, separators=(",", ":"))
 
 
 def _levels(book: pb.Book, levels: Iterable[pb.BookLevel]) -> list[list[str]]:

@@ -36,7 +36,12 @@ from tests.gateway.rig import (
     take,
 )
 
-SERVICES = ("", "orderbook.OrderbookAggregator", "pollux.v1.MarketDataService")
+SERVICES = (
+    "",
+    "orderbook.OrderbookAggregator",
+    "pollux.v1.MarketDataService",
+    "pollux.v1.MakerService",
+)
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 

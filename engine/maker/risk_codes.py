@@ -1,0 +1,62 @@
+"""Why the risk gate refuses an order, and why it halts: the codes and one text for each.
+
+Runs on: any thread (constants only). Called by: engine.maker.risk, and whoever shows its words.
+"""
+
+from __future__ import annotations
+
+from engine.maker.order_layout import REFUSALS_MAX
+
+PASSED = 0
+(
+    IS_HALTED,
+    NOT_REDUCING,
+    NO_FAIR_PRICE,
+    BAD_ORDER,
+    ORDER_SIZE,
+    NOTIONAL,
+    COLLAR,
+    OPEN_ORDERS,
+    POSITION,
+    EXPOSURE,
+    OWN_CROSS,
+    RATE_OWN,
+    RATE_VENUE,
+    RATE_DAY,
+    SLOT_BUSY,
+    NO_SUCH_ORDER,
+    IDS_SPENT,
+    DAILY_LOSS,
+    ANOMALY,
+    KILLED,
+) = range(1, 21)
+
+TEXTS = {
+    PASSED: "passed",
+    IS_HALTED: "quoting is halted",
+    NOT_REDUCING: "would not bring the position towards zero",
+    NO_FAIR_PRICE: "no fair price",
+    BAD_ORDER: "a price or quantity that is not possible",
+    ORDER_SIZE: "larger than an order may be",
+    NOTIONAL: "worth more than an order may be",
+    COLLAR: "too far from the fair price",
+    OPEN_ORDERS: "too many open orders",
+    POSITION: "the position could pass its limit",
+    EXPOSURE: "the position could be worth more than its limit",
+    OWN_CROSS: "would trade with an own order",
+    RATE_OWN: "more orders than the own rate allows",
+    RATE_VENUE: "more orders than the venue's rate allows",
+    RATE_DAY: "more orders than the venue allows a day",
+    SLOT_BUSY: "the slot has an order whose state is not settled",
+    NO_SUCH_ORDER: "no live order to cancel or replace",
+    IDS_SPENT: "no order id is left",
+    DAILY_LOSS: "the daily loss is at its limit",
+    ANOMALY: "the account contradicts itself",
+    KILLED: "killed",
+}
+"""One text for every refusal, and for the last three, which are the reasons for a halt."""
+
+NO_DAY = -1
+"""RISK_DAY before the first fair price, and after a release until the next."""
+
+assert max(TEXTS) < REFUSALS_MAX
