@@ -119,6 +119,23 @@ class BinanceRequests:
         }
         return self.signed("myTrades", request_id, timestamp_ms, params)
 
+    def latest_trades(self, request_id: int, timestamp_ms: int, market: Market) -> bytes:
+        """Our last trades in one market, oldest first (weight 20)."""
+        params: dict[str, Value] = {"symbol": market.symbol, "limit": TRADES_MAX}
+        return self.signed("myTrades", request_id, timestamp_ms, params)
+
+    def order_trades(
+        self, request_id: int, timestamp_ms: int, market: Market, venue_order_id: int
+    ) -> bytes:
+        """The trades of one order, oldest first (weight 5)."""
+        number = whole_number(venue_order_id, 0, INT64_MAX, "order id")
+        params: dict[str, Value] = {
+            "symbol": market.symbol,
+            "orderId": number,
+            "limit": TRADES_MAX,
+        }
+        return self.signed("myTrades", request_id, timestamp_ms, params)
+
     def account(self, request_id: int, timestamp_ms: int) -> bytes:
         """Balances (weight 20)."""
         return self.signed("account.status", request_id, timestamp_ms, {})

@@ -79,6 +79,14 @@ class BinanceReader:
             return self._push(F.record(message["event"], "event"))
         raise EntryError(f"binance: neither answer nor event: {quoted(message)!r}")
 
+    def request_id(self, raw: bytes) -> int | None:
+        """The number of the request that a text without sense answers, None if there is none."""
+        try:
+            message = F.record(F.read_strict(raw), "message")
+            return None if "event" in message else F.whole(message, "id")
+        except EntryError:
+            return None
+
     def _answer(self, message: F.Record) -> Answer:
         request_id, status = message.get("id"), F.whole(message, "status")
         if not isinstance(request_id, str | int | None) or isinstance(request_id, bool):

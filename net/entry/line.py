@@ -11,6 +11,7 @@ net.watchdog.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import time
 from collections.abc import Callable
@@ -113,7 +114,7 @@ class Line:
         self._owner: LineOwner | None = None
         self._transport: WSTransport | None = None
         self._wait_ns = 0
-        self._is_stopping = False
+        self._stopping = asyncio.Event()
 
     def send(self, message: bytes | bytearray) -> None:
         """Write one text message at once. Without a connection, or on one that ends, it is lost.
@@ -145,7 +146,7 @@ class Line:
     async def run(self, owner: LineOwner) -> None:
         """Until cancelled or stopped: connect, wait for the end, wait, connect again."""
         self._owner = owner
-        while not self._is_stopping:
+        while not self._stopping.is_set():
             started_s = time.monotonic()
             try:
                 reason = await self._connect_and_stay(owner)
@@ -155,18 +156,20 @@ class Line:
                     transport.disconnect(False)
             if transport is not None:
                 owner.on_lost(reason, time.time_ns())
-            if self._is_stopping:
+            if self._stopping.is_set():
                 return
             if time.monotonic() - started_s > STEADY_S:
                 self._backoff.reset()
             delay_ns = max(self._backoff.next_ns(), self._wait_ns)
             self._wait_ns = 0
             self._note("disconnected", reason=reason, again_in_ms=delay_ns // 1_000_000)
-            await asyncio.sleep(delay_ns / 1e9)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay_ns / 1e9):
+                    await self._stopping.wait()
 
     async def stop(self) -> None:
         """Close with the closing handshake: our frame, then the venue's, then the connection."""
-        self._is_stopping = True
+        self._stopping.set()
         transport = self._transport
         if transport is not None and not transport.is_disconnected:
             self._note("closed", was_answered=await close(transport))
@@ -174,6 +177,9 @@ class Line:
     def opened(self, transport: WSTransport) -> None:
         """The handshake is done; called before the first frame."""
         assert self._owner is not None
+        if self._stopping.is_set():
+            transport.disconnect(False)
+            return
         self._transport, self.is_dropped = transport, False
         self.connections += 1
         self._owner.on_open(time.time_ns())

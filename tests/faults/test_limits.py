@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
+import net.entry.line
 import net.rest
 import net.stream
 from net.backoff import Backoff
+from net.entry.line import Line
 from net.rest import RestClient, RestError
 from net.stream import Stream
 from net.venues import BINANCE, BITSTAMP, VenueProtocol
@@ -39,7 +41,7 @@ class _Jump(selectors.DefaultSelector):
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], Any]]:
-    """Runs a coroutine in jumping time, which net.stream and net.rest read too."""
+    """Runs a coroutine in jumping time, which the code under test reads too."""
     selector = _Jump()
     loop = asyncio.SelectorEventLoop(selector)
     loop.time = lambda: selector.now_s  # type: ignore[method-assign]
@@ -49,6 +51,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], Any]]:
         time_ns = staticmethod(lambda: int(selector.now_s * 1e9))
 
     monkeypatch.setattr(net.stream, "time", Time)
+    monkeypatch.setattr(net.entry.line, "time", Time)
     monkeypatch.setattr(net.rest, "time", Time)
     yield loop.run_until_complete
     left = asyncio.all_tasks(loop)
@@ -139,6 +142,34 @@ def test_connections_stay_within_the_venue_s_limit(
     clock(mad.run())
     assert len(mad.attempts_s) > SPAN_S / 60, "it does not give up either"
     assert most_in_a_window(mad.attempts_s) <= ATTEMPTS_MAX / 2, "others may share the address"
+
+
+@pytest.mark.parametrize("life_s", [0, 0.02, 1.0, 4.9, 5.1, 30.0])
+def test_private_connections_stay_within_the_venue_s_limit(
+    clock: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch, life_s: float
+) -> None:
+    """Refused, or cut at any age, and for ever."""
+    attempts_s = list[float]()
+
+    async def open_websocket(listener: Callable[[], Any], *_: object) -> Any:
+        attempts_s.append(asyncio.get_running_loop().time())
+        if life_s == 0:
+            raise ConnectionRefusedError(111, "refused")
+        transport = _Transport(life_s)
+        listener().on_ws_connected(transport)
+        return transport
+
+    async def main() -> None:
+        owner: Any = _Mad(BINANCE, 0, None)
+        line = Line("ws://nowhere", ssl_context=owner.none, backoff=Backoff(random.Random(7)))
+        task = asyncio.ensure_future(line.run(owner))
+        await asyncio.sleep(SPAN_S)
+        task.cancel()
+
+    monkeypatch.setattr(net.entry.line, "open_websocket", open_websocket)
+    clock(main())
+    assert most_in_a_window(attempts_s) < ATTEMPTS_MAX / 2
+    assert len(attempts_s) > SPAN_S / 60, "it does not give up either"
 
 
 class _Answer:

@@ -176,6 +176,16 @@ def test_the_rest_on_binance(session: BinanceRequests) -> None:
             "myTrades",
             {**symbol, "fromId": 5, "limit": 1000},
         ),
+        (
+            session.latest_trades(1, NOW_MS, BTCUSDT),
+            "myTrades",
+            {**symbol, "limit": 1000},
+        ),
+        (
+            session.order_trades(1, NOW_MS, BTCUSDT, 9),
+            "myTrades",
+            {**symbol, "orderId": 9, "limit": 1000},
+        ),
         (session.account(1, NOW_MS), "account.status", {"timestamp": NOW_MS}),
         (session.order_limits(1, NOW_MS), "account.rateLimits.orders", {"timestamp": NOW_MS}),
     ]

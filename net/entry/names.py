@@ -1,0 +1,41 @@
+"""Which of our names belongs to which of the venue's order numbers.
+
+A trade in a list names its order by the venue's number only. Bounded: the order that was not spoken
+of for longest is forgotten.
+Runs on: the engine thread; in the watchdog, the main thread. Called by: net.entry.binance_session.
+"""
+
+from __future__ import annotations
+
+from net.entry.order import OrderEvent
+
+NAMES_MAX = 4096
+"""A page of trades is 1000, and no market maker has so many open orders."""
+
+
+class OrderNames:
+    """Learns from every event that has both, and names those that have the number only."""
+
+    def __init__(self) -> None:
+        self._names: dict[int, str] = {}
+
+    def named(self, events: tuple[OrderEvent, ...]) -> tuple[OrderEvent, ...]:
+        """The events, with our names as far as they are known."""
+        return tuple(map(self._named, events))
+
+    def number_of(self, client_order_id: str) -> int | None:
+        """The venue's number for a name. Looks through all: for what is rare."""
+        found = (number for number, name in self._names.items() if name == client_order_id)
+        return next(found, None)
+
+    def _named(self, event: OrderEvent) -> OrderEvent:
+        names, number = self._names, event.venue_order_id
+        if number < 0:
+            return event
+        if not event.client_order_id:
+            return event._replace(client_order_id=names.get(number, ""))
+        names.pop(number, None)  # so that the youngest stand last
+        names[number] = event.client_order_id
+        if len(names) > NAMES_MAX:
+            del names[next(iter(names))]
+        return event
