@@ -125,6 +125,10 @@ class BinanceEntry:
     def settle_ns(self) -> int:
         return SETTLE_NS
 
+    @property
+    def can_replace(self) -> bool:
+        return True
+
     # --- what the market maker asks for ----------------------------------------------------------
 
     def place(self, order_id: int, side: int, price_ticks: int, lots: int, now_ns: int) -> None:
