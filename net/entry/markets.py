@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.scale import QUANTITY_LIMIT, ScaleError, exact_count
 from net.entry import fields as F
-from net.entry.order import LOT, EntryError, Market, quoted
+from net.entry.order import EntryError, Market, quoted
 from net.venues import MetadataError
 from net.venues.bitstamp import BITSTAMP
 
@@ -124,8 +124,6 @@ def bitstamp_market(body: Any, symbol: str) -> MarketRules:
     except MetadataError as error:
         raise EntryError(str(error)) from None
     decimals = F.whole(found, "base_decimals")
-    if decimals > LOT[1]:
-        raise EntryError(f"bitstamp: {symbol} has amounts of {decimals} decimals")
     base, quote = F.text(found, "base_currency"), F.text(found, "counter_currency")
     market = Market(symbol, base, quote, tick_size, f"1E-{decimals}")
     step_lots = market.step_lots

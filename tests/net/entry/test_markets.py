@@ -172,6 +172,7 @@ def test_bitstamp_s_rules() -> None:
         {"market_symbol": "btceur"},
         {"market_type": "PERPETUAL"},
         {"base_decimals": 9},
+        {"base_decimals": 2**62},
         {"base_decimals": "many"},
         {"counter_decimals": ...},
         {"tick_size": "0.01x"},
