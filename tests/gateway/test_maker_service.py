@@ -236,8 +236,9 @@ def test_who_may_ask(
 def test_two_tokens_are_none(engine: Engine, maker: MakerEngine, token_file: str) -> None:
     options = {"listen": OPEN_TO_ALL, "maker_token_file": token_file}
     with gateway_thread(engine, **options) as gateway, gateway.channel() as channel:
-        metadata = [("authorization", WRONG), ("authorization", RIGHT)]
-        assert status_of(lambda: kill(channel, *metadata))[0] is UNKNOWN
+        for words in ((RIGHT, WRONG), (WRONG, RIGHT)):
+            metadata = [("authorization", word) for word in words]
+            assert status_of(partial(kill, channel, *metadata))[0] is UNKNOWN
 
 
 def test_a_certificate_allows_and_tls_alone_does_not(

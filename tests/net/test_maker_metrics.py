@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import Metric
-from prometheus_client.registry import Collector
 
-from engine.maker.board import MakerBoardReader
-from net.maker.metrics import maker_metrics
+from net.metrics import _Collector
 from tests.gateway.maker_engine import MakerEngine
-from tests.gateway.rig import Engine
-
-
-class _Page(Collector):
-    def __init__(self, name: str) -> None:
-        self._board = MakerBoardReader(name)
-
-    def collect(self) -> Iterator[Metric]:
-        return maker_metrics(self._board)
 
 
 @pytest.fixture
-def registry(engine: Engine) -> Iterator[tuple[MakerEngine, CollectorRegistry]]:
-    maker, registry = MakerEngine(engine.name), CollectorRegistry()
-    registry.register(_Page(engine.name))
+def registry() -> Iterator[tuple[MakerEngine, CollectorRegistry]]:
+    """The daemon's page, of a daemon that has a market maker and nothing else."""
+    name = f"test-{os.getpid()}-metrics"
+    live: Any = SimpleNamespace(
+        engine=SimpleNamespace(reader=lambda: SimpleNamespace(boards=())),
+        venues=(),
+        config=SimpleNamespace(engine=SimpleNamespace(name=name)),
+    )
+    maker, registry = MakerEngine(name), CollectorRegistry()
+    registry.register(_Collector(live))
     yield maker, registry
     maker.close()
+    assert b"pollux_maker" not in generate_latest(registry), "nothing without a market maker"
 
 
 def test_gauges_and_counters(registry: tuple[MakerEngine, CollectorRegistry]) -> None:
