@@ -161,7 +161,8 @@ class Live:
         done, _ = await asyncio.wait((*tasks, timer, stopped), return_when=asyncio.FIRST_COMPLETED)
         if stopped in done:
             await self._wind_down()
-            await asyncio.gather(*(stream.stop() for stream in self.streams.values()))
+            closing = [stream.stop() for stream in self.streams.values()]
+            await asyncio.gather(*closing, *((self.orders.stop(),) if self.orders else ()))
         for task in (*tasks, timer, stopped):
             task.cancel()
         results = await asyncio.gather(*tasks, timer, return_exceptions=True)
@@ -184,8 +185,6 @@ class Live:
             self.host.log("error", "orders may still be open", orders=left)
         else:
             self.host.log("info", "no order of ours is open")
-        if self.orders is not None:
-            await self.orders.stop()
 
     def _withdraw(self) -> None:
         """The last word to whoever reads the handoff: no venue, no levels, stopped."""
