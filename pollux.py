@@ -218,6 +218,7 @@ def replay(tape: Path, config_file: Path, as_json: bool) -> int:
     from engine.handoff import HandoffError
     from engine.scale import ScaleError
     from net.config import ConfigError
+    from net.progress import progress_of_file
     from net.replay import Replay, tick_sizes
     from net.tape import TapeError, read_tape
 
@@ -365,6 +366,66 @@ def soak(seconds: float, seed: int, report: Path | None) -> int:
         raise CommandError(str(error), 1) from None
 
 
+# --- the host ------------------------------------------------------------------------------------
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+ROOT = click.option("--root", type=click.Path(path_type=Path), default=Path("/"), hidden=True)
+ENGINES = click.option("--engines", type=click.IntRange(1, 64), default=1, show_default=True)
+
+
+def on_host(command: str, root: Path, *arguments: Any) -> int:
+    """Run one of the commands of tuning/ on the host whose files are below `root`."""
+    from tuning import commands
+    from tuning.host import Host
+
+    try:
+        status: int = getattr(commands, command)(Host(root), *arguments, click.echo)
+    except commands.HostError as error:
+        raise CommandError(str(error), error.status) from None
+    return status
+
+
+@cli.command()
+@click.option("--cpu", default="", metavar="CPUS", help="The engines' CPUs, as 2 or 8-11.")
+@JSON
+@ROOT
+def doctor(cpu: str, as_json: bool, root: Path) -> int:
+    """Examine this host, and say what to change; exit status 1 if there is a problem."""
+    return on_host("doctor", root, cpu, as_json)
+
+
+@cli.group()
+def tune() -> None:
+    """Give this host's CPUs to engines, interrupts and everything else."""
+
+
+@tune.command()
+@ENGINES
+@JSON
+@ROOT
+def plan(engines: int, as_json: bool, root: Path) -> int:
+    """Print the layout, and what to install for it: kernel, systemd, configuration."""
+    return on_host("plan", root, engines, as_json)
+
+
+@tune.command()
+@ENGINES
+@click.option("--dry-run", is_flag=True, help="Show the changes and make none.")
+@JSON
+@ROOT
+def apply(engines: int, dry_run: bool, as_json: bool, root: Path) -> int:
+    """Change what can be changed at run time (root)."""
+    return on_host("tune", root, engines, dry_run, as_json)
+
+
+@tune.command()
+@JSON
+@ROOT
+def restore(as_json: bool, root: Path) -> int:
+    """Take back what apply changed (root)."""
+    return on_host("restore", root, as_json)
+
+
 # --- shared --------------------------------------------------------------------------------------
 
 
@@ -380,58 +441,9 @@ def read_config(path: Path) -> Config:
 
 def compile_with_progress() -> None:
     """Compile or load the kernels; a progress bar where that takes more than a moment."""
-    import time
+    import net.progress
 
-    import engine.engine  # noqa: F401 (declares kernels)
-    import net.spin  # noqa: F401 (one more)
-    from engine.jit import compile_kernels
-
-    started_s = time.monotonic()
-    if not sys.stderr.isatty():
-
-        def report(done: int, total: int, name: str) -> None:
-            if name and time.monotonic() - started_s > 1.0:
-                click.echo(f"compiling kernels {done + 1}/{total}: {name}", err=True)
-
-        compile_kernels(report)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("compiling kernels"), BarColumn(), TextColumn("{task.description}"))
-    with Progress(
-        *columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True
-    ) as bar:
-        task = bar.add_task("", total=1)
-        compile_kernels(
-            lambda done, total, name: bar.update(
-                task, completed=done, total=max(total, 1), description=name.rpartition(".")[2]
-            )
-        )
-
-
-def progress_of_file(path: Path) -> Any:
-    """A context manager whose value wraps an iterator of tape lines with a bar on stderr."""
-    import contextlib
-    from collections.abc import Iterator
-
-    @contextlib.contextmanager
-    def context() -> Iterator[Callable[[Iterator[Any]], Iterator[Any]]]:
-        if not sys.stderr.isatty():
-            yield lambda lines: lines
-            return
-        from rich.console import Console
-        from rich.progress import Progress
-
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-
-            def wrap(lines: Iterator[Any]) -> Iterator[Any]:
-                kept = list(lines)
-                yield from bar.track(kept, description=path.name)
-
-            yield wrap
-
-    return context()
+    net.progress.compile_with_progress()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,0 +1,65 @@
+"""Progress on a terminal: of the kernels being compiled, of a file being read.
+
+Runs on: the command's main thread. Called by: pollux.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+
+def compile_with_progress() -> None:
+    """Compile or load the kernels; a progress bar where that takes more than a moment."""
+    import engine.engine  # noqa: F401 (declares kernels)
+    import net.spin  # noqa: F401 (one more)
+    from engine.jit import compile_kernels
+
+    started_s = time.monotonic()
+    if not sys.stderr.isatty():
+
+        def report(done: int, total: int, name: str) -> None:
+            if name and time.monotonic() - started_s > 1.0:
+                print(f"compiling kernels {done + 1}/{total}: {name}", file=sys.stderr, flush=True)
+
+        compile_kernels(report)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("compiling kernels"), BarColumn(), TextColumn("{task.description}"))
+    with Progress(
+        *columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True
+    ) as bar:
+        task = bar.add_task("", total=1)
+        compile_kernels(
+            lambda done, total, name: bar.update(
+                task, completed=done, total=max(total, 1), description=name.rpartition(".")[2]
+            )
+        )
+
+
+def progress_of_file(path: Path) -> Any:
+    """A context manager whose value wraps an iterator of tape lines with a bar on stderr."""
+
+    @contextlib.contextmanager
+    def context() -> Iterator[Callable[[Iterator[Any]], Iterator[Any]]]:
+        if not sys.stderr.isatty():
+            yield lambda lines: lines
+            return
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+
+            def wrap(lines: Iterator[Any]) -> Iterator[Any]:
+                kept = list(lines)
+                yield from bar.track(kept, description=path.name)
+
+            yield wrap
+
+    return context()
