@@ -394,6 +394,16 @@ def doctor(cpu: str, as_json: bool, root: Path) -> int:
     return on_host("doctor", root, cpu, as_json)
 
 
+@cli.command()
+@click.option("--cpus", default="", help="Which, as 1 or 2,8-11 [the isolated ones, or all].")
+@click.option("--seconds", type=click.FloatRange(0.01, 86400), default=5.0, show_default=True)
+@click.option("--plot", type=FILE, help="Draw it into this PNG or SVG file.")
+@JSON
+def jitter(cpus: str, seconds: float, plot: Path | None, as_json: bool) -> int:
+    """How often and how long the host takes a CPU away from a thread that spins."""
+    return on_host("jitter", Path("/"), cpus, seconds, plot, as_json)
+
+
 @cli.group()
 def tune() -> None:
     """Give this host's CPUs to engines, interrupts and everything else."""

@@ -1,12 +1,14 @@
-"""What the commands `doctor` and `tune` do, without a command line: text out, exit status back.
+"""What the commands `doctor`, `tune` and `jitter` do: text out, exit status back.
 
 Runs on: the command's main thread. Called by: pollux.py.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tuning import apply as A
@@ -106,6 +108,42 @@ def restore(host: Host, as_json: bool, say: Say) -> int:
         for line in left:
             say(f"not restored: {line}")
     return 1 if left else 0
+
+
+def jitter(
+    host: Host, cpus: str, seconds: float, plot: Path | None, as_json: bool, say: Say
+) -> int:
+    """Measure each CPU in turn, a line as each is done; `cpus` empty: the isolated ones or all."""
+    from tuning import jitter as J
+    from tuning.plot import KINDS, plot_jitter
+
+    chosen = cpus_of(cpus, "--cpus") or J.default_cpus(host)
+    if plot is not None and plot.suffix not in KINDS:
+        raise HostError(f"--plot: {plot}: the name must end with {' or '.join(KINDS)}", 2)
+    if plot is not None and importlib.util.find_spec("matplotlib") is None:
+        raise HostError('--plot needs matplotlib: pip install "pollux[bench]"', 2)
+    try:
+        J.check_cpus(chosen)
+    except ValueError as error:
+        raise HostError(f"--cpus: {error}", 2) from None
+    J.compile_spin()
+    found = []
+    if not as_json:
+        say(f"interruptions of 1 us or more, {seconds:g} s on each CPU in turn\n{J.HEAD}")
+    for cpu in chosen:
+        found.append(J.measure(cpu, seconds))
+        if not as_json:
+            say(J.jitter_line(found[-1]))
+    if as_json:
+        say(_json({"cpus": [J.jitter_json(each) for each in found]}))
+    else:
+        say("\n".join(("", J.DECADE_HEAD, *map(J.decade_line, found))))
+    if plot is not None:
+        try:
+            plot_jitter(found, plot)
+        except OSError as error:
+            raise HostError(f"--plot: {plot}: {(error.strerror or str(error)).lower()}") from None
+    return 0
 
 
 def _json(value: dict[str, Any]) -> str:
