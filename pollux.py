@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from net.host_commands import doctor, jitter, tune
+from net.progress import compile_with_progress, progress_of_file
+
 if TYPE_CHECKING:
     from net.config import Config
     from net.replay import ReplaySummary
@@ -34,6 +37,10 @@ class CommandError(click.ClickException):
 @click.version_option(VERSION, prog_name="pollux")
 def cli() -> None:
     """Merge exchanges' order books in microseconds and stream the top of it over gRPC."""
+
+
+for _command in (doctor, jitter, tune):
+    cli.add_command(_command)
 
 
 # --- running -------------------------------------------------------------------------------------
@@ -218,7 +225,6 @@ def replay(tape: Path, config_file: Path, as_json: bool) -> int:
     from engine.handoff import HandoffError
     from engine.scale import ScaleError
     from net.config import ConfigError
-    from net.progress import progress_of_file
     from net.replay import Replay, tick_sizes
     from net.tape import TapeError, read_tape
 
@@ -366,76 +372,6 @@ def soak(seconds: float, seed: int, report: Path | None) -> int:
         raise CommandError(str(error), 1) from None
 
 
-# --- the host ------------------------------------------------------------------------------------
-
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-ROOT = click.option("--root", type=click.Path(path_type=Path), default=Path("/"), hidden=True)
-ENGINES = click.option("--engines", type=click.IntRange(1, 64), default=1, show_default=True)
-
-
-def on_host(command: str, root: Path, *arguments: Any) -> int:
-    """Run one of the commands of tuning/ on the host whose files are below `root`."""
-    from tuning import commands
-    from tuning.host import Host
-
-    try:
-        status: int = getattr(commands, command)(Host(root), *arguments, click.echo)
-    except commands.HostError as error:
-        raise CommandError(str(error), error.status) from None
-    return status
-
-
-@cli.command()
-@click.option("--cpu", default="", metavar="CPUS", help="The engines' CPUs, as 2 or 8-11.")
-@JSON
-@ROOT
-def doctor(cpu: str, as_json: bool, root: Path) -> int:
-    """Examine this host, and say what to change; exit status 1 if there is a problem."""
-    return on_host("doctor", root, cpu, as_json)
-
-
-@cli.command()
-@click.option("--cpus", default="", help="Which, as 1 or 2,8-11 [the isolated ones, or all].")
-@click.option("--seconds", type=click.FloatRange(0.01, 86400), default=5.0, show_default=True)
-@click.option("--plot", type=FILE, help="Draw it into this PNG or SVG file.")
-@JSON
-def jitter(cpus: str, seconds: float, plot: Path | None, as_json: bool) -> int:
-    """How often and how long the host takes a CPU away from a thread that spins."""
-    return on_host("jitter", Path("/"), cpus, seconds, plot, as_json)
-
-
-@cli.group()
-def tune() -> None:
-    """Give this host's CPUs to engines, interrupts and everything else."""
-
-
-@tune.command()
-@ENGINES
-@JSON
-@ROOT
-def plan(engines: int, as_json: bool, root: Path) -> int:
-    """Print the layout, and what to install for it: kernel, systemd, configuration."""
-    return on_host("plan", root, engines, as_json)
-
-
-@tune.command()
-@ENGINES
-@click.option("--dry-run", is_flag=True, help="Show the changes and make none.")
-@JSON
-@ROOT
-def apply(engines: int, dry_run: bool, as_json: bool, root: Path) -> int:
-    """Change what can be changed at run time (root)."""
-    return on_host("tune", root, engines, dry_run, as_json)
-
-
-@tune.command()
-@JSON
-@ROOT
-def restore(as_json: bool, root: Path) -> int:
-    """Take back what apply changed (root)."""
-    return on_host("restore", root, as_json)
-
-
 # --- shared --------------------------------------------------------------------------------------
 
 
@@ -447,13 +383,6 @@ def read_config(path: Path) -> Config:
         return load_config(path)
     except ConfigError as error:
         raise CommandError(str(error), 2) from None
-
-
-def compile_with_progress() -> None:
-    """Compile or load the kernels; a progress bar where that takes more than a moment."""
-    import net.progress
-
-    net.progress.compile_with_progress()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

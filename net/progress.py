@@ -1,6 +1,6 @@
-"""Progress on a terminal: of the kernels being compiled, of a file being read.
+"""Progress on stderr of what takes long: compiling the kernels, reading a tape.
 
-Runs on: the command's main thread. Called by: pollux.py.
+Runs on: the main thread of a command. Called by: pollux.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 def compile_with_progress() -> None:
     """Compile or load the kernels; a progress bar where that takes more than a moment."""
-    import engine.engine  # noqa: F401 (declares kernels)
+
     import net.spin  # noqa: F401 (one more)
     from engine.jit import compile_kernels
 

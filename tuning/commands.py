@@ -1,6 +1,6 @@
 """What the commands `doctor`, `tune` and `jitter` do: text out, exit status back.
 
-Runs on: the command's main thread. Called by: pollux.py.
+Runs on: the command's main thread. Called by: net.host_commands.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The list of checks, and how their findings are shown.
 
-Runs on: the command's main thread. Called by: pollux.py.
+Runs on: the command's main thread. Called by: tuning.commands.
 """
 
 from __future__ import annotations
