@@ -168,7 +168,7 @@ def config_text(layout: Layout, engine: int) -> str:
     name = "pollux" if engine == 0 else f"pollux-{engine + 1}"
     gateway = f"cpu = {layout.gateway_cpu(engine)}\n" if layout.engines else ""
     return (
-        f'[engine]\nname = "{name}"\n{cpu}idle = "{layout.idle}"\n'
+        f'[engine]\nname = "{name}"\n{cpu}idle = "{layout.idle}"\nlock_memory = true\n'
         f'[gateway]\nlisten = "127.0.0.1:{GATEWAY_PORT + engine}"\n{gateway}'
         f'[metrics]\nlisten = "127.0.0.1:{METRICS_PORT + engine}"\n'
     )

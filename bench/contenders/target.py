@@ -163,7 +163,9 @@ class Target:
         if self._host is not None:
             # "lost" and "disconnected" belong to the sender's hanging up.
             facts["warnings"] = [
-                line for line in self._host.lines if "broken" in line or "refused" in line
+                line
+                for line in self._host.lines
+                if ("broken" in line or "refused" in line) and " tuned " not in line
             ]
         if self._error is not None:
             raise self._error
