@@ -51,6 +51,7 @@ BENCHES = {
         Entry("subscribers", "tick to publish with 0 to 100 subscribers", has_bars=True),
         Entry("fanout", "summaries a second to 100 against bare grpc.aio", has_bars=True),
         Entry("wire", "venue send to gRPC receive; --external measures others"),
+        Entry("tuning", "tick to publish with each measure for CPUs and host on and off"),
         Entry("growth", "a frame by levels held, its levels, venues, instruments"),
         Entry("memory", "resident memory at 2,000 frames a second; allocations"),
     )

@@ -28,8 +28,9 @@ from tuning.plan import REALTIME_PRIORITY_MAX
 from tuning.settings import DMA_LATENCY, THP
 
 TIMER_SLACK_NS = 1
-"""The least: 0 would mean the default of 50 us."""
+"""The least: 0 stands for the default of 50 us."""
 PR_SET_TIMERSLACK = 29
+PR_SET_THP_DISABLE = 41
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
 """From asm-generic/mman.h: on x86, ARM and RISC-V. On fault: nothing grows that is not touched."""
 
@@ -100,12 +101,17 @@ def pin(cpu: int) -> Measure:
     return _applied("affinity", f"CPU {cpu}")
 
 
-def timer_slack() -> Measure:
-    """Timers of the calling thread fire when they are due (PR_SET_TIMERSLACK)."""
-    reason = _call("prctl", PR_SET_TIMERSLACK, ctypes.c_ulong(TIMER_SLACK_NS))
+def timer_slack(slack_ns: int = TIMER_SLACK_NS) -> Measure:
+    """How late timers of the calling thread may fire (PR_SET_TIMERSLACK)."""
+    reason = _call("prctl", PR_SET_TIMERSLACK, ctypes.c_ulong(slack_ns))
     if reason:
         return _refused("timer slack", reason)
-    return _applied("timer slack", f"{TIMER_SLACK_NS} ns")
+    return _applied("timer slack", f"{slack_ns} ns")
+
+
+def allow_huge_pages(is_allowed: bool) -> str:
+    """Whether memory of this process that is touched later may be in huge pages; why not set."""
+    return _call("prctl", PR_SET_THP_DISABLE, *map(ctypes.c_ulong, (not is_allowed, 0, 0, 0)))
 
 
 def huge_pages(host: Host) -> Measure:
