@@ -158,7 +158,6 @@ def service_text(layout: Layout) -> str:
         "LimitMEMLOCK=infinity\n"
         f"LimitRTPRIO={REALTIME_PRIORITY_MAX}\n"
         "AmbientCapabilities=CAP_SYS_NICE CAP_IPC_LOCK\n"
-        "CapabilityBoundingSet=CAP_SYS_NICE CAP_IPC_LOCK\n"
     )
 
 

@@ -22,10 +22,7 @@ from tests.tuning.trees import SMT, TUNED, Machine, plant
 from tuning import measures as M
 from tuning.host import Host
 
-pytestmark = [
-    pytest.mark.kernel,
-    pytest.mark.skipif(not hasattr(os, "sched_setscheduler"), reason="Linux only"),
-]
+pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setscheduler"), reason="Linux only")
 
 PR_GET_TIMERSLACK = 30
 
