@@ -2,6 +2,7 @@
 
 The baseline is the daemon as it starts, pinned, prioritised, spinning. Measures that it has are
 taken away one by one, those that it has not are added one by one, each in a process of its own.
+The measure `nothing` is the baseline once more: what differs by no more than it may be chance.
 As root, the groups of `pollux tune apply` are applied and restored around each of their runs; tiny
 runs leave the host alone.
 Runs on: the harness's main thread; the work is in bench.load.sender and bench.contenders.target.
@@ -29,6 +30,8 @@ from tuning.host import Host, UnknownError
 
 QUESTION = "tick to publish with each measure on and off: what it is worth here"
 BASE = "ours"
+NOTHING = "nothing"
+REFUSED = "refused"
 COLUMNS = (
     "measure", "p50 us on", "p50 us off", "p50 on/off", "p99 us on", "p99 us off", "p99 on/off",
 )  # fmt: skip
@@ -54,7 +57,7 @@ class Variant:
 
 def variants() -> list[Variant]:
     """Those of the engine thread."""
-    taken = ("affinity", "priority", "timer slack", "huge pages", "garbage collector")
+    taken = (NOTHING, "affinity", "priority", "timer slack", "huge pages", "garbage collector")
     cpu = placement().engine
     added = {
         "locked memory": "lock_memory = true\n",
@@ -102,8 +105,13 @@ def applied(host: Host, variant: Variant, notes: dict[str, str]) -> Iterator[Non
             notes[f"{variant.measure}, NOT RESTORED"] = "; ".join(left)
 
 
-def row(variant: Variant, runs: list[Run], base: list[Run]) -> tuple[Cell, ...]:
-    """Medians over the repetitions, and the ratio within each: below 1 the measure is worth it."""
+def row(variant: Variant, runs: list[Run], base: list[Run], note: str) -> tuple[Cell, ...]:
+    """Medians over the repetitions, and the ratio within each: below 1 the measure is worth it.
+
+    Nothing but `refused` where it was: its runs had no such measure.
+    """
+    if note.startswith(REFUSED):
+        return (variant.measure, None, None, REFUSED, None, None, REFUSED)
     on, off = (runs, base) if variant.is_added else (base, runs)
     cells: list[Cell] = [variant.measure]
     for percentile in (50, 99):
@@ -132,7 +140,7 @@ def measure_all(
                 with applied(host, variant, notes):
                     runs[name].append(rig.measure(variant.kind, load, **variant.facts))
                 told = rig.measures.get(variant.kind, {}).get(name, "")
-                if told.startswith("refused"):
+                if variant.is_added and told.startswith(REFUSED):
                     notes[name] = told
         return runs, rig.troubles
 
@@ -147,7 +155,9 @@ def run(options: Options, say: Say) -> Result:
         every += of_host
     notes: dict[str, str] = {}
     runs, troubles = measure_all(options, load, every, say, notes)
-    rows = tuple(row(each, runs[each.measure], runs[BASE]) for each in every)
+    rows = tuple(
+        row(each, runs[each.measure], runs[BASE], notes.get(each.measure, "")) for each in every
+    )
     title = f"tick to publish at {load.rate_hz:g} frames a second; on/off below 1: worth it"
     samples = {name: np.concatenate([r.intended_ns for r in each]) for name, each in runs.items()}
     return Result(
