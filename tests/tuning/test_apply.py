@@ -47,6 +47,8 @@ def test_what_was_applied_the_doctor_finds_right(tmp_path: Path) -> None:
     before = examine(host)
     assert all(before[item].state == "advice" for item in SETTING_ITEMS), before
     applied(host)
+    assert host.text("/sys/devices/virtual/workqueue/cpumask") == "dfdf", "not on 5 and 13"
+    assert host.text("/proc/irq/default_smp_affinity") == "c0c0", "6, 7, 14, 15"
     after = examine(host)
     assert all(after[item].state == "ok" for item in SETTING_ITEMS), after
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import stat
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 import pollux
-from tests.tuning.trees import CONTAINER, MACHINES, SMALL, SMT, TUNED, plant
+from tests.tuning.trees import CONTAINER, MACHINES, SMALL, SMT, TUNED, TWO_SOCKETS, plant
 from tuning.doctor import report
 from tuning.doctor.finding import Finding
 from tuning.doctor.report import CHECKS, STATES, examine, findings_text
@@ -153,6 +152,17 @@ def test_one_file_decides_its_item(
     assert examine(host)[item].state == state
 
 
+def test_the_tightest_group_counts_and_a_card_without_a_node_is_none(tmp_path: Path) -> None:
+    host = plant(tmp_path, replace(TWO_SOCKETS, card_node=-1))
+    for folder, quota in (("/user.slice", "400000 100000"), ("", "150000 100000")):
+        path = host.path(f"/sys/fs/cgroup{folder}/cpu.max")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(quota)
+    findings = examine(host)
+    assert findings["CPU quota"].value == "1.5 CPUs' worth of time"
+    assert findings["NUMA"].state == "ok" and "cards unknown" in findings["NUMA"].value
+
+
 # --- where files are missing, unreadable or nonsense ---------------------------------------------
 
 
@@ -189,16 +199,19 @@ def test_an_empty_host_is_all_unknown_with_reasons(tmp_path: Path) -> None:
     assert all(each.reason for each in findings.values() if each.state == "unknown")
 
 
-def test_a_file_that_only_root_may_read_is_said_to_be_so(tmp_path: Path) -> None:
+def test_a_file_that_only_root_may_read_is_said_to_be_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     host = plant(tmp_path, SMT)
-    path = host.path("/proc/cmdline")
-    path.chmod(0)
-    try:
-        if os.access(path, os.R_OK):
-            pytest.skip("root may read everything")
-        finding = examine(host)["rcu_nocbs"]
-    finally:
-        path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.name == "cmdline":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    finding = examine(host)["rcu_nocbs"]
     assert (finding.state, finding.reason) == ("unknown", "/proc/cmdline: permission denied")
 
 

@@ -117,6 +117,13 @@ def test_the_network_card_decides_the_node(tmp_path: Path) -> None:
     assert 0 in layout.common
 
 
+def test_interrupts_leave_a_core_of_a_small_node_to_the_engine() -> None:
+    known = Topology(tuple(Core((cpu,), cpu // 6, cpu // 6) for cpu in range(8)))
+    layout = make_layout(known, 1, near_node=1)
+    check(layout, 1)
+    assert (layout.engines, layout.irq) == ((6,), (7,))
+
+
 def test_a_control_group_limits_the_plan(tmp_path: Path) -> None:
     layout = plan_host(plant(tmp_path, CONTAINER), 1)
     assert layout.topology.cpus == (0, 1, 2, 3) and layout.engines == (2,)
