@@ -100,6 +100,8 @@ def test_applying_twice_keeps_what_stood_there_first(tmp_path: Path) -> None:
     assert applied(host, engines=1) == []
     assert snapshot(tmp_path) == once
     applied(host, engines=4)
+    files = [kept.file for kept in A.read_record(host)]
+    assert len(files) == len(set(files))
     assert A.restore(host)[1] == []
     assert snapshot(tmp_path) == before
 

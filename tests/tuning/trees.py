@@ -65,7 +65,9 @@ class Machine:
 SMALL = Machine(
     cores=2, has_cpufreq=False, has_cpuidle=False, flags="fpu tsc hypervisor", steal_ticks=400,
     cgroup="9:name=systemd:/\n3:cpuset:/\n1:cpu,cpuacct:/\n0::/",
-    more={"/sys/class/dmi/id/sys_vendor": "QEMU\n", "/sys/fs/cgroup/cpuset/cpuset.cpus": "0-1\n",
+    more={"/proc/sys/vm/stat_interval": "1",
+          "/sys/class/dmi/id/sys_vendor": "QEMU\n",
+          "/sys/fs/cgroup/cpuset/cpuset.cpus": "0-1\n",
           "/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1\n",
           "/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n"},
 )  # fmt: skip
