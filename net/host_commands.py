@@ -13,7 +13,7 @@ import click
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 ROOT = click.option("--root", type=click.Path(path_type=Path), default=Path("/"), hidden=True)
-ENGINES = click.option("--engines", type=click.IntRange(1, 64), default=1, show_default=True)
+COUNT = click.IntRange(1, 64)
 
 
 def _run(command: str, root: Path, *arguments: Any) -> int:
@@ -57,7 +57,7 @@ def tune() -> None:
 
 
 @tune.command()
-@ENGINES
+@click.option("--engines", type=COUNT, default=1, show_default=True)
 @JSON
 @ROOT
 def plan(engines: int, as_json: bool, root: Path) -> int:
@@ -66,11 +66,11 @@ def plan(engines: int, as_json: bool, root: Path) -> int:
 
 
 @tune.command()
-@ENGINES
+@click.option("--engines", type=COUNT, help="As planned [for the isolated CPUs, or for one].")
 @click.option("--dry-run", is_flag=True, help="Show the changes and make none.")
 @JSON
 @ROOT
-def apply(engines: int, dry_run: bool, as_json: bool, root: Path) -> int:
+def apply(engines: int | None, dry_run: bool, as_json: bool, root: Path) -> int:
     """Change what can be changed at run time (root)."""
     return _run("tune", root, engines, dry_run, as_json)
 

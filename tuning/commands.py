@@ -14,7 +14,15 @@ from typing import Any
 from tuning import apply as A
 from tuning.doctor.report import count, examine, findings_json, findings_text
 from tuning.host import Host, UnknownError, parse_cpus
-from tuning.plan import Layout, PlanError, plan_host, plan_json, plan_text
+from tuning.plan import (
+    Layout,
+    PlanError,
+    isolated_engines,
+    layout_around,
+    plan_host,
+    plan_json,
+    plan_text,
+)
 from tuning.settings import beyond
 
 Say = Callable[[str], None]
@@ -44,10 +52,14 @@ def doctor(host: Host, cpus: str, as_json: bool, say: Say) -> int:
     return 1 if count(findings, "problem") else 0
 
 
-def layout_of(host: Host, engines: int) -> Layout:
-    """The layout for so many engines. HostError: this host cannot have it, or does not tell."""
+def layout_of(host: Host, engines: int | None) -> Layout:
+    """The layout for so many engines, or of the CPUs that the kernel has isolated, or for one.
+
+    HostError: this host cannot have it, or does not tell.
+    """
     try:
-        return plan_host(host, engines)
+        isolated = isolated_engines(host) if engines is None else ()
+        return layout_around(host, isolated) if isolated else plan_host(host, engines or 1)
     except PlanError as error:
         raise HostError(str(error), 2) from None
     except UnknownError as error:
@@ -61,7 +73,7 @@ def plan(host: Host, engines: int, as_json: bool, say: Say) -> int:
     return 0
 
 
-def tune(host: Host, engines: int, is_dry: bool, as_json: bool, say: Say) -> int:
+def tune(host: Host, engines: int | None, is_dry: bool, as_json: bool, say: Say) -> int:
     """Show the changes of a layout, then make them unless `is_dry`; 1 where one was refused."""
     layout = layout_of(host, engines)
     wanted, unknown = A.changes(host, layout)

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tuning.host import Host, format_cpus
+from tuning.host import CPU, Host, UnknownError, format_cpus
 from tuning.topology import Core, Topology, allowed_cpus, network_nodes, read_topology
 
 IRQ_PART = 4
@@ -138,6 +138,31 @@ def plan_host(host: Host, engines: int = 1) -> Layout:
     return Layout(**{**vars(layout), "notes": (*layout.notes, note)})
 
 
+def isolated_engines(host: Host) -> tuple[int, ...]:
+    """The first CPU of each core that the kernel has isolated; none where it has not."""
+    try:
+        isolated = host.cpus(f"{CPU}/isolated")
+        cores = read_topology(host).cores
+    except UnknownError:
+        return ()
+    return tuple(min(own) for core in cores if (own := set(core.cpus) & set(isolated)))
+
+
+def layout_around(host: Host, engines: tuple[int, ...]) -> Layout:
+    """The layout whose engines are on these CPUs; the rest as planned.
+
+    UnknownError: the host does not tell, or has no such CPU. PlanError: nothing can be planned.
+    """
+    topology = read_topology(host)
+    isolated = {cpu for engine in engines for cpu in topology.core_of(engine).cpus}
+    rest = tuple(cpu for cpu in topology.cpus if cpu not in isolated)
+    if not rest:
+        return make_layout(topology.limited_to(engines[:1]), 1)
+    irq = tuple(cpu for cpu in plan_host(host).irq if cpu in rest) or rest
+    common = tuple(cpu for cpu in rest if cpu not in irq) or rest
+    return Layout(topology, engines, common, tuple(sorted(isolated)), irq)
+
+
 # --- what an operator installs -------------------------------------------------------------------
 
 
@@ -216,7 +241,8 @@ def plan_text(host: Host, layout: Layout) -> str:
     arguments = layout.kernel_arguments()
     if arguments:
         lines += ["", "# 1. The kernel's command line, then a reboot:"]
-        lines += [f"#    {name:<36} {why}" for name, why in arguments]
+        width = max(len(name) for name, _ in arguments)
+        lines += [f"#    {name:<{width}}  {why}" for name, why in arguments]
         lines.append(boot_command(host, " ".join(name for name, _ in arguments)))
     unit = "pollux@.service" if several else "pollux.service"
     lines += ["", "# 2. /etc/systemd/system.conf.d/pollux.conf", system_text(layout)]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import pollux
 from tests.tuning.trees import ARM, MACHINES, MANAGED_IRQ, SMT, KernelTree, Power, plant, snapshot
 from tuning import apply as A
 from tuning.commands import restore, tune
@@ -51,6 +54,20 @@ def test_what_was_applied_the_doctor_finds_right(tmp_path: Path) -> None:
     assert host.text("/proc/irq/default_smp_affinity") == "c0c0", "6, 7, 14, 15"
     after = examine(host)
     assert all(after[item].state == "ok" for item in SETTING_ITEMS), after
+
+
+def test_the_cpus_that_the_kernel_has_isolated_are_the_engines(tmp_path: Path) -> None:
+    host = plant(tmp_path, replace(SMT, isolated=(2, 3, 10, 11)))
+    assert examine(host)["SMT"].state == "ok"
+    assert tune(host, None, False, False, lambda _line: None) == 0
+    assert host.text("/sys/devices/virtual/workqueue/cpumask") == "f3f3", "not on 2, 3, 10, 11"
+    for cpu in range(16):
+        # Not on them, nor on those that take interrupts: 6, 7 and their siblings.
+        awake = host.text(f"/sys/devices/system/cpu/cpu{cpu}/power/pm_qos_resume_latency_us")
+        assert (awake == "n/a") == (cpu % 8 in (2, 3, 6, 7)), cpu
+    after = examine(host)
+    assert after["idle states"].state == after["IRQ affinity"].state == "ok"
+    assert after["CPUs"].value.endswith("engine on CPU 2-3")
 
 
 def test_a_crash_at_any_write_is_restored(tmp_path: Path) -> None:
@@ -151,6 +168,29 @@ def test_a_dry_run_shows_the_changes_and_makes_none(tmp_path: Path) -> None:
     assert "/transparent_hugepage/enabled: always -> madvise" in text
     assert "not changed: irqbalance runs" in text
     assert "takes the kernel's command line" in text
+
+
+def test_the_commands_apply_and_restore(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plant(tmp_path, SMT)
+    for name in ("enabled", "defrag"):  # plain files are no choices
+        (tmp_path / f"sys/kernel/mm/transparent_hugepage/{name}").unlink()
+    before = snapshot(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, dict[str, Any]]:
+        with pytest.raises(SystemExit) as ended:
+            pollux.main(["tune", *arguments, "--json", "--root", str(tmp_path)])
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, json.loads(capsys.readouterr().out)
+
+    status, dry = run("apply", "--dry-run")
+    assert status == 0 and dry["dry_run"] and snapshot(tmp_path) == before
+    status, report = run("apply", "--engines", "1")
+    assert status == 0 and report["changes"] == dry["changes"] and report["refused"] == {}
+    for change in report["changes"]:
+        assert (tmp_path / change["file"].lstrip("/")).read_text() == f"{change['after']}\n"
+    status, restored = run("restore")
+    assert status == 0 and restored["left"] == []
+    assert len(restored["done"]) == len(report["changes"]) and snapshot(tmp_path) == before
 
 
 def test_a_damaged_record_stops_both_before_anything_is_changed(tmp_path: Path) -> None:

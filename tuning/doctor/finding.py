@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from tuning.host import CPU, Host, UnknownError
-from tuning.plan import Layout, PlanError, make_layout, plan_host
+from tuning.host import Host, UnknownError
+from tuning.plan import Layout, PlanError, isolated_engines, layout_around, plan_host
 from tuning.settings import Setting, settings
 from tuning.topology import Topology, read_topology
 
@@ -45,13 +45,8 @@ class Inspection:
     @cached_property
     def engines(self) -> tuple[int, ...]:
         """The CPUs named on the command line, else the isolated ones, else those of a plan."""
-        if self.given:
-            return self.given
-        try:
-            isolated = self.host.cpus(f"{CPU}/isolated")
-        except UnknownError:
-            isolated = ()
-        return isolated or self._planned.engines or self.topology.cpus[:1]
+        known = self.given or isolated_engines(self.host)
+        return known or self._planned.engines or self.topology.cpus[:1]
 
     @cached_property
     def _planned(self) -> Layout:
@@ -63,16 +58,9 @@ class Inspection:
     @cached_property
     def layout(self) -> Layout:
         """The plan's layout, but for the CPUs that are the engines' in fact."""
-        if not self.given and self.engines == self._planned.engines:
+        if self.engines == self._planned.engines:
             return self._planned
-        cores = [self.topology.core_of(cpu) for cpu in self.engines]
-        isolated = tuple(sorted({cpu for core in cores for cpu in core.cpus}))
-        rest = tuple(cpu for cpu in self.topology.cpus if cpu not in isolated)
-        if not rest:
-            return make_layout(self.topology.limited_to(self.engines[:1]), 1)
-        irq = tuple(cpu for cpu in self._planned.irq if cpu in rest) or rest
-        common = tuple(cpu for cpu in rest if cpu not in irq) or rest
-        return Layout(self.topology, self.engines, common, isolated, irq)
+        return layout_around(self.host, self.engines)
 
     @cached_property
     def settings(self) -> tuple[Setting, ...]:
