@@ -134,6 +134,8 @@ def test_engines_that_share_a_core_or_lie_outside_the_group_are_problems(tmp_pat
         ("/proc/meminfo", "SwapTotal: 4096 kB\nSwapFree: 1024 kB\n", "swap", "problem"),
         ("/sys/kernel/mm/transparent_hugepage/enabled", "always madvise [never]",
          "transparent huge pages", "advice"),
+        ("/dev/cpu_dma_latency", "\0\0\0\0", "idle states", "ok"),
+        ("/dev/cpu_dma_latency", "\0\x01\0\0", "idle states", "advice"),
         ("/proc/self/timerslack_ns", "10000000", "timer slack", "advice"),
         ("/sys/fs/cgroup/user.slice/cpu.max", "50000 100000", "CPU quota", "problem"),
         ("/sys/fs/cgroup/cpu.max", "max 100000", "CPU quota", "ok"),

@@ -8,11 +8,12 @@ Runs on: the command's main thread. Called by: tuning.doctor.report.
 from __future__ import annotations
 
 import re
+import sys
 
 from tuning.doctor.finding import Finding, Inspection
 from tuning.host import CPU, Host, UnknownError, format_cpus, parse_cpus
 from tuning.plan import boot_command
-from tuning.settings import IRQ, is_running
+from tuning.settings import DMA_LATENCY, IRQ, is_running
 from tuning.topology import network_nodes
 
 APPLY = "sudo pollux tune apply"
@@ -206,6 +207,15 @@ def frequency(about: Inspection) -> Finding:
     return Finding("ok", value)
 
 
+def _held_latency_us(host: Host) -> int | None:
+    """The least that any process holds the latency device at; None: only root may read it."""
+    try:
+        raw = host.raw(DMA_LATENCY)
+    except UnknownError:
+        return None
+    return int.from_bytes(raw, sys.byteorder, signed=True) if len(raw) == 4 else None
+
+
 def idle_states(about: Inspection) -> Finding:
     host = about.host
     cpus = sorted({*about.engines, *about.layout.irq})
@@ -223,6 +233,9 @@ def idle_states(about: Inspection) -> Finding:
         raise UnknownError("no cpuidle here: firmware or hypervisor put CPUs to sleep")
     if slowest <= IDLE_EXIT_US_MAX:
         return Finding("ok", f"the deepest takes {slowest} us to leave")
+    held = _held_latency_us(host)
+    if held is not None and held <= IDLE_EXIT_US_MAX:
+        return Finding("ok", f"a process holds {DMA_LATENCY} at {held} us")
     value = f"CPU {where} may sleep so deep that it takes {slowest} us to wake"
     if not about.group("idle states"):
         return Finding("ok", "no sleep on the engines' and the interrupts' CPUs")
