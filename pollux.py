@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from net.host_commands import doctor, jitter, tune
+from net.host_commands import HOST_COMMANDS
 from net.progress import compile_with_progress, progress_of_file
 
 if TYPE_CHECKING:
@@ -39,9 +39,7 @@ def cli() -> None:
     """Merge exchanges' order books in microseconds and stream the top of it over gRPC."""
 
 
-for _command in (doctor, jitter, tune):
-    cli.add_command(_command)
-
+cli.commands.update(HOST_COMMANDS)
 
 # --- running -------------------------------------------------------------------------------------
 

@@ -81,3 +81,7 @@ def apply(engines: int | None, dry_run: bool, as_json: bool, root: Path) -> int:
 def restore(as_json: bool, root: Path) -> int:
     """Take back what apply changed (root)."""
     return _run("restore", root, as_json)
+
+
+HOST_COMMANDS = {"doctor": doctor, "jitter": jitter, "tune": tune}
+"""By the words that the command line knows them by."""
