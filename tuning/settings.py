@@ -120,7 +120,7 @@ def beyond(host: Host, layout: Layout) -> tuple[str, ...]:
             isolated = ()
         if not set(layout.isolated) <= set(isolated):
             cpus = format_cpus(layout.isolated)
-            lines.append(f"CPUs {cpus} are not isolated: that takes the kernel's command line "
+            lines.append(f"CPU {cpus} is not isolated: that takes the kernel's command line "
                          f"(pollux tune plan) and a reboot")  # fmt: skip
     else:
         lines.append("one core: interrupts stay where they are")
