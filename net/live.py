@@ -34,6 +34,7 @@ from net.stream import Stream
 from net.tape import TapeLine, TapeWriter
 from net.venue import Venue
 from net.venues import PROTOCOLS
+from net.websocket import tls_context
 
 TIMER_S = 0.05
 """Between two looks at silence, quiet pairs and audits; also the heartbeat's period."""
@@ -72,14 +73,6 @@ class EngineCpuError(Exception):
 WARNINGS = frozenset(
     {"broken", "silent", "lost", "snapshot refused", "disconnected", "venue says error"}
 )
-
-
-def tls_context(ca_file: str) -> ssl.SSLContext:
-    """A context that verifies the peer; with `ca_file` a private authority instead of the system's.
-
-    Raises OSError or ssl.SSLError where the file is not usable.
-    """
-    return ssl.create_default_context(cafile=ca_file or None)
 
 
 def feed_specs_by_venue(config: Config) -> dict[str, list[int]]:
@@ -263,6 +256,11 @@ class Live:
         """Whether a release of the market maker is refused."""
         if self.maker is not None:
             self.maker.is_blocked = is_blocked
+
+    def guard_maker(self, is_guarded: bool) -> None:
+        """Whether somebody would cancel the market maker's orders if this process ended."""
+        if self.maker is not None:
+            self.maker.is_guarded = is_guarded
 
     # --- what sessions, venues and streams ask for -----------------------------------------------
 
