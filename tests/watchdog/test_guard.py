@@ -114,11 +114,14 @@ class World:
                 return status
         return None
 
+    def is_in(self, phase: Phase) -> bool:
+        return self.guard.phase is phase
+
     def hang(self) -> None:
         """The engine stands still until this is noticed."""
         self.is_beating = False
         assert self.run(AFTER_NS + 2 * LOOK_NS) is None
-        assert self.guard.phase is Phase.CLEARING
+        assert self.is_in(Phase.CLEARING)
 
     def answer(self, venue: int, order_id: int, *, error: ErrorClass = ErrorClass.NONE) -> None:
         kind = Kind.FAILED if error is not ErrorClass.NONE else Kind.CANCELED
@@ -172,7 +175,7 @@ def test_a_heart_that_beats_is_left_alone(world: World) -> None:
 def test_it_waits_as_long_as_it_was_told(world: World) -> None:
     world.is_beating = False
     world.run(AFTER_NS)
-    assert world.guard.phase is Phase.WATCHING
+    assert world.is_in(Phase.WATCHING)
     world.run(2 * LOOK_NS)
     assert [entry.cancels for entry in world.entries] == [[A], [B]]
     assert world.board.kills_asked == 1, "it is the first thing that the engine finds"
@@ -201,10 +204,10 @@ def test_an_engine_that_failed_and_left_orders_is_no_end_in_order(world: World) 
 
 def test_a_hung_engine_that_dies_is_cleared_after_once_more(world: World) -> None:
     world.hang()
-    assert world.clear() is None and world.guard.phase is Phase.CLEAR
+    assert world.clear() is None and world.is_in(Phase.CLEAR)
     world.is_gone = True  # it may have done something between two beats
     assert world.run(LOOK_NS) is None
-    assert world.guard.phase is Phase.CLEARING
+    assert world.is_in(Phase.CLEARING)
     assert world.clear() == 0
 
 
@@ -212,10 +215,10 @@ def test_an_engine_that_comes_back_has_taken_the_kill(world: World) -> None:
     world.hang()
     world.is_beating = True
     world.run(S)
-    assert world.guard.phase is Phase.CLEARING, "it has not halted yet"
+    assert world.is_in(Phase.CLEARING), "it has not halted yet"
     world.board.kills_done = 1
     world.run(LOOK_NS)
-    assert world.guard.phase is Phase.WATCHING
+    assert world.is_in(Phase.WATCHING)
     assert "the engine is back: quoting is halted until it is released" in world.said
     before = len(world.entries[0].cancels)
     assert world.run(60 * S) is None and len(world.entries[0].cancels) == before
