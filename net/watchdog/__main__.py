@@ -2,13 +2,14 @@
 
 Keys come from the environment, log lines go to stderr, `ready` and `beat` to stdout. It survives
 the process that started it. A terminal's signals mean nothing to it, and SIGTERM ends it only when
-its work is done. Exit status: 0, no order of ours is open; 1, that could not be confirmed, or it
-could not start (one line says why).
+its work is done. Exit status: 0, the engine has ended and no order of ours is open; 1, that could
+not be confirmed, or it could not start (one line says why).
 Runs on: its main thread. Called by: net.watchdog.keeper.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -33,4 +34,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Nothing is left to be closed, and an interpreter that has compiled code takes long to end.
+    os._exit(main())

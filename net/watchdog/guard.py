@@ -31,6 +31,8 @@ TROUBLE_WAIT_NS = 10 * NS_PER_S
 """Where a venue refuses us and names no time: Binance's window of orders."""
 GIVE_UP_NS = 3600 * NS_PER_S
 """A watchdog whose daemon has ended tries for so long. By then somebody has read the log."""
+TERMINATED = 143
+"""The exit status after SIGTERM, as a shell says it: the engine hangs, and nothing is open."""
 
 
 class Phase(Enum):
@@ -123,10 +125,11 @@ class Guard:
             found = {self._name(venue): sweep.found for venue, sweep in self._sweeps.items()}
             took_ms = (self._steady_ns - self._begun_ns) // NS_PER_MS
             self._log("warning", "no order of ours is open", cancelled=found, took_ms=took_ms)
-        is_over = is_terminated or self._cause is not Cause.SILENT
-        if is_over and self.phase is Phase.CLEAR:
+        if self._cause is Cause.SILENT:
+            return TERMINATED if is_terminated and self.phase is Phase.CLEAR else None
+        if self.phase is Phase.CLEAR:
             return 0
-        if is_over and self._steady_ns - self._begun_ns > GIVE_UP_NS:
+        if self._steady_ns - self._begun_ns > GIVE_UP_NS:
             self._log("error", "given up: orders may be open", orders=self.unconfirmed())
             return 1
         return None

@@ -55,11 +55,13 @@ class Keeper:
         self._process: subprocess.Popen[bytes] | None = None
 
     async def run(self) -> None:
-        """Until cancelled; then a watchdog that runs is left as it is."""
+        """Until the watch is over, or cancelled: a watchdog that runs is left as it is."""
         backoff = Backoff(random.Random(), BACKOFF_FLOOR_MS, BACKOFF_FIRST_MS, BACKOFF_LIMIT_MS)
         while True:
             started_s = time.monotonic()
             reason = await self._run_once()
+            if not reason:
+                return
             self._guarded.guard_maker(False)
             if self._is_ready:
                 self._guarded.kill_maker(J.REASON_WATCHDOG)
@@ -85,7 +87,7 @@ class Keeper:
             await asyncio.sleep(LOOK_S)
 
     async def _run_once(self) -> str:
-        """From start to end of one process; why it ended."""
+        """From start to end of one process; why it ended, or nothing: the engine has ended."""
         # Not asyncio's: that kills the process when its own end is forgotten or the loop ends.
         process = self._process = subprocess.Popen(
             [sys.executable, "-m", MODULE],
@@ -110,7 +112,7 @@ class Keeper:
             process.kill()
         while process.poll() is None:  # it has closed its stdout: it is ending
             await asyncio.sleep(LOOK_S)
-        return reason or f"status {process.returncode}"
+        return reason or (f"status {process.returncode}" if process.returncode else "")
 
     async def _listen(self, stdout: asyncio.StreamReader) -> str:
         """Read its signs of life to their end; why it must be killed, or nothing."""

@@ -20,14 +20,12 @@ from net.entry.order import EntryError
 from net.log import LibraryLog, Log
 from net.maker.lines import OrderLines, read_keys
 from net.maker.settings import MakerVenue
-from net.watchdog.guard import Guard
+from net.watchdog.guard import Guard, Phase
 from net.watchdog.options import WatchdogError, WatchdogOptions
 
 LOOK_S = 0.05
 BEAT_S = 1.0
 """Between two signs of life on stdout: net.watchdog.keeper gives up on us after some of them."""
-CLOSE_LIMIT_S = 0.5
-"""How long a venue may take to answer our closing frame, in the end."""
 FLUSH_LIMIT_S = 1.0
 NS_PER_MS = 1_000_000
 
@@ -46,7 +44,10 @@ def run_watchdog(options: WatchdogOptions, terminated: Sequence[int]) -> int:
     try:
         return asyncio.run(_watch(options, log, terminated))
     except (WatchdogError, MakerBoardError, EntryError) as error:
-        log.log("error", "the watchdog cannot start", reason=str(error))
+        log.log("error", "the watchdog cannot go on", reason=str(error))
+        return 1
+    except Exception as error:
+        log.log("error", "the watchdog has failed", reason=repr(error))
         return 1
     finally:
         logging.getLogger().removeHandler(libraries)
@@ -75,17 +76,12 @@ async def _watch(options: WatchdogOptions, log: Log, terminated: Sequence[int]) 
     quoted = frozenset(name for name in names if given.get(name, MakerVenue()).quote)
     keys = read_keys(quoted, os.environ)
     lines = OrderLines(config, options.made_markets(), keys, asyncio.get_running_loop())
-    async with asyncio.TaskGroup() as tasks:
-        runs = [tasks.create_task(run) for run in lines.connect(guard, guard.attach)]
-        status = await _look(guard, terminated)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(lines.stop(), CLOSE_LIMIT_S)
-        for run in runs:
-            run.cancel()
-    return status
+    runs = [asyncio.create_task(run) for run in lines.connect(guard, guard.attach)]
+    # In the end nothing is under way: the connections end with the process.
+    return await _look(guard, runs, terminated)
 
 
-async def _look(guard: Guard, terminated: Sequence[int]) -> int:
+async def _look(guard: Guard, runs: list[asyncio.Task[None]], terminated: Sequence[int]) -> int:
     """Until the watch is over; its exit status."""
     os.set_blocking(sys.stdout.fileno(), False)
     has_said_ready, beat_s = False, 0.0
@@ -94,6 +90,10 @@ async def _look(guard: Guard, terminated: Sequence[int]) -> int:
         status = guard.on_timer(time.time_ns(), time.monotonic_ns(), is_terminated=is_terminated)
         if status is not None:
             return status
+        if guard.phase is Phase.WATCHING and any(run.done() for run in runs):
+            # A mistake of ours. There is time to start anew; when acting, the others go on.
+            await asyncio.gather(*(run for run in runs if run.done()))
+            raise WatchdogError("a connection is kept up no longer")
         if guard.has_been_ready and not has_said_ready:
             has_said_ready = True
             _say(b"ready\n")

@@ -7,6 +7,7 @@ Runs on: processes of its own. Called by: tests/watchdog/rig.py, net.watchdog.ke
 
 from __future__ import annotations
 
+import os
 import sys
 
 OPEN_ORDERS_AGE_S = 0.3
@@ -35,4 +36,4 @@ if __name__ == "__main__":
     else:
         import net.watchdog.__main__
 
-        sys.exit(net.watchdog.__main__.main())
+        os._exit(net.watchdog.__main__.main())

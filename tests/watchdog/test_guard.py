@@ -14,7 +14,7 @@ from net.config import parse_config
 from net.entry.order import Kind, Market, OrderEvent, Request, State
 from net.entry.refusals import ErrorClass, Refusal
 from net.entry.session import EntryState, Opening
-from net.watchdog.guard import GIVE_UP_NS, PRESS_LIMIT_MS, Guard, Phase
+from net.watchdog.guard import GIVE_UP_NS, PRESS_LIMIT_MS, TERMINATED, Guard, Phase
 from net.watchdog.options import WatchdogError, WatchdogOptions
 from net.watchdog.pulse import LOOK_COUNTS_NS_MAX, Pulse
 from net.watchdog.sweep import READ_AGAIN_NS
@@ -354,7 +354,7 @@ def test_a_hung_engine_is_not_given_up_and_a_signal_ends_the_watch_when_all_is_c
     world.steady_ns += GIVE_UP_NS
     assert world.run(LOOK_NS) is None
     assert world.clear() is None
-    assert world.run(LOOK_NS, is_terminated=True) == 0
+    assert world.run(LOOK_NS, is_terminated=True) == TERMINATED
 
 
 def test_it_is_ready_when_every_venue_was(world: World) -> None:
