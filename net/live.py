@@ -135,6 +135,8 @@ class Live:
                 runner.run(self._main())
         finally:
             self._is_ready.set()  # whoever waits for a thread that never came up
+            if self._loop is None and self.maker is not None:
+                self.maker.board.close()  # nothing was begun that others should look after
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()

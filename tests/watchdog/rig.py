@@ -171,6 +171,7 @@ def quoting(folder: Path, market: Market) -> Iterator[Quoting]:
             stderr=subprocess.STDOUT,
             cwd=folder,
             env={**os.environ, **keys, "PYTHONPATH": str(ROOT)},
+            start_new_session=True,
         )
     running = Quoting(name, process, log)
     adopt()

@@ -5,6 +5,7 @@ One daemon is stopped, loses its watchdog and ends in order; another is killed.
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ from tests.watchdog.rig import (
 
 pytestmark = pytest.mark.usefixtures("compiled_kernels")
 UNREACHABLE_S = 4.0
+QUOTED_S = 0.5
+"""Quotes that may be there are there by then, and no watchdog has started yet."""
 FOREIGN = {"binance": "by-hand-1", "bitstamp": "by-hand-2"}
 
 
@@ -82,6 +85,8 @@ def test_without_its_watchdog_nothing_is_quoted(live: Quoting, market: Market) -
     until(lambda: market.all_ours() == 0, MARGIN_S, "no quotes")
     assert live.is_halted()
     live.board().request_release()
+    time.sleep(QUOTED_S)
+    assert market.all_ours() == 0, "released, but not watched"
     until(lambda: live.has_said("the watchdog is ready", 2), READY_S, "another one")
     assert live.watchdog().pid != first.pid
     until(lambda: has_all_quotes(market), 10, "quotes again: released, and watched")
@@ -101,7 +106,7 @@ def test_an_end_in_order_ends_the_watch(live: Quoting, market: Market) -> None:
 def test_a_daemon_that_is_killed_leaves_no_orders(market: Market, tmp_path: Path) -> None:
     with quoting(tmp_path, market) as daemon:
         (watchdog,) = watchdogs_of(daemon.process.pid)
-        daemon.process.kill()
+        os.killpg(daemon.process.pid, signal.SIGKILL)  # all that is in its process group
         until(lambda: market.all_ours() == 0, CLEARED_S, "all orders gone")
         assert status_of_orphan(watchdog.pid, 20) == 0
         assert daemon.has_said("no order of ours is open")
