@@ -1,6 +1,7 @@
 """The watchdog as it is in earnest: real processes, real sockets, simulated venues.
 
-One daemon is stopped, loses its watchdog and ends in order; another is killed.
+One daemon hangs, loses its watchdog and ends in order; the second is killed; the third cannot
+cancel everything when it ends.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from tests.e2e.rig import until
 from tests.watchdog.rig import (
     CLEARED_S,
     MARGIN_S,
+    QUOTES,
     READY_S,
     Market,
     Quoting,
     has_all_quotes,
     quoting,
     status_of_orphan,
-    watchdogs_of,
 )
 
 pytestmark = pytest.mark.usefixtures("compiled_kernels")
@@ -52,13 +53,18 @@ def live(market: Market, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Q
         yield running
 
 
+def cut_off(market: Market, venue: str, for_s: float) -> None:
+    """Lose every connection to a venue; it accepts none for a while."""
+    url = market.thread.urls[venue]
+    post(url, f"refuse?seconds={for_s}", None)
+    post(url, "drop", None)
+
+
 def test_an_engine_that_hangs_loses_its_orders_and_stays_halted(
     live: Quoting, market: Market
 ) -> None:
     # One venue cannot be reached when it matters.
-    url = market.thread.urls["bitstamp"]
-    post(url, f"refuse?seconds={UNREACHABLE_S}", None)
-    post(url, "drop", None)
+    cut_off(market, "bitstamp", UNREACHABLE_S)
     began_s = time.monotonic()
     live.process.send_signal(signal.SIGSTOP)
     try:
@@ -105,8 +111,21 @@ def test_an_end_in_order_ends_the_watch(live: Quoting, market: Market) -> None:
 
 def test_a_daemon_that_is_killed_leaves_no_orders(market: Market, tmp_path: Path) -> None:
     with quoting(tmp_path, market) as daemon:
-        (watchdog,) = watchdogs_of(daemon.process.pid)
+        watchdog = daemon.watchdog()
         os.killpg(daemon.process.pid, signal.SIGKILL)  # all that is in its process group
         until(lambda: market.all_ours() == 0, CLEARED_S, "all orders gone")
         assert status_of_orphan(watchdog.pid, 20) == 0
         assert daemon.has_said("no order of ours is open")
+
+
+def test_what_an_end_in_order_could_not_cancel_is_cancelled_after_it(
+    market: Market, tmp_path: Path
+) -> None:
+    with quoting(tmp_path, market) as daemon:
+        watchdog = daemon.watchdog()
+        cut_off(market, "bitstamp", UNREACHABLE_S)
+        daemon.process.terminate()
+        assert daemon.process.wait(10) == 0, daemon.text[-2000:]
+        assert not market.ours("binance") and len(market.ours("bitstamp")) == QUOTES
+        assert status_of_orphan(watchdog.pid, UNREACHABLE_S + 20) == 0
+        assert market.all_ours() == 0
