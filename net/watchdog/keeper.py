@@ -89,14 +89,17 @@ class Keeper:
     async def _run_once(self) -> str:
         """From start to end of one process; why it ended, or nothing: the engine has ended."""
         # Not asyncio's: that kills the process when its own end is forgotten or the loop ends.
-        process = self._process = subprocess.Popen(
-            [sys.executable, "-m", MODULE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=None,  # the same as ours: it logs on when we are gone
-            env=child_environment(),
-            start_new_session=True,
-        )
+        try:
+            process = self._process = subprocess.Popen(
+                [sys.executable, "-m", MODULE],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=None,  # the same as ours: it logs on when we are gone
+                env=child_environment(),
+                start_new_session=True,
+            )
+        except OSError as error:
+            return f"it cannot be started: {error.strerror}"
         assert process.stdin is not None and process.stdout is not None
         with process.stdin as stdin, contextlib.suppress(BrokenPipeError):
             stdin.write(self._options.to_json().encode())  # a pipe holds so much
