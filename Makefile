@@ -10,8 +10,7 @@ demo: setup  ## simulated venues, the daemon and a live ladder in this terminal
 	@$(BIN)/pollux demo
 
 # Processes and sockets against the clock: one test at a time.
-LIVE := $(wildcard tests/bench tests/e2e tests/faults tests/gateway tests/operate \
-	tests/watchdog)
+LIVE := $(wildcard tests/bench tests/e2e tests/faults tests/gateway tests/operate)
 
 test: check kernels  ## everything: style, types, all tests, the kernels in their three modes
 	$(BIN)/pytest -q -n 2 --dist loadfile $(LIVE:%=--ignore=%)
