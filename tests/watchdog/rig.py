@@ -23,8 +23,9 @@ import psutil
 
 from bench.soak.venues import VENUES, VenueThread
 from engine.maker import order_layout as L
-from engine.maker.board import MakerBoardError, MakerBoardReader
+from engine.maker.board import BOARD_KIND, MakerBoardError, MakerBoardReader
 from engine.maker.client_ids import parse_client_id
+from engine.segment import segment_path
 from net.entry.keys import BINANCE_API_KEY, BINANCE_SECRET, BITSTAMP_API_KEY, BITSTAMP_SECRET
 from net.simulator import SimulatorOptions, TradingOptions
 from net.simulator.market import BID
@@ -195,6 +196,8 @@ def quoting(folder: Path, market: Market) -> Iterator[Quoting]:
             with contextlib.suppress(psutil.Error):
                 each.kill()
         process.wait()
+        for kind in ("", BOARD_KIND):  # what a daemon that was killed leaves behind
+            segment_path(name, kind).unlink(missing_ok=True)
 
 
 def has_all_quotes(market: Market) -> bool:
