@@ -33,6 +33,7 @@ from net.stream import Stream
 from net.tape import TapeLine, TapeWriter
 from net.venue import Venue
 from net.venues import PROTOCOLS
+from net.websocket import tls_context
 from tuning.host import Host
 from tuning.measures import CONFIGURED, CpuError, Measure, freeze_garbage, tuned
 
@@ -75,14 +76,6 @@ class EngineCpuError(Exception):
 WARNINGS = frozenset(
     {"broken", "silent", "lost", "snapshot refused", "disconnected", "venue says error"}
 )
-
-
-def tls_context(ca_file: str) -> ssl.SSLContext:
-    """A context that verifies the peer; with `ca_file` a private authority instead of the system's.
-
-    Raises OSError or ssl.SSLError where the file is not usable.
-    """
-    return ssl.create_default_context(cafile=ca_file or None)
 
 
 def feed_specs_by_venue(config: Config) -> dict[str, list[int]]:
@@ -160,6 +153,8 @@ class Live:
             raise EngineCpuError(f"[engine] cpu {settings.cpu} cannot be used") from error
         finally:
             self._is_ready.set()  # whoever waits for a thread that never came up
+            if self._loop is None and self.maker is not None:
+                self.maker.board.close()  # nothing was begun that others should look after
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -285,6 +280,11 @@ class Live:
         """Whether a release of the market maker is refused."""
         if self.maker is not None:
             self.maker.is_blocked = is_blocked
+
+    def guard_maker(self, is_guarded: bool) -> None:
+        """Whether somebody would cancel the market maker's orders if this process ended."""
+        if self.maker is not None:
+            self.maker.is_guarded = is_guarded
 
     # --- what sessions, venues and streams ask for -----------------------------------------------
 

@@ -29,9 +29,9 @@ from net.entry.order import Market
 from net.entry.session import EntryHost, VenueEntry
 from net.entry.signing import Ed25519Signer
 from net.journal import JournalWriter
-from net.live import tls_context
 from net.maker.build import build_maker
 from net.maker.maker import Maker
+from net.websocket import tls_context
 
 QUOTING = """
 [maker]
