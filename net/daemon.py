@@ -38,6 +38,7 @@ from net.gateway.options import GatewayError, GatewayOptions
 from net.live import EngineCpuError, Live
 from net.log import LibraryLog, Log
 from net.maker.housekeeping import Housekeeping, HousekeepingError
+from net.measured import drop_measures, keep_measures
 from net.metrics import MetricsError, serve_metrics
 from net.replay import instrument_specs
 from net.rest import RestClient, RestError
@@ -320,6 +321,8 @@ class Daemon:
                     await self._until_ready(gateway, serving)
                 if not self._stop.is_set():
                     self._announce(config)
+                    stack.callback(drop_measures, config.engine.name)
+                    keep_measures(config.engine.name, os.getpid(), live.measures)
                 await self._until_over(None if is_complete else learning, serving)
             finally:
                 await self._end_generation(live, gateway, serving)

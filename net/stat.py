@@ -7,7 +7,7 @@ Runs on: the main thread of a command. Called by: pollux.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import psutil
@@ -19,6 +19,7 @@ from net.gateway.books import book_form, read_snapshot
 from net.gateway.maker_form import MakerForm
 from net.gateway.options import GatewayCounters
 from net.maker.view import MakerView
+from net.measured import kept_measures
 from net.watch.ladder import duration_text
 from net.watch.lines import amount_text, book_facts, price_text, state_name
 from net.watch.maker_lines import maker_facts, table_lines
@@ -45,6 +46,8 @@ class Stat:
     symbols: tuple[str, ...]
     books: tuple[market_data_pb2.Book | None, ...]
     maker: maker_pb2.Maker | None
+    measures: Mapping[str, str]
+    """What became of each measure for the engine's thread."""
     maker_trouble: str
     """Why the market maker's state is missing or old; empty without a market maker too."""
 
@@ -58,6 +61,8 @@ class Stat:
         age = duration_text(abs(self.now_ns - self.heartbeat_ns))
         yield f"daemon {self.name}, pid {self.pid}: {self.trouble or 'running'}"
         yield f"  heartbeat   {age} ago"
+        for measure, what in self.measures.items():
+            yield f"  {measure:<18}  {what}"
         for symbol, book in zip(self.symbols, self.books, strict=True):
             yield ""
             yield from _book_lines(symbol, book, self.now_ns)
@@ -76,6 +81,7 @@ class Stat:
                 "trouble": self.trouble or None,
                 "t": self.now_ns,
                 "heartbeat_age_ns": abs(self.now_ns - self.heartbeat_ns),
+                "measures": dict(self.measures),
                 "books": {
                     symbol: book_facts(book) if book is not None else None
                     for symbol, book in zip(self.symbols, self.books, strict=True)
@@ -124,6 +130,7 @@ def read_stat(name: str, now_ns: int) -> Stat:
         symbols=tuple(info.symbol for info in reader.boards),
         books=tuple(_read_book(reader, index) for index in range(len(reader.boards))),
         maker=maker,
+        measures=kept_measures(name, reader.writer_pid),
         maker_trouble=maker_trouble,
     )
 

@@ -16,9 +16,11 @@ from engine import layout
 from engine.handoff import write_word
 from engine.maker import board_layout as B
 from engine.maker import order_layout as L
+from net.measured import drop_measures, keep_measures, kept_measures
 from net.stat import read_stat
 from tests.gateway.maker_engine import MakerEngine
 from tests.gateway.rig import Engine, gateway_thread, ladder
+from tuning.measures import Measure
 
 NOBODY_PID = 2**22 + 1
 """Above Linux's largest."""
@@ -49,13 +51,18 @@ def test_stat_shows_books_venues_and_the_market_maker(
     engine: Engine, maker: MakerEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine.publish(*ladder(9_999), states=[layout.LIVE, layout.STALE], flags=[1, 0])
+    keep_measures(engine.name, os.getpid(), [Measure("cpu", "refused", "not permitted")])
     done = Done(capsys, "stat", "--name", engine.name)
+    keep_measures(engine.name, os.getpid() + 1, [Measure("cpu", "applied", "another daemon's")])
+    assert not kept_measures(engine.name, os.getpid())
+    drop_measures(engine.name)
     assert (done.status, done.err) == (0, "")
     lines = done.out.splitlines()
     assert max(map(len, lines)) <= 80
     text = " ".join(done.out.split())
     for words in (
         f"daemon {engine.name}, pid {os.getpid()}: running",
+        "cpu refused: not permitted",
         "BTC-USD: book 1, published",
         "best bid 99.99 x 1.00000000 binance",
         "binance LIVE data",

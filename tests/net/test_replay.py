@@ -153,3 +153,42 @@ def test_books_are_printed_with_exact_decimals() -> None:
 def test_a_tick_that_nothing_names_is_an_error() -> None:
     with pytest.raises(ConfigError, match="binance BTCUSDT: tick_size must be configured"):
         run(instrument("BTC-USD", ("binance", "BTCUSDT", "")), recorded.BTCUSDT)
+
+
+# --- quoting -------------------------------------------------------------------------------------
+
+QUOTING = """
+[maker]
+[maker.quotes]
+size = "{size}"
+levels = 3
+first = 2
+step = 2
+hold = 0.5
+skew_bps = 5
+[maker.risk]
+order_size_max = "0.05"
+order_value_max = "5000"
+position_max = "0.1"
+exposure_max = "10000"
+daily_loss_max = "500"
+"""
+
+
+def test_quoting_on_a_tape_is_deterministic_and_leaves_the_books_as_they_are() -> None:
+    lines = lines_of(recorded.BTCUSDT)
+    plain = instrument("X-USD", ("binance", "BTCUSDT", "0.01"))
+
+    def summary(maker: str) -> Any:
+        config = parse_config(plain + maker, "test")
+        return replay(config, iter(lines), tick_sizes(config, lines))
+
+    without, first, again, other = (
+        summary(maker)
+        for maker in ("", *(QUOTING.format(size=size) for size in ("0.01", "0.01", "0.02")))
+    )
+    assert without.digest == first.digest and without.quoting == {}
+    assert first.quoting == again.quoting
+    assert int(first.quoting["records"]) > 1000 and int(first.quoting["fills"]) > 10
+    assert first.quoting["digest"] != other.quoting["digest"]
+    assert abs(Decimal(first.quoting["position"])) <= Decimal("0.1")
