@@ -76,8 +76,8 @@ class OrderBook:
         self.sent: dict[int, Sent] = {}
         """Orders that may be open, by id."""
         self.book_sequence = 0
-        self.is_counting = False
-        """Fills count from when the position at the start is known: before, it holds them."""
+        self.counts = [False] * len(tick_units)
+        """Whose fills count: of a venue that has told what it holds, which has the earlier ones."""
         self.foreign_events = 0
         self.fills = [0] * len(tick_units)
         self.is_journal_full = False
@@ -308,7 +308,7 @@ class OrderBook:
         if order_id is None:
             self.foreign_events += 1
             return
-        if not self.is_counting:
+        if not self.counts[venue]:
             return
         table, sent = self.table, self.sent.get(order_id)
         price = event.last_price_ticks * self._tick_units[venue]

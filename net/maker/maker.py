@@ -83,6 +83,8 @@ class Maker:
         self.is_blocked = False
         """Whether a release is refused: an operator's kill file is there."""
         self.board = MakerBoardWriter("", self.board_info(is_live=False), 0)
+        self._is_started = False
+        """Whether the position is known."""
         self._requests = (0, 0)
         self._host = host
         self._engine = engine
@@ -394,15 +396,21 @@ class Maker:
         facts = {"others": others} if others else {}
         self._host.note_maker("info", "order entry ready", venue=name, strays=strays, **facts)
         self.book.write(J.EVENT_RECONNECT, now_ns, venue)
-        if self.openings.is_known and not self.book.is_counting:
+        self.book.counts[venue] = self.openings.has_told(venue)
+        if self.openings.is_known and not self._is_started:
             self._start(now_ns)
         self._run(now_ns)
 
     def _start(self, now_ns: int) -> None:
-        """Every quoted venue has told what it holds: from here on fills alone count."""
-        position, neutral = self.openings.position_lots, self.openings.neutral_lots
-        self.table[L.ACCOUNT_POSITION_LOTS] = position
-        self.book.is_counting = True
+        """Every quoted venue has told what it holds: from here on fills alone count.
+
+        One that has told before the others may have reported fills since, which stand in the table.
+        What is brought along is no result of this day: that begins with the next fair price.
+        """
+        self._is_started = True
+        self.table[L.ACCOUNT_POSITION_LOTS] += self.openings.position_lots
+        self.risk[L.RISK_DAY] = R.NO_DAY
+        position, neutral = self.book.position_lots, self.openings.neutral_lots
         side = L.BUY if position >= 0 else L.SELL
         self.book.write(
             J.EVENT_RECONCILED, now_ns, lots=neutral, filled_lots=abs(position), side=side

@@ -38,6 +38,10 @@ class Openings:
         pairs = zip(self._bases, self._held_lots, strict=True)
         return all(held is not None for base, held in pairs if base is not None)
 
+    def has_told(self, venue: int) -> bool:
+        """Whether a venue has told what it holds."""
+        return self._held_lots[venue] is not None
+
     @property
     def neutral_lots(self) -> int:
         """What the accounts hold where the position is zero; only when it `is_known`."""

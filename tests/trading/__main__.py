@@ -19,7 +19,7 @@ from tests.trading.world import Report, SeedFailedError, World
 
 def print_trace(world: World, lines: int) -> None:
     """The last steps, in words."""
-    for at_ns, text, facts in list(world.trace)[-lines:]:
+    for at_ns, text, facts in list(world.trace)[len(world.trace) - min(lines, len(world.trace)) :]:
         at = datetime.fromtimestamp(at_ns / 1e9, UTC)
         print(f"{at:%M:%S.%f} {text.format(*facts)}")
 

@@ -25,9 +25,9 @@ from net.simulator.trading.desk import Desk, Report, Wanted
 from net.simulator.trading.matching import Fill
 
 S = 10**9
-STORM_MESSAGES, STORM_NS = 40, S
-"""What is sent to a venue in any second. A quote that moves is one request, or two; ten slots that
-are asked about, cancelled and placed anew make some thirty."""
+STORM_MESSAGES, STORM_NS = 60, S
+"""What is sent to a venue in any second: four quotes that follow the price five times, each with a
+cancel, a question and a new order."""
 PLACING = (b"order.place", b"order.cancelReplace", b"/api/v2/buy/", b"/api/v2/sell/")
 
 

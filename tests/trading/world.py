@@ -53,20 +53,20 @@ from tests.trading.venues import BinanceSide, BitstampSide, VenueSide
 
 MS, S = 10**6, 10**9
 START_NS = 1_700_000_000 * S
-FAULTS_NS = 20 * S
-TIMER_MS, SLOW_TIMER_MS = 200, 1_500
+FAULTS_NS = 14 * S
+TIMER_MS, SLOW_TIMER_MS = 250, 1_500
 """The daemon's timer is faster, which would only take longer; and slower while all that is left is
 to wait."""
-MOVE_MS, SLOW_MOVE_MS = (80, 500), (900, 1_500)
+MOVE_MS, SLOW_MOVE_MS = (100, 500), (900, 1_500)
 AGE_MS_MAX = 4_000
-OPEN_ORDERS_AGE_NS = 2 * S
+OPEN_ORDERS_AGE_NS = S
 """How long Bitstamp's order entry waits before its first reading: ten seconds in the daemon."""
-RESTART_NS = 3 * S
+RESTART_NS = 2 * S
 RESUME_NS, QUIET_NS = 900 * S, 1_200 * S
 """After the faults a maker that is neither killed nor stopped quotes again within the longest wait
 there is, a bar of 600 s and the pause after it; one that is stopped knows all within that and two
 of Bitstamp's 160 s, one after the other."""
-CALM_NS = 3 * S
+CALM_NS = 2 * S
 STEPS_MAX = 60_000
 TRACE_LINES = 80
 START_EPOCH = 7
@@ -208,7 +208,7 @@ class World:
             ),
             risk=RiskSettings(
                 order_size_max=size, order_value_max="50000", exposure_max="100000",
-                position_max=str(Decimal(size) * rng.choice((3, 8))), daily_loss_max="100000",
+                position_max=str(Decimal(size) * rng.choice((3, 8))), daily_loss_max="6000",
                 collar_bps=100.0, open_orders_max=rng.choice((2 * levels + 1, 40)),
                 orders_per_10_s=rng.choice((15, 30, 50)),
             ),
@@ -450,7 +450,7 @@ class World:
         """Quiet, and nothing that is under way could still change that."""
         assert self.life is not None
         maker = self.life.maker
-        return maker.is_quiet and maker.book.is_counting
+        return maker.is_quiet and maker.openings.is_known
 
     def _compare(self) -> None:
         """What the maker believes is what is so."""
