@@ -385,6 +385,9 @@ class Maker:
         self, venue: int, events: tuple[OrderEvent, ...], balances: object, now_ns: int
     ) -> None:
         self.book.take_push(venue, events, now_ns)
+        for event in events:
+            if event.kind is Kind.ACCEPTED:
+                self.openings.meet(venue, event, int(self.table[L.ACCOUNT_EPOCH]))
         self._run(now_ns)
 
     def on_ready(self, venue: int, opening: Opening, now_ns: int) -> None:
@@ -396,7 +399,10 @@ class Maker:
         facts = {"others": others} if others else {}
         self._host.note_maker("info", "order entry ready", venue=name, strays=strays, **facts)
         self.book.write(J.EVENT_RECONNECT, now_ns, venue)
-        self.book.counts[venue] = self.openings.has_told(venue)
+        if self.book.counts[venue]:
+            self.book.take_missed(venue, opening.trades, now_ns)
+        elif self.openings.has_told(venue):
+            self.book.begin(venue, opening.trades)
         if self.openings.is_known and not self._is_started:
             self._start(now_ns)
         self._run(now_ns)

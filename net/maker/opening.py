@@ -1,7 +1,7 @@
 """Recovery: what must be known of the accounts before the first quote, and after every break.
 
 * Orders of ours from an earlier life (known by their names) are cancelled; then the account is read
-  again, so that what it holds is no longer changing.
+  again, so that what it holds is no longer changing. So is one that only now reaches the venue.
 * Orders of others are left alone and counted.
 * The position at the start is what the accounts hold of the base currency, less the *neutral*
   amount: the configured one, else that of the first start, which the journal keeps.
@@ -98,6 +98,13 @@ class Openings:
                 held = (b for b in opening.balances if b.asset == self._bases[venue])
                 self._held_lots[venue] = sum(b.free_lots + b.locked_lots for b in held)
         return len(strays), others
+
+    def meet(self, venue: int, event: OrderEvent, epoch: int) -> None:
+        """An order was accepted: if an earlier life has sent it, it was long on its way."""
+        order_id = parse_client_id(event.client_order_id)
+        if order_id is not None and order_id >> 32 != epoch:
+            self._strays[venue].setdefault(order_id, 0)
+            self._is_clean[venue] = False
 
     def take_answer(
         self,

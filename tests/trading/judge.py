@@ -68,6 +68,11 @@ class Judge:
             lambda: deque(maxlen=limits.own_rate[0])
         )
 
+    def on_start(self) -> None:
+        """A process begins: it may send, and counts what it sends anew."""
+        self.is_killed = False
+        self._orders_ns.clear()
+
     # --- what is sent ----------------------------------------------------------------------------
 
     def note_sent(self, venue: str, message: bytes) -> None:

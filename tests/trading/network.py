@@ -211,6 +211,7 @@ class Http:
         if kind in ("post-slow", "post-stuck"):
             travel_ns = rng.randrange(*(SLOW_MS if kind == "post-slow" else STUCK_MS)) * MS
         limit_ns = world.now_ns + REQUEST_LIMIT_NS
+        world.under_way += 1
         fair, is_told = world.fair_price, kind != "post-lost"
         world.after(travel_ns, partial(self._arrive, request, key, limit_ns, fair, is_told))
         if travel_ns > REQUEST_LIMIT_NS:
@@ -220,6 +221,7 @@ class Http:
         self, request: HttpRequest, key: int, limit_ns: int, fair: int, is_told: bool
     ) -> None:
         world, rng = self._world, self._rng
+        world.under_way -= 1
         world.say("bitstamp > arrived {} {}", request.path, request.body)
         with world.judge.delivering(fair):
             answer = self._venue.handle(request)

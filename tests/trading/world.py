@@ -48,7 +48,7 @@ from net.simulator.options import SimulatorOptions, TradingOptions, VenueInstrum
 from tests.trading.faults import Schedule
 from tests.trading.judge import Account, Judge, WrongError
 from tests.trading.market import Crowd
-from tests.trading.network import Http, Link
+from tests.trading.network import STUCK_MS, Http, Link
 from tests.trading.venues import BinanceSide, BitstampSide, VenueSide
 
 MS, S = 10**6, 10**9
@@ -145,6 +145,8 @@ class World:
         self.rng = random.Random(seed)
         self.broken: Callable[[Life], None] = lambda life: None
         """Done to every life at its start: a canary's doing."""
+        self.under_way = 0
+        """HTTP requests that may still arrive."""
         self._digest = hashlib.sha256()
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = itertools.count(1)
@@ -259,7 +261,7 @@ class World:
         for venue, entry in enumerate(entries):
             maker.attach(venue, entry)
         self.life = Life(maker, links, http, epoch)
-        self.judge.is_killed = False
+        self.judge.on_start()
         self.broken(self.life)
         for link in links:
             link.connect()
@@ -443,22 +445,18 @@ class World:
         maker, begin_ns = self.life.maker, self.now_ns
         maker.stop(begin_ns)
         self._is_slow = True
-        self._until(self._is_settled, QUIET_NS, "quiet")
+        self._until(lambda: maker.is_quiet and maker.openings.is_known, QUIET_NS, "quiet")
         self.report.quiet_ns = self.now_ns - begin_ns
-
-    def _is_settled(self) -> bool:
-        """Quiet, and nothing that is under way could still change that."""
-        assert self.life is not None
-        maker = self.life.maker
-        return maker.is_quiet and maker.openings.is_known
+        # What was under way meanwhile: late requests of an earlier life, fills that are told late.
+        self._until(lambda: not self.under_way, STUCK_MS[1] * MS, "at rest")
+        end_ns = self.now_ns + 5 * S
+        while self.now_ns < end_ns:
+            self.step()
+        self._until(lambda: maker.is_quiet, QUIET_NS, "quiet again")
 
     def _compare(self) -> None:
         """What the maker believes is what is so."""
         assert self.life is not None
-        # What was under way when the last answer came: late fills, late requests.
-        end_ns = self.now_ns + 5 * S
-        while self.now_ns < end_ns:
-            self.step()
         maker, judge = self.life.maker, self.judge
         left = judge.open_orders()
         if left:
