@@ -48,7 +48,7 @@ class Crowd(SyntheticFeed):
         self._middle_units = 0
         self._orders: dict[tuple[int, int], int] = {}
         """By side and price."""
-        self._last_id = 0
+        self.last_id = 0
 
     def market(self, venue_symbol: str) -> MarketFlow:
         return self.flow
@@ -95,11 +95,11 @@ class Crowd(SyntheticFeed):
 
     def snapshot(self, now_ns: int) -> bytes:
         """The whole book."""
-        self._last_id = self._next_id(now_ns)
+        self.last_id = self._next_id(now_ns)
         engine, texts = self.flow.engine, self._texts
         bids, asks = texts(engine.bids.top(LEVELS)), texts(engine.asks.top(LEVELS))
         make = binance_snapshot if self._is_binance else bitstamp_snapshot
-        return make(self._last_id, bids, asks)
+        return make(self.last_id, bids, asks)
 
     def _frame(self, changes: list[LevelChange], now_ns: int) -> bytes:
         last = {(change.side, change.price_ticks): change.qty_lots for change in changes}
@@ -107,13 +107,13 @@ class Crowd(SyntheticFeed):
             self._texts([(price, lots) for (side, price), lots in last.items() if side == wanted])
             for wanted in (BID, ASK)
         ]
-        first_id, self._last_id = self._last_id + 1, self._next_id(now_ns)
+        first_id, self.last_id = self.last_id + 1, self._next_id(now_ns)
         if self._is_binance:
-            return binance_frame(first_id, self._last_id, *sides, symbol=self._symbol)
-        return bitstamp_frame(self._last_id, *sides, pair=self._symbol)
+            return binance_frame(first_id, self.last_id, *sides, symbol=self._symbol)
+        return bitstamp_frame(self.last_id, *sides, pair=self._symbol)
 
     def _next_id(self, now_ns: int) -> int:
-        return self._last_id + 1 if self._is_binance else max(self._last_id + 1, now_ns // 1_000)
+        return self.last_id + 1 if self._is_binance else max(self.last_id + 1, now_ns // 1_000)
 
     def _texts(self, levels: list[tuple[int, int]]) -> list[tuple[str, str]]:
         return [(self._text.price(price), self._text.qty(lots)) for price, lots in levels]

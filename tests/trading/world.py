@@ -26,6 +26,7 @@ from engine import layout as E
 from engine.engine import Engine, FeedSpec, InstrumentSpec, Stage
 from engine.maker import journal_codes as J
 from engine.maker import order_layout as L
+from engine.status import APPLIED
 from net.entry.binance_session import BinanceEntry
 from net.entry.bitstamp_session import BitstampEntry
 from net.entry.keys import BinanceKeys, BitstampKeys
@@ -136,15 +137,20 @@ class Life:
 
 
 class World:
-    """All there is, made from one seed; `kinds`: of faults, else drawn."""
+    """All there is, made from one seed."""
 
-    def __init__(self, seed: int, kinds: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        seed: int,
+        kinds: Sequence[str] = (),
+        broken: Callable[[Life], None] = lambda life: None,
+    ) -> None:
+        """`kinds`: of faults, else drawn. `broken`: what a canary does to every life."""
         self.report = Report(seed)
         self.now_ns = START_NS
         self.trace: deque[tuple[int, str, tuple[object, ...]]] = deque(maxlen=TRACE_LINES)
         self.rng = random.Random(seed)
-        self.broken: Callable[[Life], None] = lambda life: None
-        """Done to every life at its start: a canary's doing."""
+        self._broken = broken
         self.under_way = 0
         """HTTP requests that may still arrive."""
         self._digest = hashlib.sha256()
@@ -195,6 +201,7 @@ class World:
         self.engine = Engine((instrument,), window_slots=E.WINDOW_SLOTS_MIN, far_levels_max=128)
         self._handlers = [self.engine.frame_handler(f.connection, f.protocol) for f in feeds]
         self._stage = Stage(64)
+        self._shown_ids = [0] * len(feeds)
 
     def _draw_rules(self) -> MakerRules:
         rng = self.rng
@@ -262,7 +269,7 @@ class World:
             maker.attach(venue, entry)
         self.life = Life(maker, links, http, epoch)
         self.judge.on_start()
-        self.broken(self.life)
+        self._broken(self.life)
         for link in links:
             link.connect()
 
@@ -358,22 +365,25 @@ class World:
             self._middle_units = max(MIDDLE_UNITS // 2, self._middle_units + int(move))
         frame = self.crowds[feed].move(self._middle_units, self.now_ns)
         if frame is not None:
-            self.after(rng.randrange(1, 60) * MS, partial(self._hear, feed, frame))
+            last_id = self.crowds[feed].last_id
+            self.after(rng.randrange(1, 60) * MS, partial(self._hear, feed, frame, last_id))
         pause_ms = rng.randrange(*(SLOW_MOVE_MS if self._is_slow else MOVE_MS))
         self.after(pause_ms * MS, partial(self._move, feed))
 
-    def _hear(self, feed: int, frame: bytes) -> None:
-        if self.engine.state(feed) == E.LIVE:
-            self._handlers[feed](frame, self.now_ns, 1)
+    def _hear(self, feed: int, frame: bytes, last_id: int) -> None:
+        if self.engine.state(feed) == E.LIVE and last_id > self._shown_ids[feed]:
+            assert self._handlers[feed](frame, self.now_ns, 1) == APPLIED
             if self.life is not None:
                 self.life.maker.on_book(self.now_ns)
 
     def _show_book(self, feed: int) -> None:
         """A venue's book from its beginning."""
         engine = self.engine
-        engine.stage(feed, self.crowds[feed].snapshot(self.now_ns), self._stage)
+        assert engine.stage(feed, self.crowds[feed].snapshot(self.now_ns), self._stage) == APPLIED
+        engine.restart_stream(feed)
         engine.load(feed, self._stage, 64)
         engine.activate(feed, self.now_ns)
+        self._shown_ids[feed] = self.crowds[feed].last_id
 
     # --- moments ---------------------------------------------------------------------------------
 
