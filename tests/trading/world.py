@@ -432,15 +432,36 @@ class World:
 
     def _resume(self) -> None:
         """The faults are over: quoting is there again. Some runs are stopped amid all."""
-        if self.rng.random() < 0.3:
+        chance = self.rng.random()
+        if chance < 0.3:
             return
+        self._await_quotes()
+        if chance < 0.6:
+            self._kill_in_peace()
+            self._await_quotes()
+        end_ns = self.now_ns + CALM_NS
+        while self.now_ns < end_ns:
+            self.step()
+
+    def _await_quotes(self) -> None:
         quoted: set[str] = set()
         self._is_slow = True
         self._until(lambda: self._is_quoted(quoted), RESUME_NS, "quoting")
         self._is_slow = False
+
+    def _kill_in_peace(self) -> None:
+        """Nothing of ours is open once a kill is done, until the release."""
+        life = self.life
+        assert life is not None
+        life.maker.kill(J.REASON_OPERATOR, self.now_ns)
+        self.judge.is_killed = self._is_slow = True
+        self._until(lambda: life.maker.is_quiet, QUIET_NS, "quiet")
+        self._is_slow = False
         end_ns = self.now_ns + CALM_NS
         while self.now_ns < end_ns:
+            self._check_nothing_open()
             self.step()
+        self._release(life)
 
     def _is_quoted(self, quoted: set[str]) -> bool:
         """An order has been open at every venue since the first call."""
@@ -468,9 +489,7 @@ class World:
         """What the maker believes is what is so."""
         assert self.life is not None
         maker, judge = self.life.maker, self.judge
-        left = judge.open_orders()
-        if left:
-            raise WrongError(f"quiet, and open: {left!r:.400}")
+        self._check_nothing_open()
         believed = maker.book.position_lots
         if believed != judge.position_lots:
             raise WrongError(f"believes {believed} lots, has {judge.position_lots}")
@@ -482,6 +501,11 @@ class World:
         assert table[L.ACCOUNT_ANOMALIES] == 0, "the account contradicts itself"
         for venue in self.venues:
             venue.orders.desk.check()
+
+    def _check_nothing_open(self) -> None:
+        left = self.judge.open_orders()
+        if left:
+            raise WrongError(f"quiet, and open: {left!r:.400}")
 
     def _sum_up(self) -> None:
         report, judge = self.report, self.judge
