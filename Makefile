@@ -4,17 +4,25 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check lint types kernels fuzz bench-tests proto lock clean
+.PHONY: setup demo test check lint types kernels kernels-off kernels-checked compiled fuzz bench-tests proto lock clean
 
 demo: setup  ## simulated venues, the daemon and a live ladder in this terminal
 	@$(BIN)/pollux demo
 
-# Processes and sockets against the clock: one test at a time.
-LIVE := $(wildcard tests/bench tests/e2e tests/faults tests/gateway tests/operate)
+# Processes and sockets that mostly wait, with limits far above what they need: two at a time.
+PATIENT := $(wildcard tests/e2e tests/faults tests/gateway)
+# What measures, and what must happen within seconds: one test at a time, nothing beside it.
+TIMED := $(wildcard tests/bench tests/operate)
 
-test: check kernels  ## everything: style, types, all tests, the kernels in their three modes
-	$(BIN)/pytest -q -n 2 --dist loadfile $(LIVE:%=--ignore=%)
-	$(BIN)/pytest -q $(LIVE)
+# Two at a time, the longest first; each shows what it said when it has ended.
+PAIRED := $(MAKE) --no-print-directory -j 2 --output-sync=target
+
+test: setup  ## everything: style, types, all tests, the kernels in their three modes
+	@echo "style, types and the kernels' modes: two at a time, output at the end of each"
+	@$(PAIRED) kernels-checked kernels-off compiled types lint
+	$(BIN)/pytest -q -n 2 --dist loadfile $(patsubst %,--ignore=%,$(PATIENT) $(TIMED))
+	$(BIN)/pytest -q -n 2 --dist loadfile $(PATIENT)
+	$(BIN)/pytest -q $(TIMED)
 
 check: lint types
 
@@ -25,11 +33,19 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
+KERNEL := -m 'kernel and not once' -p no:cacheprovider
+
 kernels: setup  ## the kernel suites without the JIT and with every index checked
-	@echo "kernels without the JIT (output first) and, beside them, with every index checked"
-	@NUMBA_BOUNDSCHECK=1 $(BIN)/pytest -q -m kernel -p no:cacheprovider > $(VENV)/bounds.log 2>&1 & \
-	bounds=$$!; NUMBA_DISABLE_JIT=1 $(BIN)/pytest -q -m kernel; off=$$?; \
-	wait $$bounds; checked=$$?; cat $(VENV)/bounds.log; exit $$((off + checked))
+	@$(PAIRED) kernels-checked kernels-off
+
+kernels-off: setup
+	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -q $(KERNEL)
+
+kernels-checked: setup
+	NUMBA_BOUNDSCHECK=1 $(BIN)/pytest -q $(KERNEL)
+
+compiled: setup  ## every kernel into the cache, before several processes each compile all of them
+	$(BIN)/python -c 'import bench.run; bench.run.compile_bench_kernels()'
 
 FUZZ_SECONDS ?= 300
 FUZZ_SEED ?= 1

@@ -47,10 +47,12 @@ BENCHES = {
         Entry("merge", "a publication by venues and depth", True),
         Entry("seqlock", "publishing and reading a slot, alone and contended", True),
         Entry("tick", "tick to publish: ours, bare, asyncio, uvloop, naive", True, True),
+        Entry("order", "tick to order: the market maker's orders on the socket", True, True),
         Entry("saturation", "frames a second at saturation: ours, bare, naive", True, True),
         Entry("subscribers", "tick to publish with 0 to 100 subscribers", has_bars=True),
         Entry("fanout", "summaries a second to 100 against bare grpc.aio", has_bars=True),
         Entry("wire", "venue send to gRPC receive; --external measures others"),
+        Entry("edge", "JSON, protobuf, int64 records from the edge to a consumer"),
         Entry("growth", "a frame by levels held, its levels, venues, instruments"),
         Entry("memory", "resident memory at 2,000 frames a second; allocations"),
     )

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.clients import h2  # noqa: F401 (declare kernels)
-from bench.contenders import bare  # noqa: F401 (declare kernels)
+from bench.contenders import bare, diffs, orders  # noqa: F401 (declare kernels)
 from bench.options import Options, Say
 from bench.questions import seqlock  # noqa: F401 (declare kernels)
 from bench.registry import BENCHES, Entry
@@ -32,12 +32,12 @@ from bench.report.tables import (
     print_table,
     report_json,
 )
-from bench.rig import drive, host  # noqa: F401 (declare kernels)
+from bench.rig import drive, host, ring  # noqa: F401 (declare kernels)
 from bench.rig.kernels import compile_bench_kernels
 from bench.rig.workers import WorkerError
 
 JITTER_S = {"tiny": 0.02, "short": 0.5, "full": 5.0}
-OWN_PROCESS = frozenset({"decode", "ladder", "merge", "seqlock", "growth"})
+OWN_PROCESS = frozenset({"decode", "ladder", "merge", "seqlock", "edge", "growth"})
 """Benches that measure in the harness's own process, which is then pinned to the engine's CPU."""
 
 

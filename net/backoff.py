@@ -2,7 +2,7 @@
 
 "Full jitter" (M. Brooker, "Exponential backoff and jitter", AWS Architecture Blog, 2015), with a
 floor so that a venue is never asked twice at once.
-Runs on: any thread, one instance each. Called by: net.session, net.stream, net.metadata.
+Runs on: any thread, one instance each. Called by: net.session, net.stream, net.entry.line.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """The metrics page: counters read when it is asked for, in Prometheus' text form.
 
-Nothing is counted twice: the numbers live in the engine's arena and in the sessions, and are only
-read here, by the server's own thread.
+Nothing is counted twice: the numbers live in the engine's arena, in the sessions and on the market
+maker's board, and are only read here, by the server's own thread.
 Runs on: the metrics server's threads. Called by: net.daemon.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -15,7 +17,10 @@ from prometheus_client.registry import Collector
 
 from engine import layout as L
 from engine import status as S
+from engine.maker.board import MakerBoardError
 from net.live import Live
+from net.maker.metrics import maker_metrics
+from net.maker.view import MakerView
 
 _FEED_LABELS = ("venue", "symbol")
 
@@ -66,6 +71,11 @@ class _Collector(Collector):
         for index, board in enumerate(reader.boards):
             published.add_metric((board.symbol,), reader.sequence(index))
         yield from (state, published, refused, *counters.values(), *self._of_venues())
+        # A view of its own for each scrape: two may run at once.
+        maker = MakerView(self._live.config.engine.name, os.getpid()).reader()
+        if maker is not None:
+            with contextlib.suppress(MakerBoardError):
+                yield from maker_metrics(maker)
 
     def _of_venues(self) -> Iterator[Metric]:
         families = [

@@ -122,6 +122,7 @@ def test_dead_bird(compiled_kernels):
 '''
 
 
+@pytest.mark.once
 def test_a_failing_suite_fails_the_run(tmp_path: Path) -> None:
     """The same damage in a run of its own: pytest must end with 1, as CI will see it."""
     (tmp_path / "test_dead_bird.py").write_text(CANARY)

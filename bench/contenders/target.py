@@ -3,6 +3,7 @@
     ours      net.live on the spinning loop: the daemon's own engine thread
     asyncio   the same streams and sessions on asyncio's selector loop
     uvloop    the same on uvloop
+    quoting   ours with the market maker, whose orders are stamped (bench.contenders.quoting)
     bare      the engine's kernel in a compiled receive loop (bench.contenders.bare)
     naive     websockets + orjson + sorted dictionaries (bench.contenders.naive)
 
@@ -26,6 +27,7 @@ import numpy as np
 import psutil
 
 from bench.contenders.bare import REFUSED_AT, run_bare
+from bench.contenders.quoting import QUOTING, Quoting
 from bench.load import frames as F
 from bench.rig.drive import seed
 from bench.rig.host import pin, prioritise, set_session_nice
@@ -38,7 +40,7 @@ from engine.atomics import Words
 from engine.engine import Engine, FeedSpec, InstrumentSpec, Stage
 from engine.handoff import write_word
 from net import spin  # noqa: F401 (declares a kernel)
-from net.config import parse_config
+from net.config import Config, parse_config
 from net.gateway.options import GatewayOptions
 from net.gateway.server import run_gateway
 from net.live import Live
@@ -47,7 +49,7 @@ from net.supervisor import child_environment
 STOP_LIMIT_S = 10.0
 READY_LIMIT_S = 60.0
 
-KINDS = ("ours", "asyncio", "uvloop", "bare", "naive")
+KINDS = ("ours", "quoting", "asyncio", "uvloop", "bare", "naive")
 
 
 class UvloopLive(Live):
@@ -103,6 +105,7 @@ class Target:
         self._host: Host | None = None
         self._engine: Engine | None = None
         self._gateway: Gateway | None = None
+        self._quoting: Quoting | None = None
         self._thread = threading.Thread(target=self._run, name="measured")
         self._body: Callable[[], object] = lambda: None
 
@@ -129,11 +132,22 @@ class Target:
         if self.kind == "bare":
             seed(engine, snapshot)
             return lambda: run_bare(engine, port, self._stop)
-        idle = "spin" if self.kind == "ours" else "block"
-        config = parse_config(config_text(port, idle, request.get("ca_file", "")), "bench")
+        idle = "spin" if self.kind in ("ours", "quoting") else "block"
+        text = config_text(port, idle, request.get("ca_file", ""))
         host = self._host = Host(engine, snapshot)
+        if self.kind == "quoting":
+            return self._prepare_quoting(parse_config(text + QUOTING, "bench"), engine, host)
+        config = parse_config(text, "bench")
         kind = UvloopLive if self.kind == "uvloop" else Live
         live = self._live = host.live = kind(config, engine, host)
+        return live.run
+
+    def _prepare_quoting(self, config: Config, engine: Engine, host: Host) -> Callable[[], object]:
+        stamps = Stamps(Path(self._request["stamps"]), self._request["columns"])
+        port = int(self._request["order_port"])
+        quoting = self._quoting = Quoting(config, engine, stamps, port, host.log)
+        live = Live(config, engine, host, maker=quoting.maker, orders=quoting.orders)
+        self._live = host.live = live
         return live.run
 
     def _run(self) -> None:
@@ -153,6 +167,8 @@ class Target:
             self._live.stop()
         write_word(self._stop, 0, 1)
         self._thread.join(STOP_LIMIT_S)
+        if self._quoting is not None:
+            self._quoting.close()
         engine = self._engine
         facts: dict[str, Any] = {"ended": not self._thread.is_alive()}
         if engine is not None:

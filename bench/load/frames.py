@@ -89,10 +89,11 @@ def side_levels(rng: random.Random, count: int, best: int, sign: int) -> list[li
     return rows
 
 
-def text_frame(rng: random.Random, row: int, levels: int) -> bytes:
-    """The JSON of one row of a frame set."""
+def text_frame(rng: random.Random, row: int, levels: int, moves: bool = False) -> bytes:
+    """The JSON of one row of a frame set; with `moves` every other row deletes the best bid."""
     # From 1 to 2 coins, in steps no two rows share.
-    touch = [price(MID_CENTS), quantity(10**8 + 1 + row * 1009)]
+    is_deleted = moves and row % 2 == 1
+    touch = [price(MID_CENTS), quantity(0 if is_deleted else 10**8 + 1 + row * 1009)]
     bids = [touch, *side_levels(rng, (levels + 1) // 2 - 1, MID_CENTS, -1)]
     asks = side_levels(rng, levels // 2, MID_CENTS + 1, 1)
     return diff(FIRST_ID, FIRST_ID, bids, asks)
@@ -134,10 +135,12 @@ class FrameSet:
             self.matrix[row : row + count, at : at + ID_DIGITS] = digits
 
 
-def frame_set(levels: int = LEVELS, rows: int = ROWS, seed: int = 1) -> FrameSet:
-    """Rows of frames with so many levels each."""
+def frame_set(
+    levels: int = LEVELS, rows: int = ROWS, seed: int = 1, moves: bool = False
+) -> FrameSet:
+    """Rows of frames with so many levels each; with `moves` each changes the best bid's price."""
     rng = random.Random(seed)
-    texts = [text_frame(rng, row, levels) for row in range(rows)]
+    texts = [text_frame(rng, row, levels, moves) for row in range(rows)]
     frames = [websocket_frame(text) for text in texts]
     sizes = {len(frame) for frame in frames}
     assert len(sizes) == 1, f"frames of several sizes: {sizes}"

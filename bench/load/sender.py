@@ -237,7 +237,7 @@ class Sender:
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._tls: ssl.SSLContext | None = None
-        self._frames: dict[int, F.FrameSet] = {}
+        self._frames: dict[tuple[int, bool], F.FrameSet] = {}
 
     def listen(self, request: Message) -> Message:
         """Where to connect; with `tls_cert` the next connections are TLS."""
@@ -250,14 +250,14 @@ class Sender:
             self._tls.load_cert_chain(request["tls_cert"])
         return {"port": self._listener.getsockname()[1]}
 
-    def _set(self, levels: int) -> F.FrameSet:
-        if levels not in self._frames:
-            self._frames[levels] = F.frame_set(levels, F.ROWS + 1)
-        return self._frames[levels]
+    def _set(self, levels: int, moves: bool = False) -> F.FrameSet:
+        if (levels, moves) not in self._frames:
+            self._frames[levels, moves] = F.frame_set(levels, F.ROWS + 1, moves=moves)
+        return self._frames[levels, moves]
 
     def run(self, request: Message) -> Message:
         """Accept one connection and send at a rate; what was sent and seen."""
-        frames = self._set(request["levels"])
+        frames = self._set(request["levels"], request.get("moves", False))
         stamps = Stamps(Path(request["stamps"]), request["columns"])
         with accept(self._listener, self._tls) as link:
             walk = Collector(stamps, request["handoff"])

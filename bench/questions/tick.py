@@ -10,6 +10,7 @@ Runs on: the harness's main thread; the work is in bench.load.sender and bench.c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -116,7 +117,7 @@ def run(options: Options, say: Say) -> Result:
             for repetition in range(options.repetitions):
                 for kind in alternating(kinds, repetition):
                     say(f"{repetition + 1}/{options.repetitions} {NAMES[kind]}")
-                    facts = {"tls": tls} if kind == TLS_KIND else {}
+                    facts: dict[str, Any] = {"tls": tls} if kind == TLS_KIND else {}
                     runs[kind].append(rig.measure(kind, load, **facts))
             notes += rig.troubles
     notes.append(from_the_send(runs))

@@ -44,6 +44,8 @@ class Load:
     warm_up_s: float = WARM_UP_S
     levels: int = F.LEVELS
     yields: bool = False
+    moves: bool = False
+    """Whether every frame moves the best bid, or only its quantity."""
 
     @property
     def warm_up(self) -> int:
@@ -69,12 +71,23 @@ class Run:
     """Frames that never became visible: not measured, and a fault."""
 
 
-def evaluate(intended: Words, actual: Words, published: Words, warm_up: int, sent: int) -> Run:
-    """Latencies from the three stamps of each frame; a frame is visible with its successor."""
+def evaluate(
+    intended: Words,
+    actual: Words,
+    published: Words,
+    warm_up: int,
+    sent: int,
+    counts_all: bool = True,
+) -> Run:
+    """Latencies from the three stamps of each frame; a frame is visible with its successor.
+
+    Not `counts_all`: a frame without a stamp of its own is no fault, and counts for nothing.
+    """
     # Integers until the difference: as a double the wall clock ticks in steps of 256 ns.
     seen = np.where(published[:sent] == 0, NEVER_NS, published[:sent])
     # A later book contains every earlier update: visible at the earliest of these times.
-    visible = np.minimum.accumulate(seen[::-1])[::-1][warm_up:]
+    later = np.minimum.accumulate(seen[::-1])[::-1] if counts_all else seen
+    visible = later[warm_up:]
     known = visible != NEVER_NS
     conflated = (seen[warm_up:] == NEVER_NS) & known
     due, sends = intended[warm_up:sent], actual[warm_up:sent]
@@ -85,7 +98,7 @@ def evaluate(intended: Words, actual: Words, published: Words, warm_up: int, sen
         sent=len(sends),
         achieved_hz=(len(sends) - 1) / span_ns * 1e9,
         conflated=int(conflated.sum()),
-        missing=int((~known).sum()),
+        missing=int((~known).sum()) if counts_all else 0,
     )
 
 
@@ -142,7 +155,8 @@ class Rig:
         tls = more.pop("tls", None) or {}
         listening = self.sender.ask("listen", cpu=self.place.sender, tls_cert=tls.get("tls_cert"))
         with new_stamps(columns) as stamps, new_segment() as segment:
-            handoff = "" if kind == "naive" else segment
+            # Those stamp their frames themselves.
+            handoff = "" if kind in ("naive", "quoting") else segment
             shared = {"stamps": str(stamps.path), "columns": columns, "handoff": handoff}
             facts = {**shared, "port": listening["port"], "ca_file": tls.get("ca_file", "")}
             self.start(kind, facts, **more)
@@ -154,21 +168,22 @@ class Rig:
                 raise WorkerError(f"{kind} did not end")
             self._note(kind, ended)
 
-    def measure(self, kind: str, load: Load, **more: Any) -> Run:
+    def measure(self, kind: str, load: Load, *, counts_all: bool = True, **more: Any) -> Run:
         """One run of one kind."""
         with self.running(kind, load.count, **more) as shared:
             stamps = shared.pop("array")
             self.send(load, shared)
             return evaluate(
-                stamps.intended, stamps.actual, stamps.published, load.warm_up, load.count
-            )
+                stamps.intended, stamps.actual, stamps.published, load.warm_up, load.count,
+                counts_all,
+            )  # fmt: skip
 
     def send(self, load: Load, shared: dict[str, Any]) -> Message:
         """Have the load sent, and all of it collected."""
         seconds = load.count / load.rate_hz
         return self.sender.ask(
             "run", limit_s=RUN_LIMIT_S + 2 * seconds, rate_hz=load.rate_hz, count=load.count,
-            levels=load.levels, yields=load.yields, **shared,
+            levels=load.levels, yields=load.yields, moves=load.moves, **shared,
         )  # fmt: skip
 
     def flood(self, kind: str, seconds: float, count_max: int) -> Message:

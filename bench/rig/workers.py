@@ -44,6 +44,7 @@ ROLES = {
     "feed": "bench.load.feed",
     "client": "bench.clients.client",
     "publisher": "bench.load.publisher",
+    "venue": "bench.load.venue",
 }
 """Which module answers for a role."""
 

@@ -135,7 +135,10 @@ class MakerBoardWriter:
         self.venues[venue * B.VENUE_WORDS + word] += 1
 
     def publish(self, table: Words, risk: Words, fair: Words, now_ns: int) -> int:
-        """Show what is now; the number of this state."""
+        """Show what is now; the number of this state.
+
+        It is also the heartbeat: twice a second at the least, whether or not anything changed.
+        """
         assert table[L.ACCOUNT_VENUES] == len(self.info.venues)
         return int(publish_board(self.words, table, risk, fair, self.venues, now_ns))
 

@@ -1,37 +1,33 @@
-"""Which of our orders a venue means by a number of its own.
+"""Which of our orders Bitstamp means by a number of its own, and fills that wait to be named.
 
 Bitstamp's trades name an order by the venue's number alone, and whether a trade or the word that
 its order was created comes first is not documented. A fill whose order has no name yet waits until
 the name is known, so that it is never taken for the fill of somebody else's order.
-Runs on: the engine thread. Called by: net.entry.bitstamp_session.
+Runs on: the engine thread; in the watchdog, the main thread. Called by:
+net.entry.bitstamp_session, net.entry.bitstamp_account.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from net.entry.names import OrderNames
 from net.entry.order import NOT_SAID, Kind, OrderEvent
 
-NAMES_MAX = 4_096
-"""Orders remembered, the latest: at ten a second those of some seven minutes."""
 WAITING_MAX = 256
 """Fills that wait for a name: of orders placed in the last moments."""
 WAIT_NS = 20_000_000_000
 """Longer than an answer is waited for and its order is asked after; then a fill goes nameless."""
 
 
-class Names:
+class Names(OrderNames):
     """The names of one venue's orders by number. An order placed without a name has ""."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.last_execution_id = 0
         """The highest trade that has been named or handed back."""
-        self._names: dict[int, str] = {}
         self._waiting: list[tuple[int, OrderEvent]] = []
-
-    def named(self, events: Iterable[OrderEvent]) -> tuple[OrderEvent, ...]:
-        """The events, with names where they are known; what they tell of names is learnt."""
-        return tuple(self._named(each) for each in events)
 
     def keep_nameless(self, events: Iterable[OrderEvent], now_ns: int) -> tuple[OrderEvent, ...]:
         """`named`, but a fill of an order that is not known stays here for `released`."""
@@ -48,13 +44,14 @@ class Names:
         if not self._waiting:
             return ()
         excess = len(self._waiting) - WAITING_MAX
-        is_free = [
-            index < excess or until_ns <= now_ns or self.knows(event)
-            for index, (until_ns, event) in enumerate(self._waiting)
-        ]
-        waiting = self._waiting
-        self._waiting = [each for each, free in zip(waiting, is_free, strict=True) if not free]
-        return self.named(each for (_, each), free in zip(waiting, is_free, strict=True) if free)
+        free, waiting = [], []
+        for index, (until_ns, event) in enumerate(self._waiting):
+            if index < excess or until_ns <= now_ns or self.knows(event):
+                free.append(event)
+            else:
+                waiting.append((until_ns, event))
+        self._waiting = waiting
+        return self.named(free)
 
     def knows(self, event: OrderEvent) -> bool:
         """Whether the event's order has its name, or is known to have none."""
@@ -63,14 +60,7 @@ class Names:
     def _named(self, event: OrderEvent) -> OrderEvent:
         self.last_execution_id = max(self.last_execution_id, event.execution_id)
         number = event.venue_order_id
-        if number == NOT_SAID:
-            return event
-        if not event.client_order_id and number in self._names:
-            return event._replace(client_order_id=self._names[number])
-        if event.client_order_id or event.kind is not Kind.FILL:
+        if number != NOT_SAID and event.kind is not Kind.FILL and not self.knows(event):
             # An order's own event leaves the name out only where none was given.
-            self._names.pop(number, None)  # so that the youngest stand last
-            self._names[number] = event.client_order_id
-            if len(self._names) > NAMES_MAX:
-                del self._names[next(iter(self._names))]
-        return event
+            self._keep(number, "")
+        return super()._named(event)

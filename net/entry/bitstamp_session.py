@@ -55,6 +55,8 @@ the difference of the clocks, and covers the age of open_orders too."""
 SUBSCRIBE_LIMIT_NS = 10 * NS_PER_S
 BAR_NS = 600 * NS_PER_S
 """Between two attempts where the venue does not accept who, or when, we are."""
+LIMIT_WAIT_NS = 60 * NS_PER_S
+"""Where a rate limit ends the opening and the venue names no time."""
 HEARTBEAT_NS = 20 * NS_PER_S
 SILENCE_NS = 65 * NS_PER_S
 """Three heartbeats without an answer: sockets that stayed open and said nothing for an hour have
@@ -385,8 +387,12 @@ class BitstampEntry:
         if refusal.error in BARRING:
             self._note("the venue does not accept us", reason=reason, again_in_s=BAR_NS // NS_PER_S)
             self._give_up(reason, now_ns, BAR_NS, EntryState.BARRED)
+        elif refusal.error is ErrorClass.RATE_LIMITED:
+            self._give_up(
+                reason, now_ns, refusal.wait_ns if refusal.wait_ns >= 0 else LIMIT_WAIT_NS
+            )
         else:
-            self._give_up(reason, now_ns, max(refusal.wait_ns, 0))
+            self._give_up(reason, now_ns)
         if refusal.error in TROUBLES:
             self._host.on_trouble(self._venue, refusal, now_ns)
         return True
@@ -437,9 +443,8 @@ class BitstampEntry:
     def on_timer(self, now_ns: int) -> None:
         """Answers that are due, waits that are over, and the venue's heartbeat."""
         for _ in range(len(self._refused)):
-            if self._refused:  # the host may lose the entry on the way
-                posted, refusal = self._refused.popleft()
-                self._on_refused(posted, refusal, now_ns)
+            posted, refusal = self._refused.popleft()
+            self._on_refused(posted, refusal, now_ns)
         for each in self._posts.overdue(now_ns):
             self._on_unread(each, "no answer in time", now_ns)
         self._release(now_ns)

@@ -2,7 +2,8 @@
 
 A market on which a post-only order cannot be placed or replaced, and a body that does not say what
 is needed, are refused: an order is never sized by a guess.
-Sources: Binance's filters.md and enums.md.
+Sources: Binance's filters.md and enums.md; Bitstamp's HTTP API v2 description (markets, and the
+response codes 400.020 and 400.021).
 Runs on: the main thread. Called by: net.daemon.
 """
 
@@ -14,10 +15,14 @@ from typing import Any
 from engine.scale import QUANTITY_LIMIT, ScaleError, exact_count
 from net.entry import fields as F
 from net.entry.order import EntryError, Market, quoted
+from net.venues import MetadataError
+from net.venues.bitstamp import BITSTAMP
 
 PPM = 6
 """Decimals of a share in ppm."""
 BAND_PPM_MAX = 10**12
+BITSTAMP_BANDS_PPM = (1_200_000, 800_000)
+"""A price more than 20 % away from the market is refused (400.021)."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +111,36 @@ def _ppm(found: F.Record, key: str) -> int:
 
 
 def bitstamp_market(body: Any, symbol: str) -> MarketRules:
-    """One market of /api/v2/markets/; EntryError where it is missing."""
-    found = next((e for e in F.records(body, "markets") if e.get("market_symbol") == symbol), None)
+    """One pair of markets/; EntryError where it is missing or cannot be quoted in."""
+    listed = F.records(body, "markets")
+    found = next((each for each in listed if each.get("market_symbol") == symbol), None)
     if found is None:
-        raise EntryError(f"bitstamp: no market {quoted(symbol)}")
+        raise EntryError(f"bitstamp: markets has no pair {quoted(symbol)}")
+    kind = F.text(found, "market_type", "SPOT")
+    if kind != "SPOT":
+        raise EntryError(f"bitstamp: {symbol} is no spot market but {quoted(kind)}")
+    try:
+        tick_size = BITSTAMP.tick_size(listed, symbol)
+    except MetadataError as error:
+        raise EntryError(str(error)) from None
+    decimals = F.whole(found, "base_decimals")
     base, quote = F.text(found, "base_currency"), F.text(found, "counter_currency")
-    market = Market(symbol, base, quote, F.text(found, "tick_size"), "0.00000001")
-    value = F.text(found, "minimum_order_value")
-    return MarketRules(market, 1, QUANTITY_LIMIT, value, 0, 0, found.get("trading") == "Enabled")
+    market = Market(symbol, base, quote, tick_size, f"1E-{decimals}")
+    step_lots = market.step_lots
+    # A minimum may be null, which is none; one that is not there at all would be a guess.
+    lots_min = _minimum_lots(found, "minimum_order_amount")
+    largest = "maximum_order_amount"
+    lots_max = QUANTITY_LIMIT if found.get(largest) is None else F.lots(found, largest)
+    has_notional = _minimum_lots(found, "minimum_order_value") > 0
+    return MarketRules(
+        market,
+        max(-(-lots_min // step_lots), 1) * step_lots,
+        lots_max // step_lots * step_lots,
+        str(found["minimum_order_value"]) if has_notional else "0",
+        *BITSTAMP_BANDS_PPM,
+        F.text(found, "trading") == "Enabled",
+    )
+
+
+def _minimum_lots(found: F.Record, key: str) -> int:
+    return 0 if key in found and found[key] is None else F.lots(found, key)

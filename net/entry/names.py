@@ -2,10 +2,13 @@
 
 A trade in a list names its order by the venue's number only. Bounded: the order that was not spoken
 of for longest is forgotten.
-Runs on: the engine thread; in the watchdog, the main thread. Called by: net.entry.binance_session.
+Runs on: the engine thread; in the watchdog, the main thread. Called by: net.entry.binance_session,
+net.entry.bitstamp_names.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from net.entry.order import OrderEvent
 
@@ -19,18 +22,22 @@ class OrderNames:
     def __init__(self) -> None:
         self._names: dict[int, str] = {}
 
-    def named(self, events: tuple[OrderEvent, ...]) -> tuple[OrderEvent, ...]:
+    def named(self, events: Iterable[OrderEvent]) -> tuple[OrderEvent, ...]:
         """The events, with our names as far as they are known."""
         return tuple(map(self._named, events))
 
     def _named(self, event: OrderEvent) -> OrderEvent:
-        names, number = self._names, event.venue_order_id
+        number = event.venue_order_id
         if number < 0:
             return event
         if not event.client_order_id:
-            return event._replace(client_order_id=names.get(number, ""))
+            return event._replace(client_order_id=self._names.get(number, ""))
+        self._keep(number, event.client_order_id)
+        return event
+
+    def _keep(self, number: int, name: str) -> None:
+        names = self._names
         names.pop(number, None)  # so that the youngest stand last
-        names[number] = event.client_order_id
+        names[number] = name
         if len(names) > NAMES_MAX:
             del names[next(iter(names))]
-        return event

@@ -90,7 +90,8 @@ class EntryHost(Protocol):
         """Connected, logged on, subscribed, and read: orders may be sent."""
 
     def on_entry_lost(self, venue: int, reason: str, now_ns: int) -> None:
-        """No orders can be sent; whatever was under way has an unknown outcome."""
+        """No orders can be sent; whatever was under way has an unknown outcome. So ends every
+        connection, whether or not it had become ready."""
 
     def on_trouble(self, venue: int, refusal: Refusal, now_ns: int) -> None:
         """A refusal that is about us or the market, not about one order: bad keys, permission,

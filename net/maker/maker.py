@@ -137,6 +137,8 @@ class Maker:
 
     def on_book(self, now_ns: int) -> None:
         """A frame has been handled: the book may have changed."""
+        if not self.book.is_counting:
+            return
         if self._papers:
             self._fill_on_paper(now_ns)
         count = S.step_maker(self._step_address, now_ns, 0)
@@ -187,7 +189,8 @@ class Maker:
     def _run(self, now_ns: int) -> None:
         """A step outside the path of a frame: something else than the book has changed."""
         self._permit(now_ns)
-        count = S.step_maker(self._step_address, now_ns, 1)
+        # Before the position is known there is nothing to decide, nor a result to value.
+        count = S.step_maker(self._step_address, now_ns, 1) if self.book.is_counting else 0
         if count:
             self._act(count, now_ns)
         self._look_at_risk(now_ns)

@@ -90,8 +90,9 @@ class BinanceServer(VenueServer):
         ]
 
     def stats(self) -> dict[str, object]:
-        """Adds the request weight of this minute."""
-        return super().stats() | {"weight_used": self._weight(0)}
+        """Adds the request weight of this minute, and the orders."""
+        orders = {} if self.orders is None else {"orders": self.orders.desk.summary()}
+        return super().stats() | {"weight_used": self._weight(0)} | orders
 
     # -- streams -------------------------------------------------------------------------------
 

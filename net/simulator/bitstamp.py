@@ -62,6 +62,11 @@ class BitstampServer(VenueServer):
             )
         self._lags = generator(options.seed, "bitstamp", "rest lag")
 
+    def stats(self) -> dict[str, object]:
+        """Adds the orders."""
+        orders = {} if self.orders is None else {"orders": self.orders.desk.summary()}
+        return super().stats() | orders
+
     def routes(self) -> list[web.RouteDef]:
         """The websocket lives at the root."""
         orders = [] if self.orders is None else [web.post("/api/v2/{rest:.*}", self.orders.handle)]

@@ -10,21 +10,26 @@ every resize; it reads no clock and keeps no state.
     ---- spread 0.01 (0.00 bps)   mid 61,837.625 ----
      ...
     * binance LIVE 12 ms   + bitstamp STALE 7 s
+    maker NORMAL on paper   fair 61,837.6250   position +0.5   today +12.34
 
+The last line is there where the gateway has a market maker; a level that holds an order of ours
+begins with a `>`.
 Without colour nothing is lost: venues are named and marked, sides are apart, states are words.
 Runs on: any thread, pure. Called by: net.watch.run, the demo, tests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from net.watch import maker_lines
 from net.watch.decimals import decimal_text
 from net.watch.lines import amount_text, price_text, state_name
+from proto.pollux.v1 import maker_pb2
 from proto.pollux.v1 import market_data_pb2 as pb
 
 VENUE_COLOURS = ("yellow", "cyan", "magenta", "blue", "bright_green", "bright_red", "white", "red")
@@ -39,6 +44,13 @@ STATE_COLOURS = {
     pb.VENUE_STATE_DISCONNECTED: "bold red",
 }
 """All others are on their way: yellow."""
+
+RISK_COLOURS = {
+    maker_pb2.RISK_STATE_NORMAL: "green",
+    maker_pb2.RISK_STATE_HALTED: "bold red",
+}
+"""Reducing is in between: yellow."""
+OWN_MARK = ">"
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -64,8 +76,17 @@ class LadderStatus:
 class Ladder:
     """One book and its status as a rich renderable."""
 
-    def __init__(self, book: pb.Book | None, status: LadderStatus, target: str = "") -> None:
+    def __init__(
+        self,
+        book: pb.Book | None,
+        status: LadderStatus,
+        target: str = "",
+        maker: maker_pb2.Maker | None = None,
+    ) -> None:
         self._book = book
+        # Of another instrument: its prices are none of this book's.
+        is_ours = book is not None and maker is not None and maker.symbol == book.symbol
+        self._maker = maker if is_ours else None
         self._status = status
         self._target = target
 
@@ -76,7 +97,9 @@ class Ladder:
         if self._book is None:
             yield from _waiting(self._status, self._target, width)
         else:
-            yield from _Frame(self._book, self._status, width, height, is_ascii).lines()
+            yield from _Frame(
+                self._book, self._status, self._maker, width, height, is_ascii
+            ).lines()
 
 
 def _waiting(status: LadderStatus, target: str, width: int) -> Iterator[Text]:
@@ -98,12 +121,25 @@ class _Frame:
     """One rendering: everything that follows from a book, a size and a set of glyphs."""
 
     def __init__(
-        self, book: pb.Book, status: LadderStatus, width: int, height: int, is_ascii: bool
+        self,
+        book: pb.Book,
+        status: LadderStatus,
+        maker: maker_pb2.Maker | None,
+        width: int,
+        height: int,
+        is_ascii: bool,
     ) -> None:
         self.book, self.status = book, status
+        self.own = {
+            (order.side, order.venue, order.price_ticks)
+            for order in (maker.orders if maker is not None else ())
+        }
         self.width, self.height, self.is_ascii = width, height, is_ascii
         self.venues = [venue.venue for venue in book.venues]
         footer = self._venue_lines()
+        if maker is not None:
+            spare = height - ROWS_BESIDE_LEVELS - 2 * LEVELS_MIN - len(footer)
+            footer += self._wrapped(_maker_parts(maker))[: max(spare, 0)]
         room = height - ROWS_BESIDE_LEVELS - len(footer)
         depth = max(len(book.bids), len(book.asks))
         levels = max(LEVELS_MIN, min(room // 2, depth))
@@ -127,10 +163,10 @@ class _Frame:
         yield _fit(self._title(), self.width)
         if self.has_heads:
             yield _fit(self._heads(), self.width)
-        for text in reversed([*self._side(self.asks, ASK_COLOUR)]):
+        for text in reversed([*self._side(self.asks, maker_pb2.SIDE_SELL)]):
             yield _fit(text, self.width)
         yield _fit(self._middle(), self.width)
-        for text in self._side(self.bids, BID_COLOUR):
+        for text in self._side(self.bids, maker_pb2.SIDE_BUY):
             yield _fit(text, self.width)
         yield from (_fit(line, self.width) for line in self.footer)
 
@@ -157,14 +193,19 @@ class _Frame:
         )
         return Text(heads, style=DIM)
 
-    def _side(self, levels: Sequence[pb.BookLevel], colour: str) -> Iterator[Text]:
+    def _side(
+        self, levels: Sequence[pb.BookLevel], side: maker_pb2.Side.ValueType
+    ) -> Iterator[Text]:
         """The lines of one side from its best level outwards."""
+        colour = BID_COLOUR if side == maker_pb2.SIDE_BUY else ASK_COLOUR
         depth_lots = 0
         best_ticks = levels[0].price_ticks if levels else 0
         for level in levels:
             depth_lots += level.amount_lots
             venue_colour, mark = self._venue_look(level.venue)
-            line = Text(" ")
+            is_own = (side, level.venue, level.price_ticks) in self.own
+            line = Text()
+            line.append(OWN_MARK if is_own else " ", style="bold")
             line.append(f"{mark} {level.venue:<{self.venue_width}}", style=venue_colour)
             line.append(f"  {self.amounts[id(level)]:>{self.amount_width}}")
             weight = "bold " if level.price_ticks == best_ticks else ""
@@ -212,8 +253,20 @@ class _Frame:
         return line.append(dash * max(0, self.width - line.cell_len), style=DIM)
 
     def _venue_lines(self) -> list[Text]:
-        """The legend: mark, name, state and age of each venue, wrapped to the width."""
+        """The legend: mark, name, state and age of each venue."""
+        return self._wrapped(self._venue_parts())
+
+    def _wrapped(self, parts: Iterable[Text]) -> list[Text]:
+        """The parts on as few lines as the width allows."""
         lines: list[Text] = []
+        for part in parts:
+            if lines and lines[-1].cell_len + part.cell_len <= self.width:
+                lines[-1].append_text(part)
+            else:
+                lines.append(part)
+        return lines
+
+    def _venue_parts(self) -> Iterator[Text]:
         for venue in self.book.venues:
             colour, mark = self._venue_look(venue.venue)
             part = Text(" ")
@@ -226,11 +279,18 @@ class _Frame:
             if venue.incomplete:
                 part.append(" part of depth", style="yellow")
             part.append("  ")
-            if lines and lines[-1].cell_len + part.cell_len <= self.width:
-                lines[-1].append_text(part)
-            else:
-                lines.append(part)
-        return lines
+            yield part
+
+
+def _maker_parts(maker: maker_pb2.Maker) -> Iterator[Text]:
+    """The market maker's line: state, fair price, position, result, orders."""
+    part = Text(" maker ")
+    part.append(maker_lines.risk_name(maker), RISK_COLOURS.get(maker.risk_state, "yellow"))
+    yield part.append(f" {maker_lines.mode_text(maker)} ")
+    yield Text(f" fair {maker_lines.fair_text(maker)} ")
+    position = maker_lines.amount_text(maker, maker.position_lots, signed=True)
+    yield Text(f" position {position} ")
+    yield Text(f" today {maker_lines.day_text(maker)} ")
 
 
 def _total(levels: Sequence[pb.BookLevel]) -> int:

@@ -130,9 +130,9 @@ def _order_lines(maker: pb.Maker) -> Iterator[str]:
         return
     yield (f"  {'venue':<10}  {'order':<7}  {'price':>13}  {'amount':>12}  {'filled':>10}  state")
     for order in maker.orders:
-        place = f"{SIDE_NAMES.get(order.side, '?')} {order.level}"
+        quote = f"{SIDE_NAMES.get(order.side, '?')} {order.level}"
         yield (
-            f"  {order.venue:<10}  {place:<7}  {price_text(maker, order.price_ticks):>13}"
+            f"  {order.venue:<10}  {quote:<7}  {price_text(maker, order.price_ticks):>13}"
             f"  {amount_text(maker, order.amount_lots):>12}"
             f"  {amount_text(maker, order.filled_lots):>10}  {order_state_name(order)}"
         )

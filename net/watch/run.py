@@ -22,6 +22,8 @@ from net.pipe import lead_nowhere
 from net.watch.feed import Feed, Subscription, WatchError
 from net.watch.ladder import Ladder, LadderStatus
 from net.watch.lines import json_line, plain_line
+from net.watch.maker_feed import MakerFeed
+from net.watch.maker_lines import plain_line as maker_line
 from proto.pollux.v1 import market_data_pb2 as pb
 
 GIVE_UP_AFTER_S = 10.0
@@ -36,6 +38,9 @@ RATE_MARKS_MAX = 4096
 """Arrivals kept for the rate: beyond 2,000 a second the window gets shorter instead."""
 
 JOIN_TIMEOUT_S = 1.0
+
+MAKER_LINE_INTERVAL_MS = 1000
+"""Between two lines of the market maker: its fair price moves with every book."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +82,20 @@ def run_watch(options: WatchOptions, stdout: TextIO) -> int:
 def _print_lines(options: WatchOptions, stdout: TextIO) -> None:
     if options.count is not None and options.count <= 0:
         return
-    line = json_line if options.json else plain_line
     feed = Feed(options.subscription(), give_up_after_s=options.give_up_after_s)
-    with contextlib.closing(feed):
+    with contextlib.ExitStack() as until_the_end:
+        until_the_end.callback(feed.close)
+        makers: MakerFeed | None = None
+        if not options.json:
+            makers = MakerFeed(options.subscription(MAKER_LINE_INTERVAL_MS))
+            until_the_end.callback(makers.close)
+        said = None
         for number, book in enumerate(feed, start=1):
-            stdout.write(line(book) + "\n")
+            stdout.write((json_line if options.json else plain_line)(book) + "\n")
+            maker = makers.latest if makers is not None else None
+            if maker is not None and maker is not said:
+                said = maker
+                stdout.write(f"  {maker_line(maker)}\n")
             stdout.flush()
             if number == options.count:
                 return
@@ -117,9 +131,9 @@ class _Latest:
         window_s = recent[-1] - recent[0] if full else RATE_WINDOW_S
         return len(recent) / max(window_s, 1e-9)
 
-    def ladder(self, target: str) -> Ladder:
+    def ladder(self, target: str, makers: MakerFeed) -> Ladder:
         status = LadderStatus(time.time_ns(), self.updates_per_s(), self.lag_ns, self.notice)
-        return Ladder(self.book, status, target)
+        return Ladder(self.book, status, target, makers.latest)
 
 
 def _read(feed: Feed, latest: _Latest, ended: threading.Event) -> None:
@@ -139,15 +153,17 @@ def _show_ladder(options: WatchOptions, stdout: TextIO) -> None:
         target=_read, args=(feed, latest, ended), name="watch-reader", daemon=True
     )
     console = Console(file=stdout)
+    makers = MakerFeed(options.subscription())
     reader.start()
     try:
         with Live(
-            latest.ladder(options.target), console=console, screen=True, auto_refresh=False
+            latest.ladder(options.target, makers), console=console, screen=True, auto_refresh=False
         ) as live:
             while not ended.wait(1 / FRAMES_PER_S):
-                live.update(latest.ladder(options.target), refresh=True)
+                live.update(latest.ladder(options.target, makers), refresh=True)
     finally:
         feed.close()
+        makers.close()
         reader.join(JOIN_TIMEOUT_S)
     if latest.error is not None:
         raise latest.error

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 from collections.abc import Iterator
+from decimal import Decimal
 
 import grpc
 import orjson
 import psutil
 import pytest
 
+from bench.contenders import diffs, orders
 from bench.load import frames as F
 from bench.load.feed import event_of
 from bench.options import Options
-from bench.questions import decode, ladder, seqlock
+from bench.questions import decode, edge, ladder, seqlock
 from bench.questions.wire import WireRig, serving
 from bench.registry import BENCHES
 from bench.report.result import Result
@@ -105,6 +108,51 @@ def test_seqlock() -> None:
     result = run("seqlock")
     assert "0 torn" in result.notes[0]
     assert seqlock.Handoff().publish_ns(10) > 0
+
+
+def test_edge() -> None:
+    result = run("edge")
+    assert len(result.tables) == len(result.notes) == 2
+    for table, note in zip(result.tables, result.notes, strict=True):
+        assert len(table.rows) == 5 and "converting pays " in note
+        assert int(str(table.rows[0][1])) > int(str(table.rows[2][1])) > 0, "protobuf is smaller"
+
+
+def plain_diff(raw: bytes) -> tuple[Decimal, ...]:
+    """What a diff says, by the plain reading of its decimals."""
+    data = orjson.loads(raw)["data"]
+    bids, asks = ([[Decimal(text) for text in level] for level in data[side]] for side in "ba")
+    return (
+        max(100 * price for price, amount in bids if amount),
+        min(100 * price for price, amount in asks if amount),
+        10**8 * Decimal(sum(amount for _, amount in (*bids, *asks))),
+    )
+
+
+def plain_order(raw: bytes) -> tuple[Decimal, ...]:
+    event = orjson.loads(raw)["event"]
+    filled = 10**8 * Decimal(event["l"]) * (1 if event["S"] == "BUY" else -1)
+    rest = 10**8 * (Decimal(event["q"]) - Decimal(event["z"]))
+    return filled, -filled * 100 * Decimal(event["L"]), rest
+
+
+def test_every_form_says_what_the_text_says() -> None:
+    """Forms that agree with each other might all be wrong."""
+    rng = random.Random(4)
+    frames = []
+    for number in range(1, 71):
+        levels = [F.side_levels(rng, rng.randrange(3, 15), F.MID_CENTS, sign) for sign in (-1, 1)]
+        frames.append(F.diff(number, number, *levels))
+    for messages, forms, plain in (
+        (frames, diffs.FORMS, plain_diff),
+        (orders.reports(70), orders.FORMS, plain_order),
+    ):
+        contest = edge.Contest(messages, forms)
+        contest.run(1, 1)
+        wanted = [plain(raw) for raw in messages]
+        assert all(len(set(column)) > 1 for column in zip(*wanted, strict=True))
+        for form in forms:
+            assert [tuple(map(Decimal, a)) for a in contest.answers[form.name]] == wanted, form
 
 
 def test_tick() -> None:

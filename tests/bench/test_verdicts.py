@@ -11,7 +11,7 @@ import pytest
 
 from bench.load import frames as F
 from bench.options import Options
-from bench.questions import fanout, ladder, memory, saturation, subscribers, tick, wire
+from bench.questions import edge, fanout, ladder, memory, saturation, subscribers, tick, wire
 from bench.registry import BENCHES
 from bench.report.plots import draw
 from bench.report.result import Bar, Plot, Rate, Result, Table
@@ -102,6 +102,19 @@ def test_the_wire_bar_fails_on_a_lost_event() -> None:
     for missing, verdict in ((0, "PASS"), (1, "FAIL")):
         run = replace(run_of(1000.0, missing), achieved_hz=200.0)
         assert wire._result(TINY, 200.0, {name: [run]}).verdict == verdict
+
+
+def test_what_the_bench_of_forms_says_follows_the_numbers() -> None:
+    assert edge.pays_from((100.0, 10.0), (0.0, 200.0)) == 1
+    assert edge.pays_from((400.0, 10.0), (0.0, 200.0)) == 3
+    assert edge.pays_from((100.0, 300.0), (0.0, 200.0)) == 0
+    assert edge.pays_from((0.0, 10.0), (100.0, 200.0)) == 1
+    said = edge.sentence("x", (0.0, 200.0), (0.0, 40.0), (900.0, 5.0), (400.0, 50.0))
+    assert said.endswith(
+        "converting pays from 3 consumers on against JSON by orjson (with one: 2.25 of its time), "
+        "never against JSON by our reader (with one: 11.25 of its time), "
+        "never against protobuf (with one: 0.50 of its time)"
+    )
 
 
 def test_growth_of_memory_is_seen_and_flat_is_flat() -> None:

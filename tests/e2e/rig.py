@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -94,7 +94,9 @@ def command(*arguments: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def running(folder: Path, name: str, *arguments: str) -> Iterator[Process]:
+def running(
+    folder: Path, name: str, *arguments: str, keys: Mapping[str, str] | None = None
+) -> Iterator[Process]:
     """A pollux command as a process that does not outlive the block."""
     log = folder / f"{name}-{time.monotonic_ns()}.log"
     with log.open("wb") as output:
@@ -104,7 +106,7 @@ def running(folder: Path, name: str, *arguments: str) -> Iterator[Process]:
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT), **(keys or {})},
         )
     try:
         yield Process(popen, log)
@@ -211,11 +213,13 @@ def settings(name: str, port: int, extra: str = "", engine: str = "") -> str:
 
 
 @contextlib.contextmanager
-def daemon(folder: Path, toml: str, port: int) -> Iterator[Daemon]:
+def daemon(
+    folder: Path, toml: str, port: int, keys: Mapping[str, str] | None = None
+) -> Iterator[Daemon]:
     """`pollux serve` with a configuration, once its gateway answers."""
     config = folder / f"pollux-{time.monotonic_ns()}.toml"
     config.write_text(toml)
-    with running(folder, "serve", "serve", "--config", str(config)) as process:
+    with running(folder, "serve", "serve", "--config", str(config), keys=keys) as process:
 
         def is_up() -> bool:
             assert process.popen.poll() is None, process.text

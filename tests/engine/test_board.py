@@ -16,6 +16,7 @@ from engine.atomics import Words, load_acquire
 from engine.jit import JIT_OFF, kernel
 from engine.maker import board as board_module
 from engine.maker import board_layout as B
+from engine.maker import board_writer
 from engine.maker import fair as F
 from engine.maker import order_layout as L
 from engine.maker import quote_layout as Q
@@ -247,6 +248,22 @@ def test_no_reader_ever_accepts_a_torn_state(name: str) -> None:
     assert torn == 0
     assert torn_unchecked > 0, "no reader met the writer: no proof"
     writer.close()
+
+
+@pytest.mark.skipif(not JIT_OFF, reason="looks into the kernel while it runs")
+def test_a_slot_is_marked_while_it_is_written(
+    writer: MakerBoardWriter, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader must meet the mark however fast the writer is: no race proves that it is there."""
+    versions = []
+
+    def look(board: Words, slot: int, _table: Words) -> None:
+        versions.append(int(board[slot + B.SLOT_VERSION]))
+
+    monkeypatch.setattr(board_writer, "_copy_orders", look)
+    for _ in range(3):
+        shown(writer, name, Maker(venues=2))
+    assert versions == [1, 3, 5]
 
 
 def test_a_writer_that_dies_in_the_middle_leaves_its_last_word(

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from engine import layout as L
 from engine.atomics import Words
-from engine.jit import JIT_OFF
+from engine.jit import BOUNDS_CHECKED, JIT_OFF
 from engine.maker import fair as F
 from engine.maker import quote_layout as Q
 
@@ -27,7 +27,7 @@ Level = tuple[int, int, int]
 
 NOW_NS = 1_700_000_000_000_000_000
 SECOND_NS = 1_000_000_000
-EXAMPLES = settings(max_examples=60 if JIT_OFF else 600)
+EXAMPLES = settings(max_examples=60 if JIT_OFF else 150 if BOUNDS_CHECKED else 600)
 
 
 @dataclass(frozen=True)

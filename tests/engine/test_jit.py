@@ -187,6 +187,7 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.once
 def test_any_changed_byte_of_the_sources_changes_the_cache(tree: Path) -> None:
     names = cache_names(
         tree,
@@ -202,11 +203,13 @@ def test_any_changed_byte_of_the_sources_changes_the_cache(tree: Path) -> None:
     assert before == after == names[-1], "a file no kernel depends on"
 
 
+@pytest.mark.once
 def test_settings_that_change_the_code_change_the_cache(tree: Path) -> None:
     checked = cache_names(tree, NUMBA_BOUNDSCHECK="1")
     assert checked != cache_names(tree, NUMBA_BOUNDSCHECK="0")
 
 
+@pytest.mark.once
 def test_a_cache_that_cannot_be_written_is_replaced(tree: Path) -> None:
     (tree / "cache").write_text("a file where the directory should be")
     assert cache_names(tree)[0].startswith("pollux-kernels-")

@@ -13,12 +13,12 @@ from fractions import Fraction
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from engine.jit import JIT_OFF
+from engine.jit import BOUNDS_CHECKED, JIT_OFF
 from engine.maker import quote_layout as Q
 from engine.maker import quotes as K
 from tests.engine.quoting import RULES, Market, Side, live, oracle_side, prices, quote
 
-EXAMPLES = settings(max_examples=60 if JIT_OFF else 400)
+EXAMPLES = settings(max_examples=60 if JIT_OFF else 100 if BOUNDS_CHECKED else 400)
 
 rules_strategy = st.builds(
     K.QuoteSpec,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine import layout as L
 from engine import status as S
 from engine.engine import FeedSpec, InstrumentSpec
-from engine.jit import JIT_OFF
+from engine.jit import BOUNDS_CHECKED, JIT_OFF
 from engine.scale import (
     INT64_MAX,
     PRICE_LIMIT,
@@ -33,7 +33,7 @@ TICKS = [
     "0.000000000123456789", "4611686018427387904",
 ]  # fmt: skip
 
-EXAMPLES = settings(max_examples=60 if JIT_OFF else 800)
+EXAMPLES = settings(max_examples=60 if JIT_OFF else 200 if BOUNDS_CHECKED else 800)
 
 
 @functools.cache

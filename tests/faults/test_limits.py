@@ -22,6 +22,7 @@ from net.entry.line import Line
 from net.rest import RestClient, RestError
 from net.stream import Stream
 from net.venues import BINANCE, BITSTAMP, VenueProtocol
+from net.websocket import STEADY_S
 
 WINDOW_S = 300.0
 ATTEMPTS_MAX = 300
@@ -168,8 +169,9 @@ def test_private_connections_stay_within_the_venue_s_limit(
 
     monkeypatch.setattr(net.entry.line, "open_websocket", open_websocket)
     clock(main())
-    assert most_in_a_window(attempts_s) < ATTEMPTS_MAX / 2
-    assert len(attempts_s) > SPAN_S / 60, "it does not give up either"
+    assert most_in_a_window(attempts_s) <= ATTEMPTS_MAX / 2, "others may share the address"
+    least = SPAN_S / (life_s + 1) if life_s > STEADY_S else SPAN_S / 60
+    assert len(attempts_s) > least, "it does not give up either, and is soon back"
 
 
 class _Answer:

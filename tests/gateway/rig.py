@@ -108,6 +108,25 @@ class Engine:
         self.writer.close()
 
 
+class Beating(Engine):
+    """An engine whose heart beats by itself, however long a process takes to start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(0.1):
+            self.beat()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        super().close()
+
+
 def ladder(best_bid: int, levels: int = 10, lots: int = 100_000_000) -> tuple[Levels, Levels]:
     """Bids from `best_bid` down and asks from one tick above it up, on alternating venues."""
     bids = [(best_bid - i, lots + i, i % 2) for i in range(levels)]

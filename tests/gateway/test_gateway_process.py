@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -23,6 +24,7 @@ from tests.gateway.rig import (
     FIXED_WINDOW,
     PATIENCE_S,
     ROOT,
+    Beating,
     Engine,
     eventually,
     gateway_process,
@@ -51,6 +53,14 @@ for count, summary in enumerate(stub.BookSummary(orderbook_pb2.Empty(), timeout=
     if count == 1:
         break
 """
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    """Alive while the process starts: after 5 s without a beat it would serve nothing."""
+    engine = Beating()
+    yield engine
+    engine.close()
 
 
 def _port(process: subprocess.Popen[str]) -> int:

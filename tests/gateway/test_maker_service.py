@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 import trustme
 
 from engine import layout
+from engine.maker import board_layout as B
 from engine.maker import order_layout as L
 from net.gateway.maker import LOOK_S
 from net.gateway.options import GatewayError
@@ -127,10 +129,9 @@ def test_without_a_market_maker_and_when_one_comes_and_goes(engine: Engine) -> N
         assert get(channel).symbol == "BTC-USD"
         maker.close()
         assert status_of(lambda: get(channel))[0] is grpc.StatusCode.NOT_FOUND
-        successor = MakerEngine(engine.name)
-        successor.writer.words[2] += 1  # the writer's pid: what a daemon that was killed left
-        assert status_of(lambda: get(channel))[0] is grpc.StatusCode.NOT_FOUND
-        successor.close()
+        with contextlib.closing(MakerEngine(engine.name)) as left_by_another_process:
+            left_by_another_process.writer.words[B.WRITER_PID] += 1
+            assert status_of(lambda: get(channel))[0] is grpc.StatusCode.NOT_FOUND
 
 
 def test_a_silent_market_maker_is_not_shown(engine: Engine, maker: MakerEngine) -> None:
@@ -236,8 +237,9 @@ def test_who_may_ask(
 def test_two_tokens_are_none(engine: Engine, maker: MakerEngine, token_file: str) -> None:
     options = {"listen": OPEN_TO_ALL, "maker_token_file": token_file}
     with gateway_thread(engine, **options) as gateway, gateway.channel() as channel:
-        metadata = [("authorization", WRONG), ("authorization", RIGHT)]
-        assert status_of(lambda: kill(channel, *metadata))[0] is UNKNOWN
+        for words in ((RIGHT, WRONG), (WRONG, RIGHT)):
+            metadata = [("authorization", word) for word in words]
+            assert status_of(partial(kill, channel, *metadata))[0] is UNKNOWN
 
 
 def test_a_certificate_allows_and_tls_alone_does_not(

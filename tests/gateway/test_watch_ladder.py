@@ -14,6 +14,7 @@ from net.watch import Ladder, LadderStatus
 from net.watch.decimals import decimal_text
 from net.watch.ladder import duration_text
 from net.watch.lines import state_name, time_text
+from proto.pollux.v1 import maker_pb2
 from proto.pollux.v1 import market_data_pb2 as pb
 
 NOW_NS = 1_700_000_000_123_000_000
@@ -51,6 +52,7 @@ def _render(
     *,
     notice: str = "",
     colour: bool = True,
+    maker: maker_pb2.Maker | None = None,
     encoding: str = "utf-8",
 ) -> str:
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
@@ -64,7 +66,7 @@ def _render(
         legacy_windows=False,
     )
     status = LadderStatus(NOW_NS, 48.2, 400_000, notice)
-    console.print(Ladder(book, status, "127.0.0.1:5002"))
+    console.print(Ladder(book, status, "127.0.0.1:5002", maker))
     file.flush()
     file.seek(0)
     return file.read()
@@ -156,3 +158,53 @@ def test_small_words() -> None:
     assert duration_text(300_000_000_000) == "5 min"
     assert state_name(pb.VENUE_STATE_LIVE) == "LIVE" and state_name(77) == "77"
     assert time_text(NOW_NS) == "22:13:20.123Z"
+
+
+def _maker(symbol: str = "BTC-USD") -> maker_pb2.Maker:
+    maker = maker_pb2.Maker(
+        symbol=symbol,
+        risk_state=maker_pb2.RISK_STATE_NORMAL,
+        tick_mantissa=1,
+        tick_decimals=2,
+        lot_decimals=8,
+        value_mantissa=1,
+        value_decimals=10,
+        fair_price=61_837.625,
+        position_lots=-(10**7),
+        day_result_units=-123_400_000_001,
+    )
+    buy, sell = maker_pb2.SIDE_BUY, maker_pb2.SIDE_SELL
+    maker.orders.add(venue="binance", side=buy, price_ticks=6_183_760)
+    maker.orders.add(venue="bitstamp", side=sell, price_ticks=6_183_764)
+    maker.orders.add(venue="bitstamp", side=buy, price_ticks=6_183_762)  # that level is binance's
+    maker.orders.add(venue="binance", side=sell, price_ticks=6_183_758)  # a bid is there
+    return maker
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (40, 10), (20, 6)])
+def test_own_orders_are_marked_and_the_market_maker_is_below(width: int, height: int) -> None:
+    lines = _lines(_render(_book(), width, height, maker=_maker(), colour=False))
+    assert max(map(len, lines)) <= width
+    assert len(lines) <= height
+    if width < 80:
+        return
+    marked = [line for line in lines if line.startswith(">")]
+    assert len(marked) == 2
+    assert "bitstamp" in marked[0] and "61,837.64" in marked[0]
+    assert "binance" in marked[1] and "61,837.60" in marked[1]
+    assert lines[-1].split("  ") == [
+        " maker NORMAL on paper",
+        "fair 61,837.6250",
+        "position -0.1",
+        "today -12.35 ",
+    ], "a loss never looks smaller than it is"
+
+
+def test_a_halted_market_maker_says_why_and_another_instruments_says_nothing() -> None:
+    maker = _maker()
+    maker.risk_state, maker.halt_reason = maker_pb2.RISK_STATE_HALTED, "killed"
+    maker.ClearField("fair_price")
+    maker.fair_status = "the book is empty"
+    text = _render(_book(), maker=maker, colour=False)
+    assert "maker HALTED: killed on paper" in text and "fair none (the book is empty)" in text
+    assert _render(_book(), maker=_maker("ETH-USD")) == _render(_book())

@@ -25,6 +25,7 @@ import trustme
 
 from engine import layout as L
 from net.watch import WatchOptions, run_watch
+from tests.gateway.maker_engine import MakerEngine
 from tests.gateway.rig import PATIENCE_S, ROOT, Engine, eventually, gateway_thread, ladder
 
 PROGRAM = """
@@ -127,6 +128,23 @@ def test_plain_lines(engine: Engine) -> None:
         "levels 1/1",
         "binance=LIVE(part) bitstamp=LIVE",
     ]
+
+
+def test_the_market_maker_has_a_short_line_when_it_changes(engine: Engine) -> None:
+    """Books are counted, its lines are not; programs that read JSON see nothing of it."""
+    maker = MakerEngine(engine.name)
+    stdout = io.StringIO()
+    with contextlib.closing(maker), gateway_thread(engine) as gateway, _publishing(engine):
+        assert run_watch(WatchOptions(gateway.target, count=150), stdout) == 0
+        books = [line for line in stdout.getvalue().splitlines() if " BTC-USD #" in line]
+        (said,) = [line for line in stdout.getvalue().splitlines() if line not in books]
+        assert len(books) == 150
+        json_out = io.StringIO()
+        assert run_watch(WatchOptions(gateway.target, count=40, json=True), json_out) == 0
+        assert all("seq" in json.loads(line) for line in json_out.getvalue().splitlines())
+    assert said == (
+        "  maker BTC-USD on paper NORMAL  fair 100.0050  position +0.00000015  day +0.00  orders 2"
+    )
 
 
 def test_a_wrong_symbol_is_told_at_once(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:

@@ -252,6 +252,7 @@ def shown(tmp_path: Path) -> Iterator[Path]:
     yield folder
 
 
+@pytest.mark.once
 def test_plain_lines(shown: Path) -> None:
     done = pollux("journal", "journal", cwd=shown.parent)
     assert done.returncode == 0, done.stderr
@@ -269,6 +270,7 @@ def test_plain_lines(shown: Path) -> None:
     ]
 
 
+@pytest.mark.once
 def test_json_lines_are_exact(shown: Path) -> None:
     done = pollux("journal", "journal", "--json", cwd=shown.parent)
     lines = [orjson.loads(line) for line in done.stdout.splitlines()]
@@ -282,6 +284,7 @@ def test_json_lines_are_exact(shown: Path) -> None:
     assert len(lines) == 4 and done.returncode == 0
 
 
+@pytest.mark.once
 def test_damage_is_status_1_after_what_is_whole(shown: Path) -> None:
     path = segment_path(shown, 1)
     raw = bytearray(path.read_bytes())
@@ -295,6 +298,7 @@ def test_damage_is_status_1_after_what_is_whole(shown: Path) -> None:
     )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("folder", ["absent", "empty", "foreign"])
 def test_what_is_no_journal_is_status_2_and_one_line(tmp_path: Path, folder: str) -> None:
     (tmp_path / "empty").mkdir()
@@ -305,6 +309,7 @@ def test_what_is_no_journal_is_status_2_and_one_line(tmp_path: Path, folder: str
     assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith(f"pollux: {folder}")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("option", ["--json", "--follow"])
 def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path, option: str) -> None:
     journal_of(tmp_path / "journal", 5_000, 4_096)
@@ -313,6 +318,7 @@ def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path, option: str) -> No
     assert done.stderr == ""
 
 
+@pytest.mark.once
 def test_following_prints_what_comes_and_ends_with_the_writer(tmp_path: Path) -> None:
     writer = writer_of(tmp_path / "journal")
     writer.append(nth(1))
@@ -330,6 +336,7 @@ def test_following_prints_what_comes_and_ends_with_the_writer(tmp_path: Path) ->
         assert it.stderr.read().endswith(b"its writer closed it\n")
 
 
+@pytest.mark.once
 def test_following_ends_quietly_with_a_signal(tmp_path: Path) -> None:
     writer = writer_of(tmp_path / "journal")
     writer.append(nth(1))

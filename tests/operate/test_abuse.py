@@ -31,7 +31,7 @@ from proto.pollux.v1.market_data_pb2_grpc import MarketDataServiceStub
 from tests.e2e.rig import ROOT, Venues, command, free_port, settings, until
 from tests.gateway.rig import (
     FIXED_WINDOW,
-    Engine,
+    Beating,
     gateway_process,
     gateway_thread,
     ladder,
@@ -52,34 +52,22 @@ and gives most of it back to malloc_trim: what is ours is counted in objects, ex
 EXHAUSTED, INVALID = grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT
 
 
-class Beating(Engine):
-    """An engine whose heart beats by itself, as long as the test takes."""
+class Publishing(Beating):
+    """Each book is another one."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
-        self._thread.start()
         self._best = 1_000_000
-
-    def _beat(self) -> None:
-        while not self._stop.wait(0.1):
-            self.beat()
 
     def publish_next(self) -> int:
         self._best += 1
         return self.publish(*ladder(self._best))
 
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join()
-        super().close()
-
 
 @contextlib.contextmanager
-def gateway(**options: Any) -> Iterator[tuple[Beating, str, psutil.Process]]:
+def gateway(**options: Any) -> Iterator[tuple[Publishing, str, psutil.Process]]:
     """A gateway process over an engine of the test's own."""
-    engine = Beating()
+    engine = Publishing()
     engine.publish_next()
     process = gateway_process(engine, **options)
     try:
@@ -184,7 +172,7 @@ def test_connecting_and_leaving_in_a_loop_costs_no_memory() -> None:
 
 
 def test_a_client_that_left_leaves_no_object_behind() -> None:
-    engine = Beating()
+    engine = Publishing()
     engine.publish_next()
     try:
         with gateway_thread(engine, subscribers_max=20) as served:

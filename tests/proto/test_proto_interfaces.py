@@ -8,7 +8,7 @@ from google.protobuf.descriptor import FieldDescriptor, FileDescriptor
 
 from engine import layout as L
 from proto import generate, orderbook_pb2
-from proto.pollux.v1 import market_data_pb2
+from proto.pollux.v1 import maker_pb2, market_data_pb2
 
 DOUBLE, STRING = FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_STRING
 INT64, INT32, BOOL = (
@@ -131,6 +131,40 @@ def test_version_1_keeps_its_numbers() -> None:
             "pollux.v1.VenueStatusUpdate",
             True,
         ),
+    }
+
+
+MAKER_FIELDS = {
+    "Maker": (
+        "symbol sequence publish_time_ns live tick_mantissa tick_decimals lot_decimals "
+        "value_mantissa value_decimals risk_state halt_reason halts refusals fair_price "
+        "fair_status position_lots position open_buy_lots open_sell_lots day_result_units "
+        "day_result result_units result result_time_ns fills inferred_fills "
+        "duplicate_fills orphan_fills anomalies position_lots_max daily_loss_max_units "
+        "open_orders_max venues orders"
+    ),
+    "MakerVenue": (
+        "venue entry_state trouble orders cancels replaces fills"
+    ),
+    "MakerOrder": (
+        "venue side level state price_ticks price amount_lots amount filled_lots order_id"
+    ),
+}
+"""In the order of their numbers, from 1."""
+
+
+def test_the_market_makers_messages_keep_their_numbers() -> None:
+    """As above: a new field goes to the end."""
+    fields = _fields(maker_pb2.DESCRIPTOR)
+    for message, names in MAKER_FIELDS.items():
+        numbers = {name: number for name, (number, _) in fields[message].items()}
+        assert numbers == {name: at for at, name in enumerate(names.split(), start=1)}
+    service = "/pollux.v1.MakerService"
+    assert _paths(maker_pb2.DESCRIPTOR) == {
+        f"{service}/GetMaker": ("pollux.v1.GetMakerRequest", "pollux.v1.Maker", False),
+        f"{service}/StreamMaker": ("pollux.v1.StreamMakerRequest", "pollux.v1.Maker", True),
+        f"{service}/Kill": ("pollux.v1.KillRequest", "pollux.v1.KillResponse", False),
+        f"{service}/Release": ("pollux.v1.ReleaseRequest", "pollux.v1.ReleaseResponse", False),
     }
 
 

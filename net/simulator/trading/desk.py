@@ -12,6 +12,7 @@ exactly while it rests in its market's queue. Called by binance_orders.py and bi
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -276,6 +277,27 @@ class Desk:
         if len(self.orders) > ORDERS_KEPT_MAX:
             oldest = next(each for each in self.orders.values() if not each.is_open)
             del self.orders[oldest.order_id]
+
+    def summary(self) -> dict[str, object]:
+        """What `/simulator/stats` tells of orders: what rests, and what all executions come to."""
+        net_lots: Counter[str] = Counter()
+        for execution in self.executions.values():
+            sign = 1 if execution.side == BID else -1
+            net_lots[execution.symbol] += sign * execution.qty_lots
+        return {
+            "open": [
+                {
+                    "symbol": order.symbol,
+                    "client_order_id": order.client_order_id,
+                    "side": "buy" if order.side == BID else "sell",
+                    "price_ticks": order.price_ticks,
+                    "open_lots": order.open_lots,
+                }
+                for order in self.open_orders()
+            ],
+            "executions": len(self.executions),
+            "net_lots": dict(net_lots),
+        }
 
     def check(self) -> None:
         """Assert every invariant of the module docstring."""

@@ -27,6 +27,7 @@ from .binance_bench import (
     SKEWED,
     Bench,
     report,
+    trade,
 )
 
 LOGGED_ON = ["time", "session.logon", "userDataStream.subscribe"]
@@ -143,6 +144,7 @@ def test_a_clock_that_stays_wrong_is_asked_less_and_less() -> None:
     for _ in range(8):
         bench.open_until("session.logon")
         bench.refuse(SKEWED)
+        assert bench.last["method"] == "time"
         bench.do_step()
         bench.refuse(SKEWED)
         bench.entry.on_lost("dropped", bench.now_ns)
@@ -197,3 +199,13 @@ def test_a_slow_reading_of_the_clock_is_not_used() -> None:
     bench.now_ns += NS_PER_S + 1
     bench.do_step()
     assert len(bench.drops) == 1 and len(bench.requests) == 1
+
+
+def test_the_trades_of_another_connection_s_orders_have_their_names() -> None:
+    bench = Bench().ready()
+    bench.hear(report(i=31))
+    bench.entry.on_lost("", bench.now_ns)
+    bench.open_until("myTrades")
+    bench.answer([trade(31, 1), trade(32, 2)])
+    bench.do_step()
+    assert [event.client_order_id for event in bench.told[-1][1].trades] == [NAME, ""]

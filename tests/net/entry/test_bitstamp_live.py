@@ -23,6 +23,7 @@ from net.entry.bitstamp_session import BitstampEntry
 from net.entry.http import HttpLine
 from net.entry.keys import BITSTAMP_API_KEY, BITSTAMP_SECRET, bitstamp_keys
 from net.entry.line import Line
+from net.entry.markets import bitstamp_market
 from net.entry.order import Kind, Market, OrderEvent, Request, State
 from net.entry.refusals import ErrorClass
 from net.entry.session import EntryState
@@ -161,6 +162,9 @@ def test_an_order_from_birth_to_cancel() -> None:
     async def test(it: Desk) -> None:
         _, opening = await it.told("ready")
         assert {each.asset for each in opening.balances} == {"BTC", "USD"}
+        listed = await it.here.get(f"{it.here.bitstamp}/api/v2/markets/")
+        market = bitstamp_market(listed, "btcusd").market
+        assert (market.tick, market.step_lots) == (MARKET.tick, MARKET.step_lots)
         order_id = await it.resting()
         state, *fills = await it.ask(order_id)
         assert (state.state, fills) == (State.OPEN, [])

@@ -127,7 +127,7 @@ def test_an_opening_that_fails_at_any_step_is_lost_once_and_begins_anew(
 ) -> None:
     venue = Venue()
     drive(venue, step)
-    asked = dict(venue.asked)
+    asked, frames = dict(venue.asked), len(venue.sent)
     FAILURES[how](venue, step)
     ((what, reason),) = venue.said()
     assert what == "lost" and "\n" not in reason
@@ -136,7 +136,7 @@ def test_an_opening_that_fails_at_any_step_is_lost_once_and_begins_anew(
     venue.wait(30)
     for key, request in asked.items():
         venue.answer_key(key, request, TOKEN)
-    assert venue.said() == [], "answers of a lost opening mean nothing"
+    assert (venue.said(), len(venue.sent)) == ([], frames), "a lost opening's answers mean nothing"
     venue.asked.clear()
     venue.open()
     assert [what for what, _ in venue.said()] == ["ready"]
@@ -152,6 +152,8 @@ def test_subscriptions_that_are_not_acknowledged() -> None:
     venue.wait(0.1)
     assert venue.said() == [("lost", "the subscriptions were not acknowledged")]
     venue.entry.on_open(venue.now_ns)
+    venue.wait(1)
+    assert venue.said() == []
     venue.answer("websockets_token", TOKEN)
     venue.text("bts:error", "", {"code": 4009, "message": "Connection is unauthorized."})
     ((what, reason),) = venue.said()
@@ -193,3 +195,9 @@ def test_a_limit_while_it_opens_is_waited_for() -> None:
     (_, reason), trouble = venue.said()
     assert trouble == ("trouble", ErrorClass.RATE_LIMITED)
     assert venue.dropped == [(reason, 17 * S)]
+    venue.lose()
+    venue.wait(17)
+    venue.asked.clear()
+    drive(venue, "websockets_token")
+    venue.answer("websockets_token", error("400.002"), 400)
+    assert venue.dropped[-1][1] == 60 * S

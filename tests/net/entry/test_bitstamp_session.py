@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.maker.order_layout import BUY, SELL
-from net.entry import bitstamp_account, bitstamp_names
+from net.entry import bitstamp_account, bitstamp_names, names
 from net.entry import bitstamp_session as session
 from net.entry.order import Kind, Request, State
 from net.entry.posts import SECOND_REQUESTS_MAX
@@ -120,6 +120,17 @@ def test_a_late_answer_brings_what_happened_and_no_refusal() -> None:
     assert [each.kind for each in refused] == [Kind.REJECTED], "it was never there"
 
 
+def test_a_late_answer_that_cannot_be_read_ends_nothing_twice() -> None:
+    venue = ready()
+    venue.place(A)
+    venue.place(B)
+    venue.wait(5)
+    assert [what for what, *_ in venue.said()] == ["unanswered"] * 2
+    venue.answer("buy/btcusd", b"{")
+    venue.fail("buy/btcusd")
+    assert venue.said() == []
+
+
 def test_a_request_that_never_left_has_done_nothing() -> None:
     venue = ready()
     venue.place()
@@ -156,6 +167,10 @@ def test_what_cannot_be_sent_is_answered_later() -> None:
     assert event.error is ErrorClass.BAD_REQUEST
     venue.wait(0.1)
     assert venue.said() == []
+    venue.entry.place(A, BUY, -5, 50_000_000, venue.now_ns)
+    venue.lose()
+    venue.wait(0.1)
+    assert [what for what, _ in venue.said()] == ["lost"]
 
 
 @pytest.mark.parametrize(
@@ -258,21 +273,39 @@ def test_a_fill_of_an_order_that_is_not_ours_has_no_name() -> None:
 
 def test_the_name_of_a_fill_is_found_on_the_next_connection() -> None:
     """The worst case: the answer is lost, the order fills, and the connection goes."""
-    venue = ready()
+    venue = Venue()
+    venue.open(trades=[transaction(3, 99)])
     venue.place()
     venue.trade(1, 5)
     venue.lose()
     venue.said()
     venue.asked.clear()
-    venue.open(trades=[transaction(5, 1)])
+    venue.open(trades=[transaction(5, 1), transaction(3, 99)])
     assert venue.form("order_status") == {"id": "1"}
     venue.answer("order_status", status(NAME_A, 1, "Finished", 5))
     (_, opening), (_, (fill,)) = venue.said()
-    assert [each.client_order_id for each in opening.trades] == [NAME_A]
+    assert [each.client_order_id for each in opening.trades] == ["", NAME_A]
     assert fill.client_order_id == NAME_A
     venue.lose()
     venue.open(trades=[transaction(5, 1)])
     assert venue.state() is EntryState.READY, "what is known is not looked up"
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bitstamp_names, "WAITING_MAX", 2)
+    monkeypatch.setattr(names, "NAMES_MAX", 2)
+    venue = ready()
+    for number in (1, 2, 3, 4):
+        venue.trade(number, number)
+    assert [event.venue_order_id for _, (event,) in venue.said()] == [1, 2], "the oldest go"
+    for number in (5, 6, 7):
+        venue.order("order_created", NAME_A, number)
+    venue.said()
+    venue.trade(7, 7)
+    assert [event.client_order_id for _, (event,) in venue.said()] == [NAME_A]
+    venue.trade(5, 8)
+    ((_, (event,)),) = venue.said()
+    assert event.venue_order_id == 3, "a forgotten order's fill waits, the oldest goes"
 
 
 def test_more_trades_than_a_page_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,6 +334,7 @@ def test_a_missing_event_is_a_loss() -> None:
     assert pushed[1][0].kind is Kind.CANCELED and lost[0] == "lost"
     assert len(venue.dropped) == 1
     venue.open()
+    venue.events += 5
     venue.order("order_created", NAME_B, 2)
     assert venue.state() is EntryState.READY, "a new connection begins a new chain"
 

@@ -83,7 +83,7 @@ async def served(
     port = listening.sockets[0].getsockname()[1]
     loop = asyncio.get_running_loop()
     line = HttpLine(
-        f"{'http' if client is None else 'https'}://127.0.0.1:{port}/",
+        f"{'http' if client is None else 'https'}://localhost:{port}/",
         loop=loop,
         owner_loop=loop,
         ssl_context=lambda: client,  # type: ignore[arg-type, return-value]
@@ -121,7 +121,7 @@ def test_a_request_arrives_as_it_was_signed() -> None:
         answer = here.owner.answers[7]
         assert (answer.status, answer.body, answer.headers["x-a"]) == (200, b"{}", "b")
         first, second = here.heads
-        assert first.startswith(b"POST /a/ HTTP/1.1\r\nHost: 127.0.0.1:")
+        assert first.startswith(b"POST /a/ HTTP/1.1\r\nHost: localhost:")
         assert first.endswith(b"\r\n\r\nx=1") and b"X-Auth: BITSTAMP k\r\n" in first
         assert b"Accept-Encoding: identity\r\n" in first
         assert b"Content-Type" not in first + second, "it would have to be signed"
@@ -238,7 +238,7 @@ def test_an_answer_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_certificate_that_is_not_trusted() -> None:
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority, trusting = trustme.CA(), ssl.create_default_context()
-    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.issue_cert("localhost").configure_cert(server)
     authority.configure_trust(trusting)
 
     async def main() -> None:

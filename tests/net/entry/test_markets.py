@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.scale import QUANTITY_LIMIT
-from net.entry.markets import MarketRules, binance_market
+from net.entry.markets import MarketRules, binance_market, bitstamp_market
 from net.entry.order import EntryError, Market
 
 # Binance's filters.md has these filters; the numbers are such as real markets have.
@@ -121,3 +121,78 @@ def test_binance_s_nonsense_is_refused(change: Callable[..., object]) -> None:
 def test_what_is_no_exchange_info_is_refused(body: object) -> None:
     with pytest.raises(EntryError):
         binance_market(body, "BTCUSDT")
+
+
+# The form that was seen on the wire; tick_size is documented, and was not there.
+PAIR: dict[str, Any] = {
+    "name": "BTC/USD",
+    "market_symbol": "btcusd",
+    "base_currency": "BTC",
+    "base_decimals": 8,
+    "counter_currency": "USD",
+    "counter_decimals": 0,
+    "minimum_order_value": "10",
+    "maximum_order_value": None,
+    "minimum_order_amount": None,
+    "maximum_order_amount": None,
+    "trading": "Enabled",
+    "market_type": "SPOT",
+}
+
+
+def bitstamp(**changes: Any) -> MarketRules:
+    """The rules of a pair after changes to it; what is changed to ... is not there."""
+    pair = {key: value for key, value in (PAIR | changes).items() if value is not ...}
+    return bitstamp_market([{"market_symbol": "ethusd"}, pair], "btcusd")
+
+
+def test_bitstamp_s_rules() -> None:
+    market = Market("btcusd", "BTC", "USD", "1", "1E-8")
+    whole = QUANTITY_LIMIT
+    assert bitstamp() == MarketRules(market, 1, whole, "10", 1_200_000, 800_000, True)
+    assert not bitstamp(trading="Disabled").is_trading
+    assert bitstamp(maximum_order_amount=...).lots_max == whole
+    assert bitstamp(tick_size="0.05").market.tick == (5, 2)
+    rules = bitstamp(
+        base_decimals=4,
+        counter_decimals=2,
+        minimum_order_amount="0.00025",
+        maximum_order_amount="12.34567",
+        minimum_order_value=None,
+    )
+    assert (rules.market.step_lots, rules.market.tick) == (10_000, (1, 2))
+    assert (rules.lots_min, rules.lots_max) == (30_000, 1_234_560_000), "whole steps inside"
+    assert rules.notional_min == "0"
+    assert rules.market.price_text(123) == b"1.23" and rules.market.quantity_text(1_010_000)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"market_symbol": "btceur"},
+        {"market_type": "PERPETUAL"},
+        {"base_decimals": 9},
+        {"base_decimals": 2**62},
+        {"base_decimals": "many"},
+        {"counter_decimals": ...},
+        {"tick_size": "0.01x"},
+        {"tick_size": "0"},
+        {"base_currency": ...},
+        {"counter_currency": None},
+        {"trading": ...},
+        {"minimum_order_value": ...},
+        {"minimum_order_value": "10 USD"},
+        {"minimum_order_amount": ...},
+        {"minimum_order_amount": -1},
+        {"maximum_order_amount": 1.5},
+    ],
+)
+def test_bitstamp_s_nonsense_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(EntryError):
+        bitstamp(**changes)
+
+
+@pytest.mark.parametrize("body", [None, {}, [], [7], [{}]])
+def test_what_is_no_list_of_markets_is_refused(body: object) -> None:
+    with pytest.raises(EntryError):
+        bitstamp_market(body, "btcusd")

@@ -1,0 +1,130 @@
+"""Ours with the market maker: the engine thread, its journal, and Binance's order entry.
+
+Stamped is the moment at which the first order of a frame has been handed to the socket.
+Runs on: the measured thread of a target. Called by: bench.contenders.target.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from bench.load.frames import FIRST_ID
+from bench.rig.stamps import Stamps
+from engine.engine import Engine
+from net.backoff import Backoff
+from net.config import Config
+from net.entry.binance_session import BinanceEntry
+from net.entry.keys import BinanceKeys
+from net.entry.line import Line
+from net.entry.markets import MarketRules
+from net.entry.order import Market
+from net.entry.session import EntryHost, EntryState, VenueEntry
+from net.entry.signing import Ed25519Signer
+from net.journal import JournalWriter
+from net.live import tls_context
+from net.maker.build import build_maker
+from net.maker.maker import Maker
+
+QUOTING = """
+[maker]
+orders = "live"
+[maker.quotes]
+size = "0.01"
+first = 0
+hold = 0
+edge_bps_min = 0.01
+[maker.risk]
+order_size_max = "1"
+order_value_max = "1000000"
+position_max = "100"
+exposure_max = "100000000"
+daily_loss_max = "100000000"
+orders_per_10_s = 10000
+venue_orders_per_10_s = 10000
+venue_orders_per_day = 10000000
+"""
+"""One quote a side at the touch, moved with it, and limits that no run reaches."""
+
+
+class Orders:
+    """Order entry at one port of this machine; what it sends is stamped."""
+
+    def __init__(self, engine: Engine, stamps: Stamps, market: Market, port: int) -> None:
+        self._engine = engine
+        self._stamps = stamps
+        self._market = market
+        self._entry: BinanceEntry | None = None
+        self._line = Line(
+            f"ws://127.0.0.1:{port}/",
+            ssl_context=lambda: tls_context(""),
+            backoff=Backoff(random.Random(1)),
+        )
+
+    def connect(
+        self, host: EntryHost, attach: Callable[[int, VenueEntry], None]
+    ) -> list[Coroutine[Any, Any, None]]:
+        """As net.maker.lines does."""
+        keys = BinanceKeys("key" * 20, Ed25519Signer(Ed25519PrivateKey.generate()))
+        self._entry = BinanceEntry(0, self._market, keys, self, host)
+        attach(0, self._entry)
+        return [self._line.run(self._entry)]
+
+    async def stop(self) -> None:
+        await self._line.stop()
+
+    def send(self, message: bytes | bytearray) -> None:
+        self._line.send(message)
+        assert self._entry is not None
+        if self._entry.state is not EntryState.READY:
+            return
+        now_ns = time.time_ns()
+        update_id = self._engine.last_frame_id(0)
+        index = update_id - FIRST_ID - 1
+        if 0 <= index < self._stamps.columns and self._stamps.published[index] == 0:
+            self._stamps.note(index, update_id, now_ns)
+
+    def renew(self, reason: str) -> None:
+        self._line.renew(reason)
+
+    def drop(self, reason: str, wait_ns: int = 0) -> None:
+        self._line.drop(reason, wait_ns)
+
+
+class Quoting:
+    """A market maker and its orders, for one run; `close` removes its journal."""
+
+    def __init__(
+        self, config: Config, engine: Engine, stamps: Stamps, port: int, log: Callable[..., None]
+    ) -> None:
+        self._log = log
+        self._folder = Path(tempfile.mkdtemp(prefix="pollux-bench-journal-"))
+        venue = config.instrument[0].venue[0]
+        market = Market(venue.symbol, "BTC", "USDT", venue.tick_size or "0.01", "0.00001")
+        rules = MarketRules(market, 1000, 1 << 60, "0", 0, 0, True)
+        self._journal = JournalWriter(self._folder, ["BTC-USD"], [venue.name], time.time_ns())
+        self.maker: Maker = build_maker(
+            config,
+            engine,
+            {venue.name: rules},
+            self._journal,
+            self,
+            epoch=int(time.time()),
+            rng=random.Random(1),
+        )
+        self.orders = Orders(engine, stamps, market, port)
+
+    def note_maker(self, level: str, what: str, **facts: object) -> None:
+        self._log(level, what, **facts)
+
+    def close(self) -> None:
+        """The engine thread has ended."""
+        self._journal.close(time.time_ns())
+        shutil.rmtree(self._folder, ignore_errors=True)

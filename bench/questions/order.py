@@ -1,0 +1,83 @@
+"""How long from a market frame to the order that follows from it, handed to the socket?
+
+The same frames at the same rate, each of which moves the best bid, to ours without and with the
+market maker. Without it counts when the book is visible in the handoff; with it, when the bytes of
+the first order (fair price, quotes, risk, journal, request) have been handed to the socket of an
+order entry that is connected to a venue, which acknowledges each order. A frame that finds the
+order before it unacknowledged sends none: it is not counted.
+Runs on: the harness's main thread; the work is in bench.contenders.quoting.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.options import Options, Say
+from bench.report.result import Bar, Plot, Result, Table
+from bench.report.stats import PERCENTILE_NAMES, Floats, latency, ratios, spread
+from bench.rig.rig import Load, Rig, Run, alternating
+from bench.rig.workers import Worker
+
+QUESTION = "tick to order: frame due to order bytes handed to the socket"
+KINDS = ("ours", "quoting")
+NAMES = {"ours": "book visible", "quoting": "order sent"}
+RATE_HZ = 500.0
+"""A replace is acknowledged within a millisecond, over the CPU that the sender shares."""
+ORDERS_MIN = 0.5
+"""At least so many of the frames must lead to an order."""
+RATIO_MAX = 2.0
+COLUMNS = (
+    "until", "frames", "counted", *(f"{name} us" for name in PERCENTILE_NAMES), "p50 us by run",
+    "p50 us sent",
+)  # fmt: skip
+
+
+def medians_us(runs: list[Run]) -> list[float]:
+    """The median of each repetition."""
+    return [float(np.median(run.intended_ns)) / 1000 for run in runs]
+
+
+def row(kind: str, runs: list[Run]) -> tuple[str | float | int, ...]:
+    """A table row of all repetitions."""
+    intended: Floats = np.concatenate([run.intended_ns for run in runs])
+    actual: Floats = np.concatenate([run.actual_ns for run in runs])
+    return (
+        NAMES[kind], sum(run.sent for run in runs), len(intended), *latency(intended).cells_us(),
+        spread(medians_us(runs), 1), float(np.median(actual)) / 1000,
+    )  # fmt: skip
+
+
+def run(options: Options, say: Say) -> Result:
+    """Both, alternating."""
+    load = Load(
+        options.rate(RATE_HZ),
+        options.duration_s(0.5, 3.0, 20.0),
+        options.pick(0.3, 1.0, 2.0),
+        moves=True,
+    )
+    runs: dict[str, list[Run]] = {kind: [] for kind in KINDS}
+    with Worker("venue") as venue, Rig(KINDS, options) as rig:
+        port = venue.ask("start", cpus=rig.place.others)["port"]
+        for repetition in range(options.repetitions):
+            for kind in alternating(KINDS, repetition):
+                say(f"{repetition + 1}/{options.repetitions} {NAMES[kind]}")
+                facts = {"order_port": port} if kind == "quoting" else {}
+                runs[kind].append(rig.measure(kind, load, counts_all=kind == "ours", **facts))
+        notes = tuple(rig.troubles)
+    ordered = [len(run.intended_ns) / run.sent for run in runs["quoting"]]
+    bars = (
+        Bar(
+            "median, order sent / book visible",
+            ratios(medians_us(runs["quoting"]), medians_us(runs["ours"])),
+            RATIO_MAX,
+            False,
+        ),
+        Bar("frames that led to an order", tuple(ordered), ORDERS_MIN, True, "of 1"),
+    )
+    title = f"tick to order at {load.rate_hz:g} frames a second, each moving the best bid"
+    samples = {NAMES[k]: np.concatenate([r.intended_ns for r in runs[k]]) for k in KINDS}
+    return Result(
+        "order", QUESTION, options.command("order"),
+        (Table(title, COLUMNS, tuple(row(kind, runs[kind]) for kind in KINDS)),), bars, (),
+        (Plot("tick to order", "latency from the intended send, us", samples_ns=samples),), notes,
+    )  # fmt: skip

@@ -1,0 +1,204 @@
+"""The market maker as a process, at simulated venues: real sockets, real keys, real signals."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from net.demo import simulated_keys
+from net.entry.keys import BINANCE_SECRET, BITSTAMP_SECRET
+from tests.e2e.rig import (
+    Daemon,
+    Venues,
+    command,
+    daemon,
+    free_port,
+    settings,
+    simulated_venues,
+    until,
+)
+
+MAKER = """
+[maker]
+orders = "live"
+journal = "{journal}"
+kill_file = "{kill_file}"
+watchdog = false
+[maker.quotes]
+size = "0.01"
+levels = 2
+first = 0.5
+step = 2
+hold = 0.5
+edge_bps_min = 0.2
+[maker.risk]
+order_size_max = "0.02"
+order_value_max = "2000"
+position_max = "0.1"
+exposure_max = "10000"
+daily_loss_max = "1000"
+"""
+ORDERS = 8
+"""Two levels a side at two venues."""
+OPEN_S = 40.0
+"""Bitstamp's list of open orders may be ten seconds old: so long nothing is quoted."""
+
+
+def orders_at(venues: Venues, venue: str) -> dict[str, Any]:
+    """What a venue knows of our orders."""
+    found: dict[str, Any] = venues.get(venue, "/simulator/stats")["orders"]
+    return found
+
+
+def open_at(venues: Venues) -> list[str]:
+    """The names of our open orders at all venues."""
+    return [
+        order["client_order_id"]
+        for venue in venues.urls
+        for order in orders_at(venues, venue)["open"]
+    ]
+
+
+def net_lots_at(venues: Venues) -> int:
+    """What all executions at all venues come to."""
+    return sum(sum(orders_at(venues, venue)["net_lots"].values()) for venue in venues.urls)
+
+
+def stat(name: str) -> dict[str, Any]:
+    """What `pollux stat --json` says of the market maker."""
+    done = subprocess.run(
+        command("stat", "--name", name, "--json"), capture_output=True, timeout=60, check=False
+    )
+    found: dict[str, Any] = orjson.loads(done.stdout)
+    return found
+
+
+def position_lots(name: str) -> int:
+    """The position that the market maker has counted."""
+    return int(Decimal(stat(name)["maker"]["position"]).scaleb(8))
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@dataclass
+class Quoting:
+    """A daemon that quotes, and its venues."""
+
+    venues: Venues
+    daemon: Daemon
+    name: str
+    folder: Path
+
+    @property
+    def kill_file(self) -> Path:
+        return self.folder / "KILL"
+
+    def wait_for_quotes(self) -> None:
+        until(lambda: len(open_at(self.venues)) >= ORDERS // 2, OPEN_S, "quotes at the venues")
+
+    def wait_for_none(self) -> None:
+        until(lambda: not open_at(self.venues), 10, "no open order")
+
+
+@pytest.fixture(scope="module")
+def quoting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quoting]:
+    folder = tmp_path_factory.mktemp("quoting")
+    port = free_port()
+    name = f"quoting-{port}"
+    maker = MAKER.format(journal=folder / "journal", kill_file=folder / "KILL")
+    with simulated_venues(folder) as venues:
+        toml = venues.toml + settings(name, port) + maker
+        with daemon(folder, toml, port, simulated_keys()) as process:
+            it = Quoting(venues, process, name, folder)
+            it.wait_for_quotes()
+            yield it
+
+
+def test_quotes_follow_the_market(quoting: Quoting) -> None:
+    quoting.wait_for_quotes()
+    first = set(open_at(quoting.venues))
+    assert all(re.fullmatch(r"pollux-[0-9a-f]{8}-[0-9a-f]{8}", name) for name in first)
+    until(lambda: not first & set(open_at(quoting.venues)), 60, "every quote was moved")
+
+
+def test_the_position_is_the_venues(quoting: Quoting) -> None:
+    """While it moves the two are read one after the other; quiet, they are equal."""
+
+    def fills() -> int:
+        return sum(orders_at(quoting.venues, v)["executions"] for v in quoting.venues.urls)
+
+    until(lambda: fills() >= 3, 90, "fills")
+    assert run("kill", "--name", quoting.name).returncode == 0
+    quoting.wait_for_none()
+    net = net_lots_at(quoting.venues)
+    until(lambda: position_lots(quoting.name) == net, 10, f"a position of {net} lots")
+    assert stat(quoting.name)["maker"]["fills"] == fills()
+    assert run("release", "--name", quoting.name).returncode == 0
+
+
+@pytest.mark.parametrize("how", ["file", "signal"])
+def test_kill_cancels_everything_until_release(quoting: Quoting, how: str) -> None:
+    quoting.wait_for_quotes()
+    if how == "file":
+        quoting.kill_file.touch()
+    else:
+        quoting.daemon.process.popen.send_signal(signal.SIGUSR1)
+    quoting.wait_for_none()
+    if how == "file":
+        run("release", "--name", quoting.name)
+        assert stat(quoting.name)["maker"]["risk_state"] == "HALTED"
+        quoting.kill_file.unlink()
+        until(lambda: "kill file" in quoting.daemon.process.text, 5, "the refused release is told")
+    assert run("release", "--name", quoting.name).returncode == 0
+    quoting.wait_for_quotes()
+
+
+def test_a_crash_leaves_orders_that_the_next_run_finds(quoting: Quoting) -> None:
+    """kill -9, then the same configuration again: strays cancelled, the position carried on."""
+    quoting.wait_for_quotes()
+    quoting.daemon.process.popen.send_signal(signal.SIGKILL)
+    quoting.daemon.process.popen.wait(10)
+    left = set(open_at(quoting.venues))
+    assert left
+    port = free_port()
+    maker = MAKER.format(journal=quoting.folder / "journal", kill_file=quoting.kill_file)
+    toml = quoting.venues.toml + settings(quoting.name, port) + maker
+    with daemon(quoting.folder, toml, port, simulated_keys()) as process:
+        until(lambda: "position at the start" in process.process.text, OPEN_S, "a start")
+        quoting.wait_for_quotes()
+        assert not left & set(open_at(quoting.venues))
+        assert run("kill", "--name", quoting.name).returncode == 0
+        until(lambda: not open_at(quoting.venues), 10, "no open order")
+        net = net_lots_at(quoting.venues)
+        until(lambda: position_lots(quoting.name) == net, 10, f"a position of {net} lots")
+        assert process.process.end(signal.SIGTERM) == 0
+        assert "no order of ours is open" in process.process.text
+    assert open_at(quoting.venues) == []
+
+
+def test_wrong_keys_are_told_and_nothing_is_tried_again(tmp_path: Path) -> None:
+    port = free_port()
+    maker = MAKER.format(journal=tmp_path / "journal", kill_file="")
+    keys = simulated_keys() | {BINANCE_SECRET: "x" * 64, BITSTAMP_SECRET: "y" * 64}
+    with simulated_venues(tmp_path) as venues:
+        toml = venues.toml + settings(f"keys-{port}", port) + maker
+        with daemon(tmp_path, toml, port, keys) as process:
+            until(lambda: process.process.text.count("trouble at a venue") >= 2, 15, "trouble")
+            process.wait_for(binance="LIVE", bitstamp="LIVE")
+            total = [venues.get(v, "/simulator/stats")["connections_total"] for v in venues.urls]
+            assert max(total) <= 3 and open_at(venues) == []
+            assert process.process.end() == 0
+            assert "x" * 64 not in process.process.text and "y" * 64 not in process.process.text
