@@ -137,7 +137,7 @@ class Maker:
 
     def on_book(self, now_ns: int) -> None:
         """A frame has been handled: the book may have changed."""
-        if not self.book.is_counting:
+        if not self._is_started:
             return
         if self._papers:
             self._fill_on_paper(now_ns)
@@ -190,7 +190,7 @@ class Maker:
         """A step outside the path of a frame: something else than the book has changed."""
         self._permit(now_ns)
         # Before the position is known there is nothing to decide, nor a result to value.
-        count = S.step_maker(self._step_address, now_ns, 1) if self.book.is_counting else 0
+        count = S.step_maker(self._step_address, now_ns, 1) if self._is_started else 0
         if count:
             self._act(count, now_ns)
         self._look_at_risk(now_ns)
@@ -414,11 +414,9 @@ class Maker:
         """Every quoted venue has told what it holds: from here on fills alone count.
 
         One that has told before the others may have reported fills since, which stand in the table.
-        What is brought along is no result of this day: that begins with the next fair price.
         """
         self._is_started = True
         self.table[L.ACCOUNT_POSITION_LOTS] += self.openings.position_lots
-        self.risk[L.RISK_DAY] = R.NO_DAY
         position, neutral = self.book.position_lots, self.openings.neutral_lots
         side = L.BUY if position >= 0 else L.SELL
         self.book.write(
