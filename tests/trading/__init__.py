@@ -1,5 +1,6 @@
 """The whole market maker against both simulated venues' order side: no sockets, no clock, one seed.
 
+    setup.py     markets, settings, accounts and keys of a run
     market.py    a small crowd at each venue, whose price walks; the frames that tell of its book
     faults.py    what goes wrong and when, drawn from the seed
     venues.py    the simulator's order side, behind an in-memory connection and HTTP

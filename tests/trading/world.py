@@ -16,40 +16,32 @@ import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from functools import partial
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
 from engine import layout as E
-from engine.engine import Engine, FeedSpec, InstrumentSpec, Stage
+from engine.engine import Stage
 from engine.maker import journal_codes as J
 from engine.maker import order_layout as L
 from engine.status import APPLIED
 from net.entry.binance_session import BinanceEntry
 from net.entry.bitstamp_session import BitstampEntry
-from net.entry.keys import BinanceKeys, BitstampKeys
-from net.entry.markets import MarketRules
-from net.entry.order import Market
 from net.entry.session import VenueEntry
-from net.entry.signing import Ed25519Signer, HmacSigner
 from net.journal import Record
 from net.maker.maker import Maker
 from net.maker.opening import Openings
-from net.maker.rules import MakerRules, make_rules
-from net.maker.settings import (
-    FairSettings,
-    MakerSettings,
-    MakerVenue,
-    QuoteSettings,
-    RiskSettings,
-)
-from net.simulator.options import SimulatorOptions, TradingOptions, VenueInstrument
 from tests.trading.faults import Schedule
 from tests.trading.judge import Account, Judge, WrongError
 from tests.trading.market import Crowd
 from tests.trading.network import STUCK_MS, Http, Link
+from tests.trading.setup import (
+    BINANCE_KEYS,
+    BITSTAMP_KEYS,
+    HELD_LOTS,
+    OPTIONS,
+    draw_markets,
+    draw_rules,
+    new_engine,
+)
 from tests.trading.venues import BinanceSide, BitstampSide, VenueSide
 
 MS, S = 10**6, 10**9
@@ -59,7 +51,6 @@ TIMER_MS, SLOW_TIMER_MS = 250, 1_500
 """The daemon's timer is faster, which would only take longer; and slower while all that is left is
 to wait."""
 MOVE_MS, SLOW_MOVE_MS = (100, 500), (900, 1_500)
-AGE_MS_MAX = 4_000
 OPEN_ORDERS_AGE_NS = S
 """How long Bitstamp's order entry waits before its first reading: ten seconds in the daemon."""
 RESTART_NS = 2 * S
@@ -72,24 +63,6 @@ STEPS_MAX = 60_000
 TRACE_LINES = 80
 START_EPOCH = 7
 MIDDLE_UNITS = 6_000_000
-SECRET = "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"
-PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-PUBLIC_PEM = PRIVATE.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-HELD_LOTS = 10 * 10**8
-"""What either account holds of the base currency at the start."""
-
-OPTIONS = SimulatorOptions(
-    trading=TradingOptions(
-        balances=(("BTC", "10"), ("USDT", "10000000"), ("USD", "10000000")),
-        maker_fee=0,
-        taker_fee=0,
-        api_key="k",
-        api_secret=SECRET,
-        ed25519_public_pem=PUBLIC_PEM.decode(),
-    )
-)
-"""Without fees: Binance takes them out of what is bought, so that a position read from the account
-would not be that of the executions."""
 
 
 @dataclass
@@ -160,8 +133,16 @@ class World:
         self._is_slow = False
         self._middle_units = MIDDLE_UNITS
         self._uses_ed25519 = self.rng.random() < 0.5
-        self._draw_markets()
-        self.rules = self._draw_rules()
+        self.markets, instruments = draw_markets(self.rng)
+        self.engine = new_engine(self.markets)
+        feeds = self.engine.feeds
+        self._handlers = [self.engine.frame_handler(f.connection, f.protocol) for f in feeds]
+        self._stage = Stage(64)
+        self._shown_ids = [0] * len(feeds)
+        self.rules = draw_rules(self.rng, self.engine.instruments[0], self.markets)
+        self.tick_units = self.rules.tick_units
+        pairs = zip(instruments, self.tick_units, strict=True)
+        self.crowds = [Crowd(i, units, random.Random(self.rng.random())) for i, units in pairs]
         start_lots = self.rng.choice((0, 0, -1, 1)) * self.rules.quotes[0].lots
         self._neutral_lots: int | None = 2 * HELD_LOTS - start_lots if start_lots else None
         self.judge = Judge(self.rules.limits, start_lots)
@@ -174,57 +155,6 @@ class World:
         self._plan()
 
     # --- making it -------------------------------------------------------------------------------
-
-    def _draw_markets(self) -> None:
-        decimals = self.rng.choice((0, 1, 2))
-        binance = VenueInstrument("BTC-USD", "BTCUSDT", "BTC", "USDT", 2, 5, 8, 8)
-        bitstamp = VenueInstrument("BTC-USD", "btcusd", "BTC", "USD", decimals, 8, decimals, 8)
-        ticks = ("0.01", ("1", "0.1", "0.01")[decimals])
-        self.tick_units = (1, 10 ** (2 - decimals))
-        self.markets = (
-            MarketRules(
-                Market("BTCUSDT", "BTC", "USDT", ticks[0], "0.00001"),
-                1_000, 9_000 * 10**8, "5.00000000", 5_000_000, 200_000, True,
-            ),
-            MarketRules(
-                Market("btcusd", "BTC", "USD", ticks[1], "0.00000001"),
-                1, 10**18, "10", 0, 0, True,
-            ),
-        )  # fmt: skip
-        pairs = zip((binance, bitstamp), self.tick_units, strict=True)
-        self.crowds = [Crowd(i, units, random.Random(self.rng.random())) for i, units in pairs]
-        feeds = (
-            FeedSpec("binance", E.PROTOCOL_BINANCE, 0, "BTCUSDT", ticks[0]),
-            FeedSpec("bitstamp", E.PROTOCOL_BITSTAMP, 1, "btcusd", ticks[1]),
-        )
-        instrument = InstrumentSpec("BTC-USD", feeds, 5)
-        self.engine = Engine((instrument,), window_slots=E.WINDOW_SLOTS_MIN, far_levels_max=128)
-        self._handlers = [self.engine.frame_handler(f.connection, f.protocol) for f in feeds]
-        self._stage = Stage(64)
-        self._shown_ids = [0] * len(feeds)
-
-    def _draw_rules(self) -> MakerRules:
-        rng = self.rng
-        levels = rng.choice((1, 2))
-        size = rng.choice(("0.01", "0.02", "0.2"))
-        settings = MakerSettings(
-            symbol="BTC-USD",
-            orders="live",
-            quotes=QuoteSettings(
-                levels=levels, size=size, first=rng.choice((1.0, 2.0, 4.0)), step=4.0,
-                hold=rng.choice((0.5, 1.5)), touch=rng.choice(("join", "improve", "free")),
-                skew_bps=rng.choice((0.0, 2.0)),
-            ),
-            risk=RiskSettings(
-                order_size_max=size, order_value_max="50000", exposure_max="100000",
-                position_max=str(Decimal(size) * rng.choice((3, 8))), daily_loss_max="6000",
-                collar_bps=100.0, open_orders_max=rng.choice((2 * levels + 1, 40)),
-                orders_per_10_s=rng.choice((15, 30, 50)),
-            ),
-            fair=FairSettings(age_ms_max=AGE_MS_MAX, crossed_bps_max=50.0),
-            venue={"bitstamp": MakerVenue(weight=rng.choice((0.5, 1.0)))},
-        )  # fmt: skip
-        return make_rules(settings, self.engine.instruments[0], self.markets)
 
     def _open_venues(self) -> tuple[BinanceSide, BitstampSide]:
         offsets_ns = [self.rng.randrange(-700, 700) * MS for _ in range(2)]
@@ -249,14 +179,13 @@ class World:
             self.engine, 0, self.rules, Notes(self), self, openings,
             epoch=epoch, rng=self._seeded(),
         )  # fmt: skip
-        signer = Ed25519Signer(PRIVATE) if self._uses_ed25519 else HmacSigner(SECRET.encode())
-        keys = BinanceKeys("ed25519-test-key" if self._uses_ed25519 else "k", signer)
+        keys = BINANCE_KEYS[self._uses_ed25519]
         binance = BinanceEntry(0, self.markets[0].market, keys, links[0], maker)
         nonces = self._seeded()
         bitstamp = BitstampEntry(
             1,
             self.markets[1].market,
-            BitstampKeys("k", HmacSigner(SECRET.encode())),
+            BITSTAMP_KEYS,
             maker,
             links[1],
             http,
