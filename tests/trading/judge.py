@@ -63,6 +63,7 @@ class Judge:
         self._is_dirty = False
         self._lied_lots = [0, 0]
         """What was filled after its cancel had been confirmed: no limit can hold against that."""
+        self._alone_until_ns: dict[str, int] = {}
         self._messages_ns: dict[str, deque[int]] = defaultdict(lambda: deque(maxlen=STORM_MESSAGES))
         self._orders_ns: dict[str, deque[int]] = defaultdict(
             lambda: deque(maxlen=limits.own_rate[0])
@@ -72,6 +73,7 @@ class Judge:
         """A process begins: it may send, and counts what it sends anew."""
         self.is_killed = False
         self._orders_ns.clear()
+        self._alone_until_ns.clear()
 
     # --- what is sent ----------------------------------------------------------------------------
 
@@ -86,11 +88,18 @@ class Judge:
             return
         if self.is_killed:
             raise WrongError(f"an order is sent to {venue} that must not be: {message!r:.100}")
+        if self.now_ns < self._alone_until_ns.get(venue, 0):
+            raise WrongError(f"{venue} has asked to be left alone: {message!r:.100}")
         limit, span_ns = self._limits.own_rate
         times = self._orders_ns[venue]
         if len(times) == limit and self.now_ns - times[0] < span_ns:
             raise WrongError(f"more than {limit} orders to {venue} in {span_ns / S} s")
         times.append(self.now_ns)
+
+    def leave_alone(self, venue: str, wait_ns: int) -> None:
+        """A venue has said, and we have heard, that it wants no order for so long."""
+        until_ns = self.now_ns + wait_ns
+        self._alone_until_ns[venue] = max(self._alone_until_ns.get(venue, 0), until_ns)
 
     @contextlib.contextmanager
     def delivering(self, fair_price: int) -> Iterator[None]:

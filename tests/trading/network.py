@@ -12,6 +12,8 @@ import random
 from functools import partial
 from typing import TYPE_CHECKING
 
+import orjson
+
 from net.backoff import Backoff
 from net.entry.bitstamp_session import BitstampEntry
 from net.entry.http import REQUEST_LIMIT_S
@@ -30,6 +32,20 @@ STALL_MS = (1_500, 8_000)
 SLOW_MS, STUCK_MS = (1_000, 15_000), (21_000, 140_000)
 """Beyond an answer's time limit; and beyond the client's patience, but not the venue's 150 s."""
 REQUEST_LIMIT_NS = int(REQUEST_LIMIT_S * S)
+
+
+LIMITED = '"retryAfter":'
+
+
+def _wait_ns(text: str) -> int:
+    """How long an answer of Binance's wants us to wait; 0 where it was cut short."""
+    try:
+        data = orjson.loads(text)["error"]["data"]
+    except orjson.JSONDecodeError:
+        return 0
+    if "newOrderResponse" in data:  # the half of a replace
+        data = data["newOrderResponse"]["data"]
+    return int(data["retryAfter"] - data["serverTime"]) * MS
 
 
 class Socket:
@@ -86,6 +102,8 @@ class Socket:
     def _arrive_down(self, text: str) -> None:
         if not self.is_over:
             self._world.say("{} < {}", self._link.name, text)
+            if LIMITED in text:
+                self._world.judge.leave_alone(self._link.name, _wait_ns(text))
             owner = self._link.owner
             assert owner is not None
             owner.on_text(text.encode(), self._world.now_ns)
@@ -241,6 +259,9 @@ class Http:
     def _tell(self, key: int, answer: HttpAnswer) -> None:
         if not self.is_over:
             self._world.say("bitstamp < {} {}", answer.status, answer.body)
+            if "Retry-After" in answer.headers:
+                wait_ns = int(answer.headers["Retry-After"]) * S
+                self._world.judge.leave_alone(self._venue.name, wait_ns)
             assert self.owner is not None
             self.owner.on_http(key, answer, self._world.now_ns)
 

@@ -21,7 +21,7 @@ from tests.trading.world import Life, Report, SeedFailedError, World
 
 pytestmark = pytest.mark.usefixtures("compiled_kernels")
 
-SEEDS = 3 if JIT_OFF else 40 if BOUNDS_CHECKED else 300
+SEEDS = 6 if JIT_OFF else 40 if BOUNDS_CHECKED else 300
 BATCHES = 1 if JIT_OFF else 6
 CANARY_SEEDS = 40
 """A broken market maker must not survive so many."""
@@ -128,6 +128,11 @@ def trusts_a_broken_connection(life: Life) -> None:
     vars(life.maker.book)["lose"] = lambda *_: None
 
 
+def does_not_wait(life: Life) -> None:
+    """A maker that goes on where a venue has asked to be left alone."""
+    vars(life.maker.manners)["must_wait"] = lambda *_: False
+
+
 def forgets_what_is_neutral(life: Life) -> None:
     """Whatever is held at the start is no position."""
     life.maker.openings._neutral_lots = None
@@ -152,6 +157,7 @@ BROKEN: dict[str, tuple[Callable[[Life], None], tuple[str, ...]]] = {
     "misses trades": (misses_trades, ("late-fill", "cut")),
     "trusts a broken connection": (trusts_a_broken_connection, ("cut",)),
     "forgets what is neutral": (forgets_what_is_neutral, ("crash",)),
+    "does not wait": (does_not_wait, ("limited",)),
     "may take": (may_take, ("stall",)),
 }
 """What is broken, and the faults that bring it to light."""
