@@ -67,12 +67,18 @@ class Openings:
         return order_id in self._strays[venue]
 
     def strays(self, names: Sequence[str]) -> list[str]:
-        """Orders of an earlier life that may be open."""
-        return [
+        """Orders of an earlier life that may be open, and venues that have not said."""
+        found = [
             f"{names[venue]} {format_client_id(order_id)} of an earlier run"
             for venue, strays in enumerate(self._strays)
             for order_id in strays
         ]
+        unread = [
+            f"{names[venue]}: its open orders have not been read"
+            for venue, base in enumerate(self._bases)
+            if base is not None and not self.has_told(venue) and not self._strays[venue]
+        ]
+        return found + unread
 
     def lose(self, venue: int) -> None:
         """The venue's order entry is gone: it is read anew when it is back."""

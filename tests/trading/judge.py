@@ -61,17 +61,21 @@ class Judge:
         self._limits = limits
         self._fair = 0
         self._is_dirty = False
-        self._lied_lots = [0, 0]
-        """What was filled after its cancel had been confirmed: no limit can hold against that."""
+        self._epoch = 0
+        self._belated: set[int] = set()
+        """Orders of an earlier process that reached a venue after the present one began."""
+        self._unseen_lots = [0, 0]
+        """Filled of those, or after a cancel had been confirmed: no limit holds against that."""
         self._alone_until_ns: dict[str, int] = {}
         self._messages_ns: dict[str, deque[int]] = defaultdict(lambda: deque(maxlen=STORM_MESSAGES))
         self._orders_ns: dict[str, deque[int]] = defaultdict(
             lambda: deque(maxlen=limits.own_rate[0])
         )
 
-    def on_start(self) -> None:
+    def on_start(self, epoch: int) -> None:
         """A process begins: it may send, and counts what it sends anew."""
         self.is_killed = False
+        self._epoch = epoch
         self._orders_ns.clear()
         self._alone_until_ns.clear()
 
@@ -131,9 +135,14 @@ class Judge:
     def on_report(self, venue: str, report: Report) -> None:
         """Something has happened to an order."""
         self._is_dirty = True
-        made = report.execution
+        made, order = report.execution, report.order
+        order_id = parse_client_id(order.client_order_id)
+        if report.what == "NEW" and order_id is not None and order_id >> 32 != self._epoch:
+            self._belated.add(order.order_id)
         if made is not None:
             account = self.accounts[venue]
+            if order.order_id in self._belated:
+                self._unseen_lots[L.BUY if made.side == BID else L.SELL] += made.qty_lots
             account.position_lots += made.qty_lots if made.side == BID else -made.qty_lots
             self.fills += 1
             self._check(made.is_maker, "an order of ours took", made)
@@ -141,7 +150,7 @@ class Judge:
     def on_lie(self, venue: str, fill: Fill) -> None:
         """A cancel is confirmed of an order that has filled, which is said later."""
         side = self.accounts[venue].desk.orders[fill.order_id].side
-        self._lied_lots[L.BUY if side == BID else L.SELL] += fill.qty_lots
+        self._unseen_lots[L.BUY if side == BID else L.SELL] += fill.qty_lots
 
     # --- after every step ------------------------------------------------------------------------
 
@@ -167,7 +176,7 @@ class Judge:
         open_lots = [0, 0]
         best = [0, 1 << 62]
         slots: Counter[int] = Counter()
-        found = self.open_orders()
+        found = [each for each in self.open_orders() if each[1].order_id not in self._belated]
         for venue, order in found:
             order_id = parse_client_id(order.client_order_id)
             self._check(order_id in self.slots, "an order nobody sent", order)
@@ -184,7 +193,7 @@ class Judge:
         position = self.position_lots
         for side, sign in ((L.BUY, 1), (L.SELL, -1)):
             worst = sign * position + open_lots[side]
-            bound = self._limits.position_lots_max + self._lied_lots[side]
+            bound = self._limits.position_lots_max + self._unseen_lots[side]
             self._check_all(worst <= bound, "a position beyond its limit", found)
 
     def _check(self, is_right: bool, what: str, about: object) -> None:

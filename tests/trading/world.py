@@ -22,6 +22,7 @@ from engine import layout as E
 from engine.engine import Stage
 from engine.maker import journal_codes as J
 from engine.maker import order_layout as L
+from engine.maker.client_ids import parse_client_id
 from engine.status import APPLIED
 from net.entry.binance_session import BinanceEntry
 from net.entry.bitstamp_session import BitstampEntry
@@ -201,7 +202,7 @@ class World:
         for venue, entry in enumerate(entries):
             maker.attach(venue, entry)
         self.life = Life(maker, links, http, epoch)
-        self.judge.on_start()
+        self.judge.on_start(epoch)
         self._broken(self.life)
         for link in links:
             link.connect()
@@ -398,9 +399,12 @@ class World:
         self._release(life)
 
     def _is_quoted(self, quoted: set[str]) -> bool:
-        """An order has been open at every venue since the first call."""
+        """An order of this life has been open at every venue since the first call."""
         if self.life is not None and not self.life.maker.is_halted:
-            quoted |= {venue for venue, _ in self.judge.open_orders()}
+            for venue, order in self.judge.open_orders():
+                order_id = parse_client_id(order.client_order_id)
+                if order_id is not None and order_id >> 32 == self.life.epoch:
+                    quoted.add(venue)
         return len(quoted) == len(self.venues)
 
     def _stop(self) -> None:

@@ -46,10 +46,14 @@ def test_the_position_is_what_is_held_beyond_the_neutral_amount() -> None:
     entry = Entry()
     for neutral_lots, position_lots in ((None, 0), (0, 500), (450, 50), (600, -100)):
         openings = Openings(["BTC", None, "BTC"], neutral_lots)
+        assert openings.strays("abc") == [
+            f"{name}: its open orders have not been read" for name in "ac"
+        ]
         assert take(openings, 0, reading(300), entry) == (0, 0)
         assert not openings.is_known and openings.has_told(0) and not openings.has_told(2)
         take(openings, 2, reading(200), entry)
         assert openings.is_known and openings.position_lots == position_lots
+        assert openings.strays("abc") == []
         assert openings.neutral_lots == (500 if neutral_lots is None else neutral_lots)
         openings.lose(0)
         take(openings, 0, reading(999), entry)
