@@ -12,7 +12,7 @@ demo: setup  ## simulated venues, the daemon and a live ladder in this terminal
 # Processes and sockets that mostly wait, with limits far above what they need: two at a time.
 PATIENT := $(wildcard tests/e2e tests/faults tests/gateway)
 # What measures, and what must happen within seconds: one test at a time, nothing beside it.
-TIMED := $(wildcard tests/bench tests/operate)
+TIMED := $(wildcard tests/bench tests/operate tests/watchdog)
 
 # Two at a time, the longest first; each shows what it said when it has ended.
 PAIRED := $(MAKE) --no-print-directory -j 2 --output-sync=target

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from net.host_commands import HOST_COMMANDS
 from net.progress import compile_with_progress, progress_of_file
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class CommandError(click.ClickException):
 def cli() -> None:
     """Merge exchanges' order books in microseconds and stream the top of it over gRPC."""
 
+
+cli.commands.update(HOST_COMMANDS)
 
 # --- running -------------------------------------------------------------------------------------
 

@@ -53,6 +53,7 @@ BENCHES = {
         Entry("fanout", "summaries a second to 100 against bare grpc.aio", has_bars=True),
         Entry("wire", "venue send to gRPC receive; --external measures others"),
         Entry("edge", "JSON, protobuf, int64 records from the edge to a consumer"),
+        Entry("tuning", "tick to publish with each measure for CPUs and host on and off"),
         Entry("growth", "a frame by levels held, its levels, venues, instruments"),
         Entry("memory", "resident memory at 2,000 frames a second; allocations"),
     )

@@ -29,6 +29,7 @@ from net.maker.settings import MakerSettings
 from net.said import said
 from net.section import PositiveDecimal, Section
 from net.venues import PROTOCOLS
+from tuning.plan import REALTIME_PRIORITY_MAX
 
 
 class ConfigError(Exception):
@@ -128,6 +129,9 @@ class EngineSettings(Section):
     cpu: Annotated[int, Field(ge=0)] | None = None
     idle: Literal["spin", "backoff", "block"] = "spin"
     resync_scope: Literal["venue", "all"] = "venue"
+    realtime_priority: Annotated[int, Field(ge=1, le=REALTIME_PRIORITY_MAX)] | None = None
+    lock_memory: bool = False
+    stay_awake: bool = False
     stale_after_ms: Annotated[int, Field(ge=100, le=3_600_000)] = 5000
 
     @field_validator("name")

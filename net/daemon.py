@@ -35,7 +35,7 @@ from net.backoff import Backoff
 from net.claim import NameTakenError, claim_name
 from net.config import Config, InstrumentVenue
 from net.gateway.options import GatewayError, GatewayOptions
-from net.live import EngineCpuError, Live, tls_context
+from net.live import EngineCpuError, Live
 from net.log import LibraryLog, Log
 from net.maker.housekeeping import Housekeeping, HousekeepingError
 from net.metrics import MetricsError, serve_metrics
@@ -44,6 +44,7 @@ from net.rest import RestClient, RestError
 from net.supervisor import Gateway, GatewayProcess, GatewayThread
 from net.tape import TapeLine, TapeWriter
 from net.venues import PROTOCOLS, MetadataError
+from net.websocket import tls_context
 
 START_GRACE_S = 10.0
 """How long a start waits for venues that do not tell their tick sizes, before it goes without."""
@@ -309,8 +310,7 @@ class Daemon:
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(engine.close)
             if live.maker is not None and self._quoting is not None:
-                looking = asyncio.create_task(self._quoting.look(live))
-                stack.callback(looking.cancel)
+                await stack.enter_async_context(self._quoting.attending(live))
             try:
                 if config.metrics.listen:
                     stack.callback(self._serve_metrics(config.metrics.listen, live))

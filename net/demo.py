@@ -37,6 +37,7 @@ QUOTING = """
 orders = "live"
 symbol = "{symbol}"
 journal = '{journal}'
+watchdog = false
 [maker.fair]
 method = "micro_price"
 half_life_ms = 300

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
+import os
 import random
 import ssl
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
-
-import psutil
 
 from engine import layout as L
 from engine.engine import Engine, Stage
@@ -34,7 +33,12 @@ from net.stream import Stream
 from net.tape import TapeLine, TapeWriter
 from net.venue import Venue
 from net.venues import PROTOCOLS
+from net.websocket import tls_context
+from tuning.host import Host
+from tuning.measures import CONFIGURED, CpuError, Measure, freeze_garbage, tuned
 
+HELPERS_MAX = 8
+"""A name asked for by each venue at once."""
 TIMER_S = 0.05
 """Between two looks at silence, quiet pairs and audits; also the heartbeat's period."""
 CANCEL_LIMIT_S = 1.5
@@ -74,14 +78,6 @@ WARNINGS = frozenset(
 )
 
 
-def tls_context(ca_file: str) -> ssl.SSLContext:
-    """A context that verifies the peer; with `ca_file` a private authority instead of the system's.
-
-    Raises OSError or ssl.SSLError where the file is not usable.
-    """
-    return ssl.create_default_context(cafile=ca_file or None)
-
-
 def feed_specs_by_venue(config: Config) -> dict[str, list[int]]:
     """The numbers of each venue's feeds, in the engine's order."""
     numbers: dict[str, list[int]] = {name: [] for name in config.venue_names()}
@@ -107,6 +103,8 @@ class Live:
     """Carries the market maker's orders; None where it has none, or on paper."""
     venues: list[Venue] = field(init=False, default_factory=list)
     streams: dict[str, Stream] = field(init=False, default_factory=dict)
+    measures: list[Measure] = field(init=False, default_factory=list)
+    """What was done for the engine thread, and what was refused; whole once it runs."""
 
     def __post_init__(self) -> None:
         rng = random.Random(self.seed)
@@ -135,22 +133,36 @@ class Live:
 
     def run(self) -> None:
         """The engine thread's body: until `stop`."""
+        settings = self.config.engine
+        before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
         try:
-            pin_thread(self.config.engine.cpu)
-            idle = self.config.engine.idle
-            with asyncio.Runner(loop_factory=lambda: new_event_loop(idle)) as runner:
+            with (
+                tuned(
+                    Host(),
+                    cpu=settings.cpu,
+                    realtime_priority=settings.realtime_priority,
+                    lock_memory=settings.lock_memory,
+                    stay_awake=settings.stay_awake,
+                ) as self.measures,
+                asyncio.Runner(loop_factory=lambda: new_event_loop(settings.idle)) as runner,
+            ):
+                if settings.cpu is not None and before:
+                    runner.get_loop().set_default_executor(helpers_on(before))
                 runner.run(self._main())
+        except CpuError as error:
+            raise EngineCpuError(f"[engine] cpu {settings.cpu} cannot be used") from error
         finally:
             self._is_ready.set()  # whoever waits for a thread that never came up
+            if self._loop is None and self.maker is not None:
+                self.maker.board.close()  # nothing was begun that others should look after
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._make_streams()
         self._is_ready.set()
-        # What exists by now stays: no later collection walks through modules and kernels.
-        gc.collect()
-        gc.freeze()
+        self.measures.append(freeze_garbage())
+        self._tell_measures()
         self.engine.handoff.set_engine_state(L.ENGINE_IS_RUNNING)
         tasks = [asyncio.create_task(stream.run()) for stream in self.streams.values()]
         if self.orders is not None and self.maker is not None:
@@ -161,7 +173,8 @@ class Live:
         done, _ = await asyncio.wait((*tasks, timer, stopped), return_when=asyncio.FIRST_COMPLETED)
         if stopped in done:
             await self._wind_down()
-            await asyncio.gather(*(stream.stop() for stream in self.streams.values()))
+            closing = [stream.stop() for stream in self.streams.values()]
+            await asyncio.gather(*closing, *((self.orders.stop(),) if self.orders else ()))
         for task in (*tasks, timer, stopped):
             task.cancel()
         results = await asyncio.gather(*tasks, timer, return_exceptions=True)
@@ -184,8 +197,12 @@ class Live:
             self.host.log("error", "orders may still be open", orders=left)
         else:
             self.host.log("info", "no order of ours is open")
-        if self.orders is not None:
-            await self.orders.stop()
+
+    def _tell_measures(self) -> None:
+        """What became of each measure for this thread; a warning where a configured one failed."""
+        is_bad = any(e.state == "refused" and e.name in CONFIGURED for e in self.measures)
+        facts = {each.name.replace(" ", "_"): str(each) for each in self.measures}
+        self.host.log("warning" if is_bad else "info", "tuned", **facts)
 
     def _withdraw(self) -> None:
         """The last word to whoever reads the handoff: no venue, no levels, stopped."""
@@ -264,6 +281,11 @@ class Live:
         if self.maker is not None:
             self.maker.is_blocked = is_blocked
 
+    def guard_maker(self, is_guarded: bool) -> None:
+        """Whether somebody would cancel the market maker's orders if this process ended."""
+        if self.maker is not None:
+            self.maker.is_guarded = is_guarded
+
     # --- what sessions, venues and streams ask for -----------------------------------------------
 
     def fetch_snapshot(self, session: Session) -> None:
@@ -301,14 +323,17 @@ class Live:
             self.tape.put(TapeLine(t_ns, venue.name, kind, raw))
 
 
-def pin_thread(cpu: int | None) -> None:
-    """Keep the calling thread on one CPU; without effect where the system has no such call."""
-    if cpu is not None and hasattr(psutil.Process, "cpu_affinity"):
-        # psutil pins a thread when given its id as a process id (Linux).
-        try:
-            psutil.Process(threading.get_native_id()).cpu_affinity([cpu])
-        except (OSError, ValueError, psutil.Error):
-            raise EngineCpuError(f"[engine] cpu {cpu} cannot be used") from None
+def helpers_on(cpus: set[int]) -> ThreadPoolExecutor:
+    """Threads for the loop's blocking calls (names of hosts) on these CPUs.
+
+    They would inherit the engine's one, and a thread that spins there in realtime never yields.
+    """
+
+    def leave() -> None:
+        with contextlib.suppress(OSError):  # those CPUs were taken from the process since
+            os.sched_setaffinity(0, cpus)
+
+    return ThreadPoolExecutor(HELPERS_MAX, "helper", initializer=leave)
 
 
 def check_ca_files(config: Config) -> None:

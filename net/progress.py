@@ -15,8 +15,7 @@ from typing import Any
 
 def compile_with_progress() -> None:
     """Compile or load the kernels; a progress bar where that takes more than a moment."""
-    import engine.engine
-    import engine.maker.board  # noqa: F401 (what metrics read)
+    import engine.engine  # noqa: F401 (declares kernels)
     import net.maker.housekeeping
     import net.spin  # noqa: F401 (one more)
     from engine.jit import compile_kernels

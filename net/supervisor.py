@@ -159,7 +159,7 @@ class GatewayProcess:
         """Read its signs of life to their end; why it must be killed, or nothing."""
         limit_s = READY_LIMIT_S
         while True:
-            line = await _line_within(stdout, limit_s)
+            line = await line_within(stdout, limit_s)
             if line is None:
                 return f"no sign of life for {limit_s:g} s"
             if not line:
@@ -199,7 +199,7 @@ class GatewayProcess:
                 self._log("warning", "gateway says", text=text)
 
 
-async def _line_within(reader: asyncio.StreamReader, limit_s: float) -> bytes | None:
+async def line_within(reader: asyncio.StreamReader, limit_s: float) -> bytes | None:
     """The next line, b"" at the end, None when none came in time."""
     for seconds in (limit_s, SILENCE_AGAIN_S):
         with contextlib.suppress(TimeoutError):
@@ -214,4 +214,4 @@ def child_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{known}" if known else root}
 
 
-__all__ = ["Gateway", "GatewayProcess", "GatewayThread", "child_environment"]
+__all__ = ["Gateway", "GatewayProcess", "GatewayThread", "child_environment", "line_within"]

@@ -1,7 +1,8 @@
 """One WebSocket connection: how it is opened, how it is closed, and why it ended.
 
 What every connection to a venue has in common, whatever travels over it.
-Runs on: the thread of the loop. Called by: net.stream, net.entry.line, net.rest (`describe`).
+Runs on: the thread of the loop. Called by: net.stream, net.entry.line, net.rest (`describe`),
+net.live and net.maker (`tls_context`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,14 @@ CLOSE_LIMIT_S = 1.0
 
 CONNECT_ERRORS = (OSError, WSError, TimeoutError, ssl.SSLError)
 """What `open_websocket` raises where the other side, or the way to it, is at fault."""
+
+
+def tls_context(ca_file: str) -> ssl.SSLContext:
+    """A context that verifies the peer; with `ca_file` a private authority instead of the system's.
+
+    Raises OSError or ssl.SSLError where the file is not usable.
+    """
+    return ssl.create_default_context(cafile=ca_file or None)
 
 
 async def open_websocket(

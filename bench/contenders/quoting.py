@@ -26,12 +26,12 @@ from net.entry.keys import BinanceKeys
 from net.entry.line import Line
 from net.entry.markets import MarketRules
 from net.entry.order import Market
-from net.entry.session import EntryHost, EntryState, VenueEntry
+from net.entry.session import EntryHost, VenueEntry
 from net.entry.signing import Ed25519Signer
 from net.journal import JournalWriter
-from net.live import tls_context
 from net.maker.build import build_maker
 from net.maker.maker import Maker
+from net.websocket import tls_context
 
 QUOTING = """
 [maker]
@@ -61,6 +61,8 @@ class Orders:
         self._engine = engine
         self._stamps = stamps
         self._market = market
+        self.is_frame = False
+        """Whether a frame is being handled: an order that an answer lets go is not stamped."""
         self._entry: BinanceEntry | None = None
         self._line = Line(
             f"ws://127.0.0.1:{port}/",
@@ -82,8 +84,7 @@ class Orders:
 
     def send(self, message: bytes | bytearray) -> None:
         self._line.send(message)
-        assert self._entry is not None
-        if self._entry.state is not EntryState.READY:
+        if not self.is_frame:
             return
         now_ns = time.time_ns()
         update_id = self._engine.last_frame_id(0)
@@ -120,6 +121,14 @@ class Quoting:
             rng=random.Random(1),
         )
         self.orders = Orders(engine, stamps, market, port)
+        self._on_book = self.maker.on_book
+        self.maker.on_book = self.on_book  # type: ignore[method-assign]
+
+    def on_book(self, now_ns: int) -> None:
+        """The step after a frame."""
+        self.orders.is_frame = True
+        self._on_book(now_ns)
+        self.orders.is_frame = False
 
     def note_maker(self, level: str, what: str, **facts: object) -> None:
         self._log(level, what, **facts)

@@ -15,11 +15,13 @@ Runs on: a worker process of the harness. Called by: bench.rig.workers.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,7 @@ from net.gateway.options import GatewayOptions
 from net.gateway.server import run_gateway
 from net.live import Live
 from net.supervisor import child_environment
+from tuning.measures import allow_huge_pages, timer_slack
 
 STOP_LIMIT_S = 10.0
 READY_LIMIT_S = 60.0
@@ -60,6 +63,26 @@ class UvloopLive(Live):
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(self._main())
+
+
+@dataclass
+class LesserLive(Live):
+    """The engine thread without one of its measures, by name."""
+
+    without: str = ""
+
+    def _tell_measures(self) -> None:
+        """All measures are taken by now: take the one back."""
+        super()._tell_measures()
+        if self.without == "affinity":
+            pin(*range(os.cpu_count() or 1))
+        elif self.without == "priority":
+            set_session_nice(0)
+            prioritise(0)
+        elif self.without == "timer slack":
+            timer_slack(0)  # the default of 50 us
+        elif self.without == "garbage collector":
+            gc.unfreeze()
 
 
 class Host:
@@ -82,14 +105,14 @@ class Host:
         self.lines.append(f"{level} {event} {facts}")
 
 
-def config_text(port: int, idle: str, ca_file: str) -> str:
+def config_text(port: int, idle: str, ca_file: str, engine_lines: str) -> str:
     """A configuration with one Binance feed at a port of this machine."""
     scheme = "wss" if ca_file else "ws"
     return (
         f'[[instrument]]\nsymbol = "BTC-USD"\n[[instrument.venue]]\nname = "binance"\n'
         f'symbol = "{F.SYMBOL}"\ntick_size = "0.01"\n[venue.binance]\n'
         f'ws_url = "{scheme}://127.0.0.1:{port}"\nrest_url = "http://127.0.0.1:1"\n'
-        f'ca_file = "{ca_file}"\n[engine]\nidle = "{idle}"\n'
+        f'ca_file = "{ca_file}"\n[engine]\nidle = "{idle}"\n{engine_lines}'
     )
 
 
@@ -122,6 +145,7 @@ class Target:
 
             stamps = Stamps(Path(request["stamps"]), request["columns"])
             return lambda: run_naive(port, snapshot, stamps)
+        allow_huge_pages(request.get("without") != "huge pages")
         feed = FeedSpec("binance", L.PROTOCOL_BINANCE, 0, F.SYMBOL, "0.01")
         engine = self._engine = Engine(
             (InstrumentSpec("BTC-USD", (feed,)),),
@@ -132,14 +156,18 @@ class Target:
         if self.kind == "bare":
             seed(engine, snapshot)
             return lambda: run_bare(engine, port, self._stop)
-        idle = "spin" if self.kind in ("ours", "quoting") else "block"
-        text = config_text(port, idle, request.get("ca_file", ""))
+        idle = request.get("idle", "spin" if self.kind in ("ours", "quoting") else "block")
+        ca_file, lines = request.get("ca_file", ""), request.get("engine_lines", "")
+        text = config_text(port, idle, ca_file, lines)
         host = self._host = Host(engine, snapshot)
         if self.kind == "quoting":
             return self._prepare_quoting(parse_config(text + QUOTING, "bench"), engine, host)
         config = parse_config(text, "bench")
-        kind = UvloopLive if self.kind == "uvloop" else Live
-        live = self._live = host.live = kind(config, engine, host)
+        if self.kind == "uvloop":
+            live: Live = UvloopLive(config, engine, host)
+        else:
+            live = LesserLive(config, engine, host, without=request.get("without", ""))
+        self._live = host.live = live
         return live.run
 
     def _prepare_quoting(self, config: Config, engine: Engine, host: Host) -> Callable[[], object]:
@@ -179,8 +207,12 @@ class Target:
         if self._host is not None:
             # "lost" and "disconnected" belong to the sender's hanging up.
             facts["warnings"] = [
-                line for line in self._host.lines if "broken" in line or "refused" in line
+                line
+                for line in self._host.lines
+                if ("broken" in line or "refused" in line) and " tuned " not in line
             ]
+        if self._live is not None:
+            facts["measures"] = {each.name: str(each) for each in self._live.measures}
         if self._error is not None:
             raise self._error
         return facts

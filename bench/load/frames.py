@@ -39,6 +39,9 @@ NEAR_CENTS = 20_000
 """How far from the touch a frame's levels lie: 200 USD, inside the ladder's window."""
 TOP_CENTS = 15
 """Three of ten levels of a frame fall so close to the touch."""
+CLEAR_CENTS = 40
+"""Where frames move the best bid, their other bids leave the snapshot's alone so far down: the next
+one is three cents below."""
 RESTING_LEVELS = 1000
 """Levels a side of the snapshot, as Binance's default answer has them."""
 _POWERS = 10 ** np.arange(ID_DIGITS - 1, -1, -1, dtype=np.int64)
@@ -94,7 +97,8 @@ def text_frame(rng: random.Random, row: int, levels: int, moves: bool = False) -
     # From 1 to 2 coins, in steps no two rows share.
     is_deleted = moves and row % 2 == 1
     touch = [price(MID_CENTS), quantity(0 if is_deleted else 10**8 + 1 + row * 1009)]
-    bids = [touch, *side_levels(rng, (levels + 1) // 2 - 1, MID_CENTS, -1)]
+    below = MID_CENTS - (CLEAR_CENTS if moves else 0)
+    bids = [touch, *side_levels(rng, (levels + 1) // 2 - 1, below, -1)]
     asks = side_levels(rng, levels // 2, MID_CENTS + 1, 1)
     return diff(FIRST_ID, FIRST_ID, bids, asks)
 

@@ -59,11 +59,14 @@ ANSWERS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 class _Listener(WSListener):  # type: ignore[misc]
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type is WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code(), frame.get_close_message())
+            transport.disconnect()
         if frame.msg_type is not WSMsgType.TEXT:
             return
         asked = orjson.loads(frame.get_payload_as_bytes())
         build = ANSWERS.get(asked["method"])
-        answer = build(asked["params"]) if build is not None else {}
+        answer = build(asked.get("params", {})) if build is not None else {}
         result = {"id": asked["id"], "status": 200, "result": answer}
         transport.send(WSMsgType.TEXT, orjson.dumps(result))
 

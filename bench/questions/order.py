@@ -21,7 +21,7 @@ from bench.rig.workers import Worker
 QUESTION = "tick to order: frame due to order bytes handed to the socket"
 KINDS = ("ours", "quoting")
 NAMES = {"ours": "book visible", "quoting": "order sent"}
-RATE_HZ = 500.0
+RATE_HZ = 250.0
 """A replace is acknowledged within a millisecond, over the CPU that the sender shares."""
 ORDERS_MIN = 0.5
 """At least so many of the frames must lead to an order."""
@@ -53,6 +53,7 @@ def run(options: Options, say: Say) -> Result:
         options.rate(RATE_HZ),
         options.duration_s(0.5, 3.0, 20.0),
         options.pick(0.3, 1.0, 2.0),
+        yields=True,
         moves=True,
     )
     runs: dict[str, list[Run]] = {kind: [] for kind in KINDS}

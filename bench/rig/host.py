@@ -12,7 +12,6 @@ import functools
 import os
 import platform
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,12 +22,10 @@ from typing import Any
 import psutil
 
 from bench.report.result import Cell, Table
-from bench.rig.kernels import bench_kernel
-from engine.atomics import Words
-from engine.wall import CLOCK_MONOTONIC, clock_ns
+from tuning.jitter import measure
 
 GAPS_NS = (1_000, 10_000, 100_000)
-"""The gaps that are counted: more than 1, 10 and 100 us."""
+"""The gaps that are counted: more than 1, 10 and 100 us, to 3 %."""
 GAP_COLUMNS = ("> 1 us", "> 10 us", "> 100 us")
 
 
@@ -121,39 +118,13 @@ def placed(wanted: tuple[int, ...], is_measured: bool) -> Iterator[None]:
         pin(*before)
 
 
-@bench_kernel("void(int64, int64[::1])")
-def spin_gaps(duration_ns: int, gaps: Words) -> None:
-    """Read the clock until the time is over; gaps[0:3] count the long steps, gaps[3] the worst."""
-    last = clock_ns(CLOCK_MONOTONIC)
-    end = last + duration_ns
-    while last < end:
-        now = clock_ns(CLOCK_MONOTONIC)
-        gap = now - last
-        if gap > 1_000:
-            gaps[0] += 1
-            gaps[1] += 1 if gap > 10_000 else 0
-            gaps[2] += 1 if gap > 100_000 else 0
-        gaps[3] = max(gaps[3], gap)
-        last = now
-
-
 def jitter(seconds: float) -> Table:
     """Every CPU in turn for `seconds`: how often and how long it was taken away."""
-    import numpy as np
-
     rows: list[tuple[Cell, ...]] = []
     for cpu in cpus():
-        gaps = np.zeros(len(GAPS_NS) + 1, np.int64)
-
-        def measure(cpu: int = cpu, gaps: Words = gaps) -> None:
-            pin(cpu)
-            spin_gaps(int(seconds * 1e9), gaps)
-
-        thread = threading.Thread(target=measure)
-        thread.start()
-        thread.join()
-        per_second = [float(count) / seconds for count in gaps[:3]]
-        rows.append((f"cpu {cpu}", *per_second, float(gaps[3]) / 1000))
+        found = measure(cpu, seconds)
+        per_second = [found.longer_than(limit) / found.seconds for limit in GAPS_NS]
+        rows.append((f"cpu {cpu}", *per_second, found.longest_ns / 1000))
     columns = ("gaps a second", *GAP_COLUMNS, "max us")
     return Table(f"jitter: a spinning thread for {seconds:g} s on each CPU", columns, tuple(rows))
 

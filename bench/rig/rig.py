@@ -108,6 +108,8 @@ class Rig:
     def __init__(self, kinds: tuple[str, ...], options: Options) -> None:
         self.place: Placement = placement()
         self.troubles: list[str] = []
+        self.measures: dict[str, dict[str, str]] = {}
+        """What each kind's engine thread said of its measures when it last ran."""
         self.sender = Worker("sender")
         self.targets: dict[str, Worker] = {}
         try:
@@ -135,6 +137,7 @@ class Rig:
         if ended.get("refused"):
             self.troubles.append(f"{kind}: {ended['refused']} frames were not applied")
         self.troubles += [f"{kind}: {line}" for line in ended.get("warnings", ())]
+        self.measures[kind] = ended.get("measures", {})
 
     def close(self) -> None:
         """End every process."""
@@ -142,8 +145,11 @@ class Rig:
             worker.end()
 
     def start(self, kind: str, facts: dict[str, Any], **more: Any) -> Message:
-        """Start a kind in its process; it connects to the sender by itself."""
-        base = kind.removesuffix("-tls")
+        """Start a kind in its process; it connects to the sender by itself.
+
+        What follows a colon in a kind's name only tells its process from others of that kind.
+        """
+        base = kind.partition(":")[0].removesuffix("-tls")
         return self.targets[kind].ask(
             "start", kind=base, cpu=self.place.engine,
             other_cpus=self.place.others, **facts, **more,

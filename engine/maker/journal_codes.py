@@ -82,7 +82,8 @@ EVENT_NAMES = (
     REASON_JOURNAL_FULL,
     REASON_OPERATOR,
     REASON_SHUTDOWN,
-) = range(21)
+    REASON_WATCHDOG,
+) = range(22)
 
 REASON_NAMES = (
     "none",
@@ -106,12 +107,13 @@ REASON_NAMES = (
     "journal-full",
     "operator",
     "shutdown",
+    "watchdog",
 )
 
 SIDE_NAMES = {NO_SIDE: "none", BUY: "buy", SELL: "sell"}
 
 assert len(EVENT_NAMES) == EVENT_UNKNOWN_ORDER + 1
-assert len(REASON_NAMES) == REASON_SHUTDOWN + 1
+assert len(REASON_NAMES) == REASON_WATCHDOG + 1
 
 
 def name_of(names: tuple[str, ...], code: int) -> str:

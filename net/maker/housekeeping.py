@@ -1,4 +1,4 @@
-"""The market maker's side of the main thread: markets, journal, kill file, and its beginning.
+"""The market maker's side of the main thread: markets, journal, kill file, watchdog, beginning.
 
 Runs on: the main thread. Called by: net.daemon.
 """
@@ -10,7 +10,7 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -20,13 +20,15 @@ from engine.maker.board_writer import MakerBoardWriter
 from engine.segment import HandoffError
 from net.config import Config
 from net.entry.markets import MarketRules
-from net.entry.order import EntryError
+from net.entry.order import EntryError, Market
 from net.journal import JournalError, JournalReader, JournalWriter
 from net.journal.files import run_starts
 from net.maker.build import build_maker
 from net.maker.lines import Keys, OrderLines, read_keys
 from net.maker.maker import Maker
 from net.maker.rules import RulesError
+from net.watchdog.keeper import Keeper
+from net.watchdog.options import WatchdogOptions
 
 LOOK_EVERY_S = 0.1
 """Between two looks at the kill file and at the journal's room."""
@@ -45,6 +47,9 @@ class Steered(Protocol):
     def block_maker(self, is_blocked: bool) -> None:
         """Whether a release is refused: the kill file is there."""
 
+    def guard_maker(self, is_guarded: bool) -> None:
+        """Whether orders may be placed, as far as a watchdog is needed for that."""
+
 
 class Housekeeping:
     """Everything of the market maker that outlives a generation of the engine."""
@@ -58,6 +63,8 @@ class Housekeeping:
         self._journal: JournalWriter | None = None
         self._neutral_lots: int | None = None
         self._keys: Keys | None = None
+        self._epoch = 0
+        self._has_watchdog = self._settings.orders == "live" and self._settings.watchdog
         self._kill_file = Path(self._settings.kill_file) if self._settings.kill_file else None
 
     def open(self) -> None:
@@ -102,7 +109,7 @@ class Housekeeping:
         if missing or config.quoted_instrument() != self._config.quoted_instrument():
             self._log("warning", "not quoting yet: markets unknown", venues=sorted(missing))
             return None
-        now_s = int(time.time())
+        now_s = self._epoch = int(time.time())
         try:
             maker = build_maker(
                 config,
@@ -114,6 +121,7 @@ class Housekeeping:
                 rng=random.Random(),
                 neutral_lots=self._neutral_lots,
             )
+            maker.is_guarded = not self._has_watchdog
             maker.board = MakerBoardWriter(
                 config.engine.name,
                 maker.board_info(is_live=self._settings.orders == "live"),
@@ -129,12 +137,37 @@ class Housekeeping:
         """The connections of order entry; None on paper. On the housekeeping thread's loop."""
         if self._keys is None:
             return None
-        return OrderLines(config, self._markets, self._keys, asyncio.get_running_loop())
+        return OrderLines(config, self._plain_markets(), self._keys, asyncio.get_running_loop())
+
+    def _plain_markets(self) -> dict[str, Market]:
+        return {venue: rules.market for venue, rules in self._markets.items()}
 
     def note_maker(self, level: str, what: str, **facts: object) -> None:
         self._log(level, what, **facts)
 
-    async def look(self, steered: Steered) -> None:
+    @contextlib.asynccontextmanager
+    async def attending(self, steered: Steered) -> AsyncIterator[None]:
+        """While a market maker is there: look after it, and have it watched.
+
+        It must have ended in order before this is left, if it can: its watchdog sees that.
+        """
+        keeper = None
+        tasks = [asyncio.create_task(self._look(steered))]
+        if self._has_watchdog:
+            options = WatchdogOptions.of(
+                os.getpid(), self._epoch, self._config, self._plain_markets()
+            )
+            keeper = Keeper(options, steered, self._log)
+            tasks.append(asyncio.create_task(keeper.run()))
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            if keeper is not None:
+                await keeper.leave()
+
+    async def _look(self, steered: Steered) -> None:
         """Until cancelled: the kill file, and room for the journal."""
         was_there = False
         while True:

@@ -1,7 +1,7 @@
 """The connections of order entry: each quoted venue's entry with what carries it.
 
-Runs on: made on the main thread, used on the engine thread. Called by: net.maker.housekeeping,
-net.live.
+Runs on: made on the main thread, used on the engine thread; in the watchdog, its main thread.
+Called by: net.maker.housekeeping, net.live, net.watchdog.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from net.entry.bitstamp_session import BitstampEntry
 from net.entry.http import HttpLine
 from net.entry.keys import BinanceKeys, BitstampKeys, binance_keys, bitstamp_keys
 from net.entry.line import Line
-from net.entry.markets import MarketRules
+from net.entry.order import Market
 from net.entry.session import EntryHost, VenueEntry
-from net.live import tls_context
 from net.maker.settings import MakerVenue
+from net.websocket import tls_context
 
 BACKOFF_FLOOR_MS = 500
 """Between two connections to a venue's order entry: fewer than 120 attempts in a minute."""
@@ -54,7 +54,7 @@ class OrderLines:
     def __init__(
         self,
         config: Config,
-        markets: Mapping[str, MarketRules],
+        markets: Mapping[str, Market],
         keys: Keys,
         http_loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -97,7 +97,7 @@ class OrderLines:
         settings = self._config.settings("binance")
         assert self._keys.binance is not None
         line = self._line(settings.trade_url, settings.ca_file)
-        market, keys = self._markets["binance"].market, self._keys.binance
+        market, keys = self._markets["binance"], self._keys.binance
         mode = given.self_trade_mode
         return BinanceEntry(venue, market, keys, line, host, self_trade_mode=mode), line
 
@@ -115,7 +115,7 @@ class OrderLines:
         )
         entry = BitstampEntry(
             venue,
-            self._markets["bitstamp"].market,
+            self._markets["bitstamp"],
             self._keys.bitstamp,
             host,
             line,

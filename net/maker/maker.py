@@ -82,6 +82,8 @@ class Maker:
         self.is_stopping = False
         self.is_blocked = False
         """Whether a release is refused: an operator's kill file is there."""
+        self.is_guarded = True
+        """Whether our orders would be cancelled if this process ended: if not, none is placed."""
         self.board = MakerBoardWriter("", self.board_info(is_live=False), 0)
         self._is_started = False
         """Whether the position is known."""
@@ -207,7 +209,9 @@ class Maker:
             return S.LEAVE
         if self.manners.must_wait(venue, now_ns):
             return S.LEAVE
-        if self.is_stopping or not self.openings.is_known or not self.openings.is_clean(venue):
+        if self.is_stopping or not self.is_guarded:
+            return S.CANCEL
+        if not self.openings.is_known or not self.openings.is_clean(venue):
             return S.CANCEL
         return S.CANCEL if self.manners.must_pause(venue, side, now_ns) else S.QUOTE
 
@@ -238,6 +242,9 @@ class Maker:
         words = self._actions[: count * L.ACTION_WORDS].tolist()
         for at in range(0, len(words), L.ACTION_WORDS):
             self._send(words[at : at + L.ACTION_WORDS], now_ns)
+        if not self._papers:
+            # Whoever cleans up after a process that was killed knows what is open from here alone.
+            self.board.publish(self.table, self.risk, self.fair, now_ns)
 
     def _send(self, action: list[int], now_ns: int) -> None:
         kind, slot, order_id, new_id, price, lots = action

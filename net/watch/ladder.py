@@ -10,7 +10,7 @@ every resize; it reads no clock and keeps no state.
     ---- spread 0.01 (0.00 bps)   mid 61,837.625 ----
      ...
     * binance LIVE 12 ms   + bitstamp STALE 7 s
-    maker NORMAL on paper   fair 61,837.6250   position +0.5   today +12.34
+    maker NORMAL on paper   fair 61,837.6250   position +0.5   fills 3   today +12.34
 
 The last line is there where the gateway has a market maker; a level that holds an order of ours
 begins with a `>`.
@@ -290,6 +290,7 @@ def _maker_parts(maker: maker_pb2.Maker) -> Iterator[Text]:
     yield Text(f" fair {maker_lines.fair_text(maker)} ")
     position = maker_lines.amount_text(maker, maker.position_lots, signed=True)
     yield Text(f" position {position} ")
+    yield Text(f" fills {maker.fills} ")
     yield Text(f" today {maker_lines.day_text(maker)} ")
 
 

@@ -80,7 +80,7 @@ def plain_line(maker: pb.Maker) -> str:
     return (
         f"maker {maker.symbol} {mode_text(maker)} {risk_name(maker)}  fair {fair_text(maker)}  "
         f"position {amount_text(maker, maker.position_lots, signed=True)}  "
-        f"day {day_text(maker)}  orders {len(maker.orders)}"
+        f"fills {maker.fills}  day {day_text(maker)}  orders {len(maker.orders)}"
     )
 
 

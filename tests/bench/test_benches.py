@@ -11,6 +11,7 @@ import os
 import random
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 
 import grpc
 import orjson
@@ -21,7 +22,7 @@ from bench.contenders import diffs, orders
 from bench.load import frames as F
 from bench.load.feed import event_of
 from bench.options import Options
-from bench.questions import decode, edge, ladder, seqlock
+from bench.questions import decode, edge, ladder, seqlock, tuning
 from bench.questions.wire import WireRig, serving
 from bench.registry import BENCHES
 from bench.report.result import Result
@@ -30,6 +31,7 @@ from bench.rig.host import free_port, placement, session_nice
 from bench.rig.stamps import new_stamps
 from bench.rig.workers import Worker, WorkerError
 from tests.bench.leftovers import segments_of
+from tests.tuning.trees import SMT, plant, snapshot
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -165,6 +167,37 @@ def test_tick() -> None:
     assert value_of(result, "never became visible") == 0
     (plot,) = result.plots
     assert all(len(samples) == 500 for samples in plot.samples_ns.values())
+
+
+def test_tuning() -> None:
+    result = run("tuning")
+    (table,) = result.tables
+    rows = {str(row[0]): row[1:] for row in table.rows}
+    assert list(rows)[:3] == ["nothing", "affinity", "priority"] and len(rows) == 10
+    assert value_of(result, "never became visible") == 0
+    # No test machine has an isolated CPU.
+    assert rows.pop("realtime") == (None, None, "refused", None, None, "refused")
+    assert any(note.startswith("realtime: refused") for note in result.notes), result.notes
+    for name in ("locked memory", "stay awake"):
+        if rows[name][2] == "refused":
+            del rows[name]  # this user may not
+    assert all(float(row[0] or 0) > 0 and float(row[1] or 0) > 0 for row in rows.values())
+
+
+def test_the_hosts_settings_are_changed_for_their_runs_only(tmp_path: Path) -> None:
+    host = plant(tmp_path, SMT)
+    before = snapshot(tmp_path)
+    every = tuning.host_variants(host)[0]
+    if os.geteuid() != 0:
+        assert every == []
+        pytest.skip("root only")
+    assert {"governor", "IRQ affinity", "busy poll"} <= {each.measure for each in every}
+    for each in every:
+        notes: dict[str, str] = {}
+        with contextlib.suppress(ZeroDivisionError), tuning.applied(host, each, notes):
+            assert all(change.setting.holds(host) for change in each.changes)
+            raise ZeroDivisionError
+        assert snapshot(tmp_path) == before and notes == {}
 
 
 def test_saturation() -> None:

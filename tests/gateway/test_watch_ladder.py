@@ -196,6 +196,7 @@ def test_own_orders_are_marked_and_the_market_maker_is_below(width: int, height:
         " maker NORMAL on paper",
         "fair 61,837.6250",
         "position -0.1",
+        "fills 0",
         "today -12.35 ",
     ], "a loss never looks smaller than it is"
 

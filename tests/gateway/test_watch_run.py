@@ -143,7 +143,8 @@ def test_the_market_maker_has_a_short_line_when_it_changes(engine: Engine) -> No
         assert run_watch(WatchOptions(gateway.target, count=40, json=True), json_out) == 0
         assert all("seq" in json.loads(line) for line in json_out.getvalue().splitlines())
     assert said == (
-        "  maker BTC-USD on paper NORMAL  fair 100.0050  position +0.00000015  day +0.00  orders 2"
+        "  maker BTC-USD on paper NORMAL  fair 100.0050  position +0.00000015  "
+        "fills 1  day +0.00  orders 2"
     )
 
 

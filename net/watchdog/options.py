@@ -1,0 +1,74 @@
+"""What the watchdog is told by the daemon: the configuration, the markets, and whose orders.
+
+Keys are not among it: they come from the environment.
+Runs on: the main thread, once. Called by: net.watchdog, net.maker.housekeeping.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from engine.maker.order_layout import EPOCH_MAX
+from net.config import Config
+from net.entry.order import EntryError, Market
+from net.section import Section
+
+
+class WatchdogError(Exception):
+    """The watchdog cannot start: one line."""
+
+
+class GivenMarket(Section):
+    """A venue's market, as net.entry.order.Market is made."""
+
+    symbol: str
+    base: str
+    quote: str
+    tick_size: str
+    step_size: str
+
+
+class WatchdogOptions(Section):
+    """Everything the watchdog needs to know."""
+
+    parent_pid: Annotated[int, Field(ge=1)]
+    """The daemon's process."""
+    epoch: Annotated[int, Field(ge=1, le=EPOCH_MAX)]
+    """Of the market maker's run: orders of a later one are another watchdog's."""
+    config: Config
+    markets: dict[str, GivenMarket]
+    """By venue: at least those that are quoted."""
+
+    @classmethod
+    def of(
+        cls, parent_pid: int, epoch: int, config: Config, markets: dict[str, Market]
+    ) -> WatchdogOptions:
+        """From what the daemon has."""
+        given = {
+            venue: GivenMarket(**{name: getattr(each, name) for name in GivenMarket.model_fields})
+            for venue, each in markets.items()
+        }
+        return cls(parent_pid=parent_pid, epoch=epoch, config=config, markets=given)
+
+    def made_markets(self) -> dict[str, Market]:
+        """The markets by venue; WatchdogError where one cannot be."""
+        try:
+            return {venue: Market(**each.model_dump()) for venue, each in self.markets.items()}
+        except EntryError as error:
+            raise WatchdogError(str(error)) from None
+
+    def to_json(self) -> str:
+        """What `python -m net.watchdog` reads."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str) -> WatchdogOptions:
+        """The opposite of `to_json`; WatchdogError names what is wrong."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "options"
+            raise WatchdogError(f"{where}: {first['msg']}") from None
