@@ -41,6 +41,8 @@ JOURNALED = {
     L.FOUND_CLOSED: J.EVENT_RECONCILED,
     L.NOT_FOUND: J.EVENT_RECONCILED,
 }
+MISSED_MAX = L.EXECUTIONS // 2
+"""Trades that are looked through after a break: fewer than are known again when told twice."""
 
 
 class Journal(Protocol):
@@ -76,8 +78,10 @@ class OrderBook:
         self.sent: dict[int, Sent] = {}
         """Orders that may be open, by id."""
         self.book_sequence = 0
-        self.is_counting = False
-        """Fills count from when the position at the start is known: before, it holds them."""
+        self.counts = [False] * len(tick_units)
+        """Whose fills count: of a venue that has told what it holds, which has the earlier ones."""
+        self._held: list[frozenset[int]] = [frozenset()] * len(tick_units)
+        """By venue: executions that are in what it held."""
         self.foreign_events = 0
         self.fills = [0] * len(tick_units)
         self.is_journal_full = False
@@ -142,6 +146,15 @@ class OrderBook:
             if sent.venue == venue:
                 sent.state = L.UNKNOWN
         self.write(J.EVENT_DISCONNECT, now_ns, venue, reason=J.REASON_DISCONNECTED)
+
+    def begin(self, venue: int, trades: Iterable[OrderEvent]) -> None:
+        """The venue has told what it holds; the trades that it lists are in that."""
+        self.counts[venue] = True
+        self._held[venue] = frozenset(trade.execution_id for trade in trades)
+
+    def take_missed(self, venue: int, trades: tuple[OrderEvent, ...], now_ns: int) -> None:
+        """The latest trades, oldest first: some may have been told while nobody listened."""
+        self._take_fills(venue, trades[-MISSED_MAX:], now_ns)
 
     def take_unanswered(self, venue: int, request: Request, order_id: int, now_ns: int) -> None:
         """A request's outcome is unknown."""
@@ -308,7 +321,7 @@ class OrderBook:
         if order_id is None:
             self.foreign_events += 1
             return
-        if not self.is_counting:
+        if not self.counts[venue] or event.execution_id in self._held[venue]:
             return
         table, sent = self.table, self.sent.get(order_id)
         price = event.last_price_ticks * self._tick_units[venue]

@@ -85,6 +85,8 @@ class Maker:
         self.is_guarded = True
         """Whether our orders would be cancelled if this process ended: if not, none is placed."""
         self.board = MakerBoardWriter("", self.board_info(is_live=False), 0)
+        self._is_started = False
+        """Whether the position is known."""
         self._requests = (0, 0)
         self._host = host
         self._engine = engine
@@ -137,7 +139,7 @@ class Maker:
 
     def on_book(self, now_ns: int) -> None:
         """A frame has been handled: the book may have changed."""
-        if not self.book.is_counting:
+        if not self._is_started:
             return
         if self._papers:
             self._fill_on_paper(now_ns)
@@ -190,7 +192,7 @@ class Maker:
         """A step outside the path of a frame: something else than the book has changed."""
         self._permit(now_ns)
         # Before the position is known there is nothing to decide, nor a result to value.
-        count = S.step_maker(self._step_address, now_ns, 1) if self.book.is_counting else 0
+        count = S.step_maker(self._step_address, now_ns, 1) if self._is_started else 0
         if count:
             self._act(count, now_ns)
         self._look_at_risk(now_ns)
@@ -393,6 +395,9 @@ class Maker:
         self, venue: int, events: tuple[OrderEvent, ...], balances: object, now_ns: int
     ) -> None:
         self.book.take_push(venue, events, now_ns)
+        for event in events:
+            if event.kind is Kind.ACCEPTED:
+                self.openings.meet(venue, event, int(self.table[L.ACCOUNT_EPOCH]))
         self._run(now_ns)
 
     def on_ready(self, venue: int, opening: Opening, now_ns: int) -> None:
@@ -404,15 +409,22 @@ class Maker:
         facts = {"others": others} if others else {}
         self._host.note_maker("info", "order entry ready", venue=name, strays=strays, **facts)
         self.book.write(J.EVENT_RECONNECT, now_ns, venue)
-        if self.openings.is_known and not self.book.is_counting:
+        if self.book.counts[venue]:
+            self.book.take_missed(venue, opening.trades, now_ns)
+        elif self.openings.has_told(venue):
+            self.book.begin(venue, opening.trades)
+        if self.openings.is_known and not self._is_started:
             self._start(now_ns)
         self._run(now_ns)
 
     def _start(self, now_ns: int) -> None:
-        """Every quoted venue has told what it holds: from here on fills alone count."""
-        position, neutral = self.openings.position_lots, self.openings.neutral_lots
-        self.table[L.ACCOUNT_POSITION_LOTS] = position
-        self.book.is_counting = True
+        """Every quoted venue has told what it holds: from here on fills alone count.
+
+        One that has told before the others may have reported fills since, which stand in the table.
+        """
+        self._is_started = True
+        self.table[L.ACCOUNT_POSITION_LOTS] += self.openings.position_lots
+        position, neutral = self.book.position_lots, self.openings.neutral_lots
         side = L.BUY if position >= 0 else L.SELL
         self.book.write(
             J.EVENT_RECONCILED, now_ns, lots=neutral, filled_lots=abs(position), side=side

@@ -1,7 +1,7 @@
 """Recovery: what must be known of the accounts before the first quote, and after every break.
 
 * Orders of ours from an earlier life (known by their names) are cancelled; then the account is read
-  again, so that what it holds is no longer changing.
+  again, so that what it holds is no longer changing. So is one that only now reaches the venue.
 * Orders of others are left alone and counted.
 * The position at the start is what the accounts hold of the base currency, less the *neutral*
   amount: the configured one, else that of the first start, which the journal keeps.
@@ -38,6 +38,10 @@ class Openings:
         pairs = zip(self._bases, self._held_lots, strict=True)
         return all(held is not None for base, held in pairs if base is not None)
 
+    def has_told(self, venue: int) -> bool:
+        """Whether a venue has told what it holds."""
+        return self._held_lots[venue] is not None
+
     @property
     def neutral_lots(self) -> int:
         """What the accounts hold where the position is zero; only when it `is_known`."""
@@ -63,12 +67,18 @@ class Openings:
         return order_id in self._strays[venue]
 
     def strays(self, names: Sequence[str]) -> list[str]:
-        """Orders of an earlier life that may be open."""
-        return [
+        """Orders of an earlier life that may be open, and venues that have not said."""
+        found = [
             f"{names[venue]} {format_client_id(order_id)} of an earlier run"
             for venue, strays in enumerate(self._strays)
             for order_id in strays
         ]
+        unread = [
+            f"{names[venue]}: its open orders have not been read"
+            for venue, base in enumerate(self._bases)
+            if base is not None and not self.has_told(venue) and not self._strays[venue]
+        ]
+        return found + unread
 
     def lose(self, venue: int) -> None:
         """The venue's order entry is gone: it is read anew when it is back."""
@@ -94,6 +104,13 @@ class Openings:
                 held = (b for b in opening.balances if b.asset == self._bases[venue])
                 self._held_lots[venue] = sum(b.free_lots + b.locked_lots for b in held)
         return len(strays), others
+
+    def meet(self, venue: int, event: OrderEvent, epoch: int) -> None:
+        """An order was accepted: if an earlier life has sent it, it was long on its way."""
+        order_id = parse_client_id(event.client_order_id)
+        if order_id is not None and order_id >> 32 != epoch:
+            self._strays[venue].setdefault(order_id, 0)
+            self._is_clean[venue] = False
 
     def take_answer(
         self,

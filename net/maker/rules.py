@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 
 from engine.engine import InstrumentSpec
 from engine.maker import order_layout as L
@@ -177,8 +178,8 @@ def lots_of(name: str, text: str) -> int:
 def _value(text: str, unit: tuple[int, int], value_scale: int, *, is_up: bool) -> int:
     """An amount of the quote currency as price units times lots / value scale."""
     mantissa, decimals = unit
-    size = Decimal(mantissa * value_scale).scaleb(-decimals - LOT_DECIMALS)
-    whole, rest = divmod(Decimal(text), size)
+    size = Fraction(mantissa * value_scale, 10 ** (decimals + LOT_DECIMALS))
+    whole, rest = divmod(Fraction(text), size)
     return int(whole) + (1 if is_up and rest else 0)
 
 

@@ -11,7 +11,6 @@ takes it. Called by binance.py.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -298,8 +297,7 @@ class BinanceOrders:
             raise ApiError(400, -2011, UNKNOWN_ORDER)
         if spoilt is not None:
             fill = self.desk.cancel_too_late(order, call.now_ns, request_id)
-            loop = asyncio.get_running_loop()
-            loop.call_later(spoilt[1] / 1_000, self.desk.settle, fill)
+            self.desk.settle_later(fill, spoilt[1] / 1_000)
         else:
             self.desk.cancel(order, call.now_ns, request_id)
         return binance_reports.canceled(order, request_id, call.session.unit_ns)

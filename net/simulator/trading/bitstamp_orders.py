@@ -251,8 +251,7 @@ class BitstampOrders:
             not_found()
         if spoilt is not None:
             fill = self.desk.cancel_too_late(order, call.now_ns)
-            loop = asyncio.get_running_loop()
-            loop.call_later(spoilt[1] / 1_000, self.desk.settle, fill)
+            self.desk.settle_later(fill, spoilt[1] / 1_000)
         else:
             self.desk.cancel(order, call.now_ns)
         return _brief(order) | {"status": "Canceled"}

@@ -4,13 +4,14 @@ What Binance and Bitstamp have in common; their protocols stand in files of thei
 `RejectedError` and a `Report` into their words. Orders are numbered from one seeded start, time is
 passed in, so the same requests at the same times give the same answers.
 
-Thread: the simulator's event loop; no I/O, no clock. Invariants (`check`): those of accounts.py and
-matching.py; an order is open exactly while it rests in its market's queue. Called by
-binance_orders.py and bitstamp_orders.py.
+Thread: the simulator's event loop; no I/O, no clock, and no timer but that of a fault
+(`settle_later`). Invariants (`check`): those of accounts.py and matching.py; an order is open
+exactly while it rests in its market's queue. Called by binance_orders.py and bitstamp_orders.py.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -227,6 +228,10 @@ class Desk:
         order.status = CANCELED
         self._report(Report("CANCELED", order, time_ns, None, request_id))
         return fill
+
+    def settle_later(self, fill: Fill, delay_s: float) -> None:
+        """Book the fill of `cancel_too_late` after so long."""
+        asyncio.get_running_loop().call_later(delay_s, self.settle, fill)
 
     def settle(self, fill: Fill) -> None:
         """Book one fill and report it."""

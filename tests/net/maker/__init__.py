@@ -1,0 +1,1 @@
+"""Tests of the market maker's parts; the whole of it is in tests/trading."""

@@ -1,0 +1,125 @@
+"""Settings as integers: nothing is rounded to our disadvantage, and errors name the key."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal, localcontext
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import layout as E
+from engine.engine import FeedSpec, InstrumentSpec
+from engine.maker import order_layout as L
+from net.entry.markets import MarketRules
+from net.entry.order import Market
+from net.maker.rules import MakerRules, RulesError, lots_of, make_rules
+from net.maker.settings import MakerSettings, MakerVenue
+
+BINANCE = MarketRules(
+    Market("BTCUSDT", "BTC", "USDT", "0.01", "0.00001"),
+    1_000, 9_000 * 10**8, "5.001", 1_030_000, 980_000, True,
+)  # fmt: skip
+BITSTAMP = MarketRules(
+    Market("btcusd", "BTC", "USD", "1", "0.00000001"), 1, 10**17, "10", 0, 0, True
+)
+INSTRUMENT = InstrumentSpec(
+    "BTC-USD",
+    (
+        FeedSpec("binance", E.PROTOCOL_BINANCE, 0, "BTCUSDT", "0.01"),
+        FeedSpec("bitstamp", E.PROTOCOL_BITSTAMP, 1, "btcusd", "1"),
+    ),
+)
+QUOTES: dict[str, Any] = {"size": "0.5"}
+RISK: dict[str, Any] = {
+    "order_size_max": "1", "order_value_max": "100000", "position_max": "3",
+    "exposure_max": "250000.019", "daily_loss_max": "500",
+}  # fmt: skip
+
+
+def rules_of(*, binance: MarketRules = BINANCE, **more: Any) -> MakerRules:
+    """The rules of these settings; `quotes` and `risk` are added to the usual ones."""
+    given_venue = {"bitstamp": MakerVenue(quote=False, weight=0.25)}
+    quotes, risk = QUOTES | more.pop("quotes", {}), RISK | more.pop("risk", {})
+    found = MakerSettings(quotes=quotes, risk=risk, venue=given_venue, **more)
+    return make_rules(found, INSTRUMENT, (binance, BITSTAMP))
+
+
+def test_everything_is_counted_in_the_units_of_its_venue() -> None:
+    rules = rules_of(quotes={"first": 2.5, "skew_bps": 1.25, "target": "-0.5"})
+    binance, bitstamp = rules.quotes
+    assert (rules.unit, rules.tick_units, rules.is_quoted) == ((1, 2), (1, 100), (True, False))
+    assert rules.fair.weights_mille == (1_000, 250)
+    assert (binance.lots, binance.first, binance.skew_ppm) == (50_000_000, 250, 125)
+    assert binance.target_lots == -50_000_000 and binance.lot_step == 1_000
+    # 5.001 dollars in cents times lots, and in dollars times lots.
+    assert (binance.notional_min, bitstamp.notional_min) == (50_010_000_000, 1_000_000_000)
+    # Ours is five percent; Binance allows three up, two down.
+    assert (binance.band_millipercent, bitstamp.band_millipercent) == (2_000, 5_000)
+
+
+def test_limits_are_rounded_down_and_demands_up() -> None:
+    rules = rules_of()
+    assert rules.value_scale == 10 and rules.value_size == Decimal("1e-9")
+    limits = rules.limits
+    assert limits.exposure_max == 250_000_019_000_000 and limits.position_lots_max == 3 * 10**8
+    assert limits.reduce_lots == limits.position_lots_max
+    assert rules_of(risk={"reduce_at": "2"}).limits.reduce_lots == 2 * 10**8
+    fine = rules_of(binance=replace(BINANCE, notional_min="5.00000000015"))
+    assert fine.quotes[0].notional_min == 50_000_000_002
+
+
+amounts = st.decimals("0.01", "9999999999", places=8).map(str)
+
+
+@given(amounts, amounts)
+def test_no_limit_is_larger_than_it_was_written(value: str, exposure: str) -> None:
+    rules = rules_of(risk={"order_value_max": value, "exposure_max": exposure})
+    with localcontext(prec=60):
+        for text, found in (
+            (value, rules.limits.notional_max),
+            (exposure, rules.limits.exposure_max),
+        ):
+            assert found * rules.value_size <= Decimal(text) < (found + 1) * rules.value_size
+            assert found <= L.VALUE_MAX // 1_000
+
+
+HUGE = "4" + "0" * 18
+"""As large as a decimal of the configuration may be."""
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "between steps": ({"quotes": {"size": "0.500001"}}, "maker.quotes.size"),
+    "too small": ({"quotes": {"size": "0.00000"}}, "maker.quotes.size"),
+    "too fine": ({"risk": {"position_max": "1.0000000001"}}, "maker.risk.position_max"),
+    "too large": ({"risk": {"order_size_max": HUGE}}, "maker.risk.order_size_max"),
+    "too little money": ({"risk": {"daily_loss_max": "0.00000000001"}}, "risk.daily_loss_max"),
+    "too much money": ({"risk": {"exposure_max": HUGE}}, "maker.risk"),
+    "beyond the position": ({"risk": {"reduce_at": "4"}}, "reduce_lots"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_does_not_fit_is_one_line_that_names_the_key(name: str) -> None:
+    settings, key = WRONG[name]
+    with pytest.raises((RulesError, ValueError)) as caught:
+        rules_of(**settings)
+    text = str(caught.value)
+    if isinstance(caught.value, RulesError):
+        assert key in text and text.startswith("maker") and "\n" not in text
+    else:  # the section has refused it already
+        assert key.rpartition(".")[2] in text
+
+
+def test_a_size_below_the_venues_smallest() -> None:
+    with pytest.raises(RulesError, match=r"maker\.quotes\.size: 0\.5 is below what binance takes"):
+        rules_of(binance=replace(BINANCE, lots_min=50_001_000))
+
+
+def test_amounts_in_lots_are_exact_or_refused() -> None:
+    assert lots_of("x", "-0.00000001") == -1
+    assert lots_of("x", "10000000000") == 10**18
+    for text in ("0.000000001", "99999999999"):
+        with pytest.raises(RulesError, match=r"maker\.x"):
+            lots_of("x", text)

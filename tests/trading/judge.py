@@ -1,0 +1,223 @@
+"""What must hold at the venues, whatever happens: seen from what really reached them.
+
+After every step: one order a quote slot, no own bid at or above an own ask, and every risk limit,
+counted from the venues' executions and open orders. Of every order: size, value, collar around the
+fair price of when it was sent, filters, post-only. Of everything that is sent: how much of it, and
+nothing new between a kill and its release.
+Runs on: the tests' thread. Called by: world.py, network.py, venues.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from engine.maker import order_layout as L
+from engine.maker.client_ids import parse_client_id
+from engine.maker.risk import BPS, RiskLimits
+from net.entry.markets import MarketRules
+from net.simulator.market import BID
+from net.simulator.trading.accounts import Order
+from net.simulator.trading.desk import Desk, Report, Wanted
+from net.simulator.trading.matching import Fill
+
+S = 10**9
+STORM_MESSAGES, STORM_NS = 60, S
+"""What is sent to a venue in any second: four quotes that follow the price five times, each with a
+cancel, a question and a new order."""
+PLACING = (b"order.place", b"order.cancelReplace", b"/api/v2/buy/", b"/api/v2/sell/")
+
+
+class WrongError(AssertionError):
+    """Something that must never happen."""
+
+
+@dataclass
+class Account:
+    """One venue as its executions have it."""
+
+    desk: Desk
+    rules: MarketRules
+    tick_units: int
+    position_lots: int = 0
+
+
+class Judge:
+    """Looks after every step, and at every order; raises WrongError."""
+
+    def __init__(self, limits: RiskLimits, start_lots: int) -> None:
+        self.start_lots = start_lots
+        self.accounts: dict[str, Account] = {}
+        self.slots: dict[int, int] = {}
+        """Our orders' quote slots, by id."""
+        self.is_killed = True
+        """Whether nothing new may be sent."""
+        self.now_ns = 0
+        self.orders = self.fills = self.messages = 0
+        self.sent: Counter[str] = Counter()
+        self._limits = limits
+        self._fair = 0
+        self._is_dirty = False
+        self._epoch = 0
+        self._belated: set[int] = set()
+        """Orders of an earlier process that reached a venue after the present one began."""
+        self._unseen_lots = [0, 0]
+        """Filled of those, or after a cancel had been confirmed: no limit holds against that."""
+        self._alone_until_ns: dict[str, int] = {}
+        self._messages_ns: dict[str, deque[int]] = defaultdict(lambda: deque(maxlen=STORM_MESSAGES))
+        self._orders_ns: dict[str, deque[int]] = defaultdict(
+            lambda: deque(maxlen=limits.own_rate[0])
+        )
+
+    def on_start(self, epoch: int) -> None:
+        """A process begins: it may send, and counts what it sends anew."""
+        self.is_killed = False
+        self._epoch = epoch
+        self._orders_ns.clear()
+        self._alone_until_ns.clear()
+
+    # --- what is sent ----------------------------------------------------------------------------
+
+    def note_sent(self, venue: str, message: bytes) -> None:
+        """A message or request leaves order entry."""
+        self.messages += 1
+        times = self._messages_ns[venue]
+        if len(times) == STORM_MESSAGES and self.now_ns - times[0] < STORM_NS:
+            raise WrongError(f"a storm: {STORM_MESSAGES + 1} messages to {venue} in a second")
+        times.append(self.now_ns)
+        if not any(each in message for each in PLACING):
+            return
+        if self.is_killed:
+            raise WrongError(f"an order is sent to {venue} that must not be: {message!r:.100}")
+        if self.now_ns < self._alone_until_ns.get(venue, 0):
+            raise WrongError(f"{venue} has asked to be left alone: {message!r:.100}")
+        limit, span_ns = self._limits.own_rate
+        times = self._orders_ns[venue]
+        if len(times) == limit and self.now_ns - times[0] < span_ns:
+            raise WrongError(f"more than {limit} orders to {venue} in {span_ns / S} s")
+        times.append(self.now_ns)
+
+    def leave_alone(self, venue: str, wait_ns: int) -> None:
+        """A venue has said, and we have heard, that it wants no order for so long."""
+        until_ns = self.now_ns + wait_ns
+        self._alone_until_ns[venue] = max(self._alone_until_ns.get(venue, 0), until_ns)
+
+    @contextlib.contextmanager
+    def delivering(self, fair_price: int) -> Iterator[None]:
+        """What arrives now was sent at this fair price."""
+        self._fair = fair_price
+        yield
+        self._fair = 0
+
+    # --- what arrives ----------------------------------------------------------------------------
+
+    def on_order(self, venue: str, wanted: Wanted) -> None:
+        """An order reaches a venue, whatever the venue makes of it."""
+        account, limits = self.accounts[venue], self._limits
+        rules, price = account.rules, wanted.price_ticks * account.tick_units
+        self._check(wanted.is_post_only, "an order that may take", wanted)
+        self._check(wanted.qty_lots <= limits.order_lots_max, "too large an order", wanted)
+        value = price * wanted.qty_lots
+        self._check(value <= limits.notional_max, "too valuable an order", wanted)
+        far = abs(price - self._fair) * BPS
+        self._check(far <= self._fair * limits.collar_bps, "outside the collar", wanted)
+        is_whole = wanted.qty_lots % rules.market.step_lots == 0
+        is_sized = rules.lots_min <= wanted.qty_lots <= rules.lots_max
+        self._check(is_whole and is_sized, "a quantity against the filters", wanted)
+        least = Decimal(rules.notional_min) * 10 ** (8 + rules.market.tick[1])
+        notional = wanted.price_ticks * wanted.qty_lots * rules.market.tick[0]
+        self._check(notional >= least, "too little value", wanted)
+        self.orders += 1
+
+    def on_report(self, venue: str, report: Report) -> None:
+        """Something has happened to an order."""
+        self._is_dirty = True
+        made, order = report.execution, report.order
+        order_id = parse_client_id(order.client_order_id)
+        if report.what == "NEW" and order_id is not None and order_id >> 32 != self._epoch:
+            self._belated.add(order.order_id)
+        if made is not None:
+            account = self.accounts[venue]
+            if order.order_id in self._belated:
+                self._unseen_lots[L.BUY if made.side == BID else L.SELL] += made.qty_lots
+            account.position_lots += made.qty_lots if made.side == BID else -made.qty_lots
+            self.fills += 1
+            self._check(made.is_maker, "an order of ours took", made)
+
+    def on_lie(self, venue: str, fill: Fill) -> None:
+        """A cancel is confirmed of an order that has filled, which is said later."""
+        side = self.accounts[venue].desk.orders[fill.order_id].side
+        self._unseen_lots[L.BUY if side == BID else L.SELL] += fill.qty_lots
+
+    # --- after every step ------------------------------------------------------------------------
+
+    @property
+    def position_lots(self) -> int:
+        """What the venues' executions come to."""
+        return self.start_lots + sum(each.position_lots for each in self.accounts.values())
+
+    def open_orders(self) -> list[tuple[str, Order]]:
+        """All that is open anywhere."""
+        return [
+            (venue, order)
+            for venue, account in self.accounts.items()
+            for order in account.desk.open_orders()
+        ]
+
+    def look(self, now_ns: int) -> None:
+        """Everything that has changed."""
+        self.now_ns = now_ns
+        if not self._is_dirty:
+            return
+        self._is_dirty = False
+        open_lots = [0, 0]
+        best = [0, 1 << 62]
+        slots: Counter[int] = Counter()
+        found = [each for each in self.open_orders() if each[1].order_id not in self._belated]
+        for venue, order in found:
+            order_id = parse_client_id(order.client_order_id)
+            self._check(order_id in self.slots, "an order nobody sent", order)
+            assert order_id is not None
+            slots[self.slots[order_id]] += 1
+            price = order.price_ticks * self.accounts[venue].tick_units
+            side = L.BUY if order.side == BID else L.SELL
+            open_lots[side] += order.open_lots
+            best[side] = max(best[0], price) if side == L.BUY else min(best[1], price)
+        self._check_all(max(slots.values(), default=0) <= 1, "two orders in one slot", found)
+        self._check_all(best[0] < best[1], "own orders that cross", found)
+        is_few = len(found) <= self._limits.open_orders_max
+        self._check_all(is_few, "too many open orders", found)
+        position = self.position_lots
+        for side, sign in ((L.BUY, 1), (L.SELL, -1)):
+            worst = sign * position + open_lots[side]
+            bound = self._limits.position_lots_max + self._unseen_lots[side]
+            self._check_all(worst <= bound, "a position beyond its limit", found)
+
+    def _check(self, is_right: bool, what: str, about: object) -> None:
+        if not is_right:
+            raise WrongError(f"{what}: {about!r:.600}")
+
+    def _check_all(self, is_right: bool, what: str, found: list[tuple[str, Order]]) -> None:
+        if not is_right:
+            orders = [
+                f"{venue} {each.client_order_id} {each.side:+} {each.price_ticks} {each.open_lots}"
+                for venue, each in found
+            ]
+            raise WrongError(f"{what}: position {self.position_lots}, {orders}")
+
+    # --- in the end ------------------------------------------------------------------------------
+
+    def cash_of(self, epoch: int) -> int:
+        """What one life's own orders have brought in, in units times lots."""
+        cash = 0
+        for account in self.accounts.values():
+            for made in account.desk.executions.values():
+                name = account.desk.orders[made.order_id].client_order_id
+                order_id = parse_client_id(name)
+                if order_id is not None and order_id >> 32 == epoch:
+                    value = made.price_ticks * account.tick_units * made.qty_lots
+                    cash += -value if made.side == BID else value
+        return cash

@@ -1,0 +1,461 @@
+"""One run of one seed: a scheduler, the real engine, market maker and order entry, two venues.
+
+Everything that happens is a step at a simulated time; after each one the judge looks. First the
+faults rage, then they stop and quoting must be there again; then the maker is stopped, and what it
+believes must be what is so at the venues.
+Runs on: the tests' thread. Called by: __main__.py, test_seeds.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import itertools
+import random
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from engine import layout as E
+from engine.engine import Stage
+from engine.maker import journal_codes as J
+from engine.maker import order_layout as L
+from engine.maker.client_ids import parse_client_id
+from engine.status import APPLIED
+from net.entry.binance_session import BinanceEntry
+from net.entry.bitstamp_session import BitstampEntry
+from net.entry.line import IDLE_PING_S
+from net.entry.session import VenueEntry
+from net.journal import Record
+from net.maker.maker import Maker
+from net.maker.opening import Openings
+from tests.trading.faults import Schedule
+from tests.trading.judge import Account, Judge, WrongError
+from tests.trading.market import Crowd
+from tests.trading.network import STUCK_MS, Http, Link
+from tests.trading.setup import (
+    BINANCE_KEYS,
+    BITSTAMP_KEYS,
+    HELD_LOTS,
+    OPTIONS,
+    draw_markets,
+    draw_rules,
+    new_engine,
+)
+from tests.trading.venues import BinanceSide, BitstampSide, VenueSide
+
+MS, S = 10**6, 10**9
+START_NS = 1_700_006_395 * S
+"""Five seconds later a day begins, for results and rates."""
+FAULTS_NS = 14 * S
+TIMER_MS, SLOW_TIMER_MS = 250, 1_500
+"""The daemon's timer is faster, which would only take longer; and slower while all that is left is
+to wait."""
+MOVE_MS, SLOW_MOVE_MS = (100, 500), (900, 1_500)
+OPEN_ORDERS_AGE_NS = S
+"""How long Bitstamp's order entry waits before its first reading: ten seconds in the daemon."""
+RESTART_NS = 2 * S
+RESUME_NS, QUIET_NS = 900 * S, 1_200 * S
+"""After the faults a maker that is neither killed nor stopped quotes again within the longest wait
+there is, a bar of 600 s and the pause after it; one that is stopped knows all within that and two
+of Bitstamp's 160 s, one after the other."""
+CALM_NS = 2 * S
+DETECT_NS = int(4 * IDLE_PING_S) * S
+"""A connection that is dead has been noticed by then, and the next one has told what was missed."""
+STEPS_MAX = 60_000
+TRACE_LINES = 80
+START_EPOCH = 7
+MIDDLE_UNITS = 6_000_000
+
+
+@dataclass
+class Report:
+    """What a run came to."""
+
+    seed: int
+    steps: int = 0
+    orders: int = 0
+    fills: int = 0
+    messages: int = 0
+    lives: int = 0
+    quiet_ns: int = 0
+    digest: str = ""
+    faults: Counter[str] = field(default_factory=Counter)
+    seen: Counter[str] = field(default_factory=Counter)
+
+
+class SeedFailedError(AssertionError):
+    """A run that showed something wrong; its text says how to see it again."""
+
+
+class Notes:
+    """A journal that is kept as a digest, and the judge's knowledge of which order is whose."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def append(self, record: Record) -> int:
+        world = self._world
+        if record.kind in (J.EVENT_SUBMIT, J.EVENT_REPLACE):
+            world.judge.slots[record.order] = record.slot
+        world.say("journal {}", record)
+        return 1
+
+
+@dataclass
+class Life:
+    """One process: the maker and its order entry, from its start to its end."""
+
+    maker: Maker
+    links: list[Link]
+    http: Http
+    epoch: int
+
+
+class World:
+    """All there is, made from one seed."""
+
+    def __init__(
+        self,
+        seed: int,
+        kinds: Sequence[str] = (),
+        broken: Callable[[Life], None] = lambda life: None,
+    ) -> None:
+        """`kinds`: of faults, else drawn. `broken`: what a canary does to every life."""
+        self.report = Report(seed)
+        self.now_ns = START_NS
+        self.trace: deque[tuple[int, str, tuple[object, ...]]] = deque(maxlen=TRACE_LINES)
+        self.rng = random.Random(seed)
+        self._broken = broken
+        self.under_way = 0
+        """HTTP requests that may still arrive."""
+        self._digest = hashlib.sha256()
+        self._queue: list[tuple[int, int, Callable[[], None]]] = []
+        self._numbers = itertools.count(1)
+        self._calm_ns = START_NS + FAULTS_NS
+        self._is_slow = False
+        self._middle_units = MIDDLE_UNITS
+        self._uses_ed25519 = self.rng.random() < 0.5
+        self.markets, instruments = draw_markets(self.rng)
+        self.engine = new_engine(self.markets)
+        feeds = self.engine.feeds
+        self._handlers = [self.engine.frame_handler(f.connection, f.protocol) for f in feeds]
+        self._stage = Stage(64)
+        self._shown_ids = [0] * len(feeds)
+        self.rules = draw_rules(self.rng, self.engine.instruments[0], self.markets)
+        self.tick_units = self.rules.tick_units
+        pairs = zip(instruments, self.tick_units, strict=True)
+        self.crowds = [Crowd(i, units, random.Random(self.rng.random())) for i, units in pairs]
+        start_lots = self.rng.choice((0, 0, -1, 1)) * self.rules.quotes[0].lots
+        self._neutral_lots: int | None = 2 * HELD_LOTS - start_lots if start_lots else None
+        self.judge = Judge(self.rules.limits, start_lots)
+        names = [feed.venue for feed in self.engine.feeds]
+        self.schedule = Schedule(self.rng, names, START_NS, self._calm_ns, kinds)
+        self.venues = self._open_venues()
+        self.life: Life | None = None
+        self._lives = 0
+        self.start_life()
+        self._plan()
+
+    # --- making it -------------------------------------------------------------------------------
+
+    def _open_venues(self) -> tuple[BinanceSide, BitstampSide]:
+        offsets_ns = [self.rng.randrange(-700, 700) * MS for _ in range(2)]
+        binance = BinanceSide(self, self.crowds[0], OPTIONS, offsets_ns[0])
+        bitstamp = BitstampSide(self, self.crowds[1], OPTIONS, offsets_ns[1])
+        venues: tuple[VenueSide, ...] = (binance, bitstamp)
+        for venue, rules, units in zip(venues, self.markets, self.tick_units, strict=True):
+            self.judge.accounts[venue.name] = Account(venue.orders.desk, rules, units)
+        for feed, crowd in enumerate(self.crowds):
+            crowd.move(self._middle_units, self.now_ns)
+            self._show_book(feed)
+        return binance, bitstamp
+
+    def start_life(self) -> None:
+        """A process starts: it knows its journal, and nothing else."""
+        self._lives += 1
+        epoch = START_EPOCH + self._lives
+        links = [Link(self, venue, self._seeded()) for venue in self.venues]
+        http = Http(self, self.venues[1], self._seeded())
+        openings = Openings([each.market.base for each in self.markets], self._neutral_lots)
+        maker = Maker(
+            self.engine, 0, self.rules, Notes(self), self, openings,
+            epoch=epoch, rng=self._seeded(),
+        )  # fmt: skip
+        keys = BINANCE_KEYS[self._uses_ed25519]
+        binance = BinanceEntry(0, self.markets[0].market, keys, links[0], maker)
+        nonces = self._seeded()
+        bitstamp = BitstampEntry(
+            1,
+            self.markets[1].market,
+            BITSTAMP_KEYS,
+            maker,
+            links[1],
+            http,
+            new_nonce=lambda: str(uuid.UUID(int=nonces.getrandbits(128))),
+            open_orders_age_ns=OPEN_ORDERS_AGE_NS,
+        )
+        links[0].owner, links[1].owner, http.owner = binance, bitstamp, bitstamp
+        entries: tuple[VenueEntry, ...] = (binance, bitstamp)
+        for venue, entry in enumerate(entries):
+            maker.attach(venue, entry)
+        self.life = Life(maker, links, http, epoch)
+        self.judge.on_start(epoch)
+        self._broken(self.life)
+        for link in links:
+            link.connect()
+
+    def _seeded(self) -> random.Random:
+        return random.Random(self.rng.random())
+
+    def _plan(self) -> None:
+        self.after(TIMER_MS * MS, self._tick)
+        for feed in range(len(self.crowds)):
+            self.after(0, partial(self._move, feed))
+        acts = {
+            "kill": self._kill,
+            "crash": self._crash,
+            "no-book": self._lose_book,
+            "reconnect-notice": self._ask_to_reconnect,
+        }
+        for moment in self.schedule.moments:
+            venue = 0 if moment.venue == "binance" else 1
+            lasts_ns = min(moment.end_ns - moment.start_ns, 6 * S)
+            act = partial(acts[moment.kind], venue, lasts_ns)
+            self.at(moment.start_ns, partial(self._strike, moment.kind, act))
+
+    def _strike(self, kind: str, act: Callable[[], None]) -> None:
+        self.schedule.struck[kind] += 1
+        self.say("--- {}", kind)
+        act()
+
+    # --- time ------------------------------------------------------------------------------------
+
+    def at(self, time_ns: int, act: Callable[[], None]) -> None:
+        """Do something then; what is due at one time happens in the order it was asked for."""
+        heapq.heappush(self._queue, (time_ns, next(self._numbers), act))
+
+    def after(self, delay_ns: int, act: Callable[[], None]) -> None:
+        """Do something later."""
+        self.at(self.now_ns + delay_ns, act)
+
+    def next_number(self) -> int:
+        return next(self._numbers)
+
+    def say(self, text: str, *facts: object) -> None:
+        """One line for the trace, put together only if somebody reads it; all count for the
+        digest."""
+        self._digest.update(b"%d %r" % (self.now_ns, facts))
+        self.trace.append((self.now_ns, text, facts))
+
+    @property
+    def fair_price(self) -> int:
+        """What the maker has at this moment, in units."""
+        return int(self.life.maker.risk[L.RISK_FAIR_PRICE]) if self.life is not None else 0
+
+    def run(self) -> Report:
+        """The whole run; SeedFailedError if anything is wrong, or raises."""
+        try:
+            self._rage()
+            self._resume()
+            self._stop()
+            self._compare()
+        except Exception as error:
+            raise SeedFailedError(
+                f"seed {self.report.seed}, step {self.report.steps}: {error!r:.600}\n"
+                f"replay: python -m tests.trading {self.report.seed}"
+            ) from error
+        self._sum_up()
+        return self.report
+
+    def step(self) -> None:
+        """One thing happens; then everything must be right."""
+        self.now_ns, _, act = heapq.heappop(self._queue)
+        self.judge.now_ns = self.now_ns
+        self.report.steps += 1
+        assert self.report.steps < STEPS_MAX, "it never ends"
+        act()
+        self.judge.look(self.now_ns)
+
+    def _until(self, condition: Callable[[], bool], limit_ns: int, what: str) -> None:
+        end_ns = self.now_ns + limit_ns
+        while not condition():
+            assert self.now_ns < end_ns, f"not {what} {limit_ns // S} s after the faults"
+            self.step()
+
+    def _tick(self) -> None:
+        if self.life is not None:
+            self.life.maker.on_timer(self.now_ns)
+        self.after((SLOW_TIMER_MS if self._is_slow else TIMER_MS) * MS, self._tick)
+
+    def _move(self, feed: int) -> None:
+        """A venue's market does something, which the engine hears of a moment later."""
+        rng = self.rng
+        chance = rng.random()
+        if chance < 0.35:
+            move = rng.gauss(0, 500) if chance > 0.02 else rng.gauss(0, 8_000)
+            self._middle_units = max(MIDDLE_UNITS // 2, self._middle_units + int(move))
+        frame = self.crowds[feed].move(self._middle_units, self.now_ns)
+        if frame is not None:
+            last_id = self.crowds[feed].last_id
+            self.after(rng.randrange(1, 60) * MS, partial(self._hear, feed, frame, last_id))
+        pause_ms = rng.randrange(*(SLOW_MOVE_MS if self._is_slow else MOVE_MS))
+        self.after(pause_ms * MS, partial(self._move, feed))
+
+    def _hear(self, feed: int, frame: bytes, last_id: int) -> None:
+        if self.engine.state(feed) == E.LIVE and last_id > self._shown_ids[feed]:
+            assert self._handlers[feed](frame, self.now_ns, 1) == APPLIED
+            if self.life is not None:
+                self.life.maker.on_book(self.now_ns)
+
+    def _show_book(self, feed: int) -> None:
+        """A venue's book from its beginning."""
+        engine = self.engine
+        assert engine.stage(feed, self.crowds[feed].snapshot(self.now_ns), self._stage) == APPLIED
+        engine.restart_stream(feed)
+        engine.load(feed, self._stage, 64)
+        engine.activate(feed, self.now_ns)
+        self._shown_ids[feed] = self.crowds[feed].last_id
+
+    # --- moments ---------------------------------------------------------------------------------
+
+    def _kill(self, venue: int, lasts_ns: int) -> None:
+        if self.life is not None and not self.life.maker.is_halted:
+            self.life.maker.kill(J.REASON_OPERATOR, self.now_ns)
+            self.judge.is_killed = True
+            self.after(lasts_ns, partial(self._release, self.life))
+
+    def _release(self, life: Life) -> None:
+        if life is self.life and not life.maker.is_stopping:
+            self.judge.is_killed = False
+            life.maker.release(self.now_ns)
+
+    def _crash(self, venue: int, lasts_ns: int) -> None:
+        """The process is gone; the next one starts with what the journal says."""
+        life, self.life = self.life, None
+        if life is None:
+            return
+        if self._neutral_lots is None and life.maker.openings.is_known:
+            self._neutral_lots = life.maker.openings.neutral_lots
+        life.http.is_over = True
+        for link in life.links:
+            link.break_off()
+        self.after(RESTART_NS, self.start_life)
+
+    def _lose_book(self, venue: int, lasts_ns: int) -> None:
+        """A venue's market data is not to be had for a while."""
+        if self.engine.state(venue) == E.LIVE:
+            self.engine.set_state(venue, E.STALE, self.now_ns)
+            self.after(lasts_ns, partial(self._show_book, venue))
+
+    def _ask_to_reconnect(self, venue: int, lasts_ns: int) -> None:
+        """The venue is about to close the private connection."""
+        texts = ('{"event":{"e":"serverShutdown","E":1}}', '{"event":"bts:request_reconnect"}')
+        if self.life is not None and self.life.links[venue].socket is not None:
+            socket = self.life.links[venue].socket
+            assert socket is not None
+            socket.send(texts[venue])
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def _rage(self) -> None:
+        while self.now_ns < self._calm_ns:
+            self.step()
+
+    def _resume(self) -> None:
+        """The faults are over: quoting is there again. Some runs are stopped amid all."""
+        chance = self.rng.random()
+        if chance < 0.3:
+            return
+        self._await_quotes()
+        if chance < 0.6:
+            self._kill_in_peace()
+            self._await_quotes()
+        end_ns = self.now_ns + CALM_NS
+        while self.now_ns < end_ns:
+            self.step()
+
+    def _await_quotes(self) -> None:
+        quoted: set[str] = set()
+        self._is_slow = True
+        self._until(lambda: self._is_quoted(quoted), RESUME_NS, "quoting")
+        self._is_slow = False
+
+    def _kill_in_peace(self) -> None:
+        """Nothing of ours is open once a kill is done, until the release."""
+        life = self.life
+        assert life is not None
+        life.maker.kill(J.REASON_OPERATOR, self.now_ns)
+        self.judge.is_killed = self._is_slow = True
+        self._until(lambda: life.maker.is_quiet, QUIET_NS, "quiet")
+        end_ns = self.now_ns + DETECT_NS
+        while self.now_ns < end_ns:
+            self._check_nothing_open()
+            self.step()
+        self._is_slow = False
+        self._compare_accounts(life)
+        self._release(life)
+
+    def _is_quoted(self, quoted: set[str]) -> bool:
+        """An order of this life has been open at every venue since the first call."""
+        if self.life is not None and not self.life.maker.is_halted:
+            for venue, order in self.judge.open_orders():
+                order_id = parse_client_id(order.client_order_id)
+                if order_id is not None and order_id >> 32 == self.life.epoch:
+                    quoted.add(venue)
+        return len(quoted) == len(self.venues)
+
+    def _stop(self) -> None:
+        self._until(lambda: self.life is not None, 2 * RESTART_NS, "alive")
+        assert self.life is not None
+        self.judge.is_killed = True
+        maker, begin_ns = self.life.maker, self.now_ns
+        maker.stop(begin_ns)
+        self._is_slow = True
+        self._until(lambda: maker.is_quiet and maker.openings.is_known, QUIET_NS, "quiet")
+        self.report.quiet_ns = self.now_ns - begin_ns
+        # What was under way meanwhile: late requests of an earlier life, fills that are told late.
+        self._until(lambda: not self.under_way, STUCK_MS[1] * MS, "at rest")
+        end_ns = self.now_ns + DETECT_NS
+        while self.now_ns < end_ns:
+            self.step()
+        self._until(lambda: maker.is_quiet, QUIET_NS, "quiet again")
+
+    def _compare(self) -> None:
+        """What the maker believes is what is so."""
+        assert self.life is not None
+        self._check_nothing_open()
+        self._compare_accounts(self.life)
+        assert self.life.maker.table[L.ACCOUNT_ANOMALIES] == 0, "the account contradicts itself"
+        for venue in self.venues:
+            venue.orders.desk.check()
+
+    def _compare_accounts(self, life: Life) -> None:
+        maker, judge = life.maker, self.judge
+        believed = maker.book.position_lots
+        if believed != judge.position_lots:
+            raise WrongError(f"believes {believed} lots, has {judge.position_lots}")
+        # The late fill of an earlier life's order is this life's, and nobody knows its name.
+        if not maker.table[L.ACCOUNT_ORPHAN_FILLS]:
+            cash, had = int(maker.table[L.ACCOUNT_CASH_VALUE]), judge.cash_of(life.epoch)
+            if cash != had:
+                raise WrongError(f"believes in {cash} of cash, has {had}")
+
+    def _check_nothing_open(self) -> None:
+        left = self.judge.open_orders()
+        if left:
+            raise WrongError(f"quiet, and open: {left!r:.400}")
+
+    def _sum_up(self) -> None:
+        report, judge = self.report, self.judge
+        report.orders, report.fills, report.messages = judge.orders, judge.fills, judge.messages
+        report.lives, report.faults = self._lives, self.schedule.struck
+        report.digest = self._digest.hexdigest()
+
+    # --- what the maker tells --------------------------------------------------------------------
+
+    def note_maker(self, level: str, what: str, **facts: object) -> None:
+        self.report.seen[what] += 1
+        self.say("maker: {} {}", what, facts)
