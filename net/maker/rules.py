@@ -128,6 +128,9 @@ def _quotes(settings: MakerSettings, venue: str, rules: MarketRules, units: int)
     quotes.words()  # refuses what cannot be
     if quotes.lots < quotes.lots_min:
         raise RulesError(f"maker.quotes.size: {given.size} is below what {venue} takes")
+    largest = max(quotes.size(level) for level in range(quotes.levels))
+    if largest > lots_of("risk.order_size_max", settings.risk.order_size_max):
+        raise RulesError("maker.quotes: a level's size is above maker.risk.order_size_max")
     return quotes
 
 
