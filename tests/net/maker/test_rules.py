@@ -97,7 +97,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "too little money": ({"risk": {"daily_loss_max": "0.00000000001"}}, "risk.daily_loss_max"),
     "too much money": ({"risk": {"exposure_max": HUGE}}, "maker.risk"),
     "levels that grow beyond an order": (
-        {"quotes": {"levels": 3, "growth": 1.5}}, "a level's size is above maker.risk.order_size_max"
+        {"quotes": {"levels": 3, "growth": 1.5}}, "above maker.risk.order_size_max"
     ),
     "beyond the position": ({"risk": {"reduce_at": "4"}}, "reduce_lots"),
 }  # fmt: skip
