@@ -222,7 +222,7 @@ class Maker:
         if halts != self._halts:
             self._halts = halts
             reason = int(risk[L.RISK_HALT_REASON])
-            code = HALT_REASONS.get(reason, J.REASON_OPERATOR)
+            code = HALT_REASONS.get(reason, J.REASON_NONE)
             self.book.write(J.EVENT_KILL, now_ns, reason=code)
             self._host.note_maker("error", "quoting halted", reason=R.TEXTS[reason])
         counts = risk[L.RISK_REFUSALS_AT :][: L.REFUSALS_MAX]
@@ -305,7 +305,9 @@ class Maker:
 
     def release(self, now_ns: int) -> None:
         """Quote again: an operator's word."""
-        if self.is_blocked or self.is_stopping:
+        if self.is_stopping:
+            return
+        if self.is_blocked:
             self._host.note_maker("error", "release refused: the kill file is there")
         elif self.is_halted:
             R.release(self.table, self.risk)
