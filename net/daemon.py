@@ -38,7 +38,8 @@ from net.gateway.options import GatewayError, GatewayOptions
 from net.live import EngineCpuError, Live, tls_context
 from net.log import LibraryLog, Log
 from net.maker.housekeeping import Housekeeping, HousekeepingError
-from net.metrics import MetricsError, serve_metrics
+from net.page.server import Page, PageError
+from net.page.view import DaemonView
 from net.replay import instrument_specs
 from net.rest import RestClient, RestError
 from net.supervisor import Gateway, GatewayProcess, GatewayThread
@@ -107,6 +108,7 @@ class Daemon:
         self._tape = tape
         self._has_gateway = has_gateway
         self._log = Log(config.log.level, config.log.format)
+        self._view = DaemonView(config)
         self._clients: dict[str, RestClient] = {}
         self._ticks: Ticks = {}
         self._quoting: Housekeeping | None = None
@@ -161,6 +163,7 @@ class Daemon:
 
     def log(self, level: str, event: str, **facts: object) -> None:
         self._log.log(level, event, **facts)
+        self._view.hear(event, facts)
 
     # --- the main thread -------------------------------------------------------------------------
 
@@ -177,6 +180,8 @@ class Daemon:
         async with contextlib.AsyncExitStack() as stack:
             if claim is not None:
                 stack.callback(claim.close)
+            if self._config.metrics.listen:
+                stack.callback(self._serve_page(self._config.metrics.listen).close)
             if self._quoting is not None:
                 with daemon_errors():
                     self._quoting.open()
@@ -308,14 +313,14 @@ class Daemon:
         serving: asyncio.Task[None] | None = None
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(engine.close)
+            stack.callback(self._view.hide)
             if live.maker is not None and self._quoting is not None:
                 looking = asyncio.create_task(self._quoting.look(live))
                 stack.callback(looking.cancel)
             try:
-                if config.metrics.listen:
-                    stack.callback(self._serve_metrics(config.metrics.listen, live))
-                if self._has_gateway:
-                    gateway = self._make_gateway(config)
+                gateway = self._make_gateway(config) if self._has_gateway else None
+                self._view.show(live, gateway)
+                if gateway is not None:
                     serving = asyncio.create_task(gateway.run())
                     await self._until_ready(gateway, serving)
                 if not self._stop.is_set():
@@ -411,10 +416,10 @@ class Daemon:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 self._loop.call_soon_threadsafe(self._engine_ended.set)
 
-    def _serve_metrics(self, listen: str, live: Live) -> Callable[[], None]:
+    def _serve_page(self, listen: str) -> Page:
         try:
-            return serve_metrics(listen, live)
-        except MetricsError as error:
+            return Page(listen, self._view, self.log)
+        except PageError as error:
             raise DaemonError(str(error)) from None
 
     # --- the gateway -----------------------------------------------------------------------------
