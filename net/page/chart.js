@@ -44,10 +44,7 @@ export class Chart {
       let before = null;
       for (const [t, values] of this.#rows) {
         const v = values[line];
-        if (v === null || v === undefined) {
-          before = null;
-          continue;
-        }
+        if (v === null || v === undefined) continue;
         if (before === null || t - before > WIDEST_GAP_MS) pen.moveTo(x(t), y(v));
         pen.lineTo(x(t), y(v));
         before = t;

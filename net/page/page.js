@@ -5,13 +5,14 @@ import { Chart, format } from "./chart.js";
 
 const SILENT_AFTER_MS = 3000;
 const COLOURS = 8;
+const RATE_MS = 2500; // rates are counted over so long
 
 const $ = (id) => document.getElementById(id);
 const charts = { engine: new Chart($("engine")), lag: new Chart($("lag")), books: new Chart($("books")) };
 const colours = new Map();
 
 let source = null;
-let before = null;
+let past = []; // the events of the last RATE_MS
 let heardMs = 0;
 
 function colour(venue) {
@@ -43,9 +44,11 @@ function duration(ms) {
   return size < 120000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.floor(ms / 60000)} min`;
 }
 
-// How often a second a counter grew since the event before; null where that cannot be said.
-function rate(now, then, seconds) {
-  return then === undefined || then === null || seconds <= 0 || now < then ? null : (now - then) / seconds;
+// How often a second a counter of the events grew of late; null where that cannot be said yet.
+function rate(count) {
+  const first = past[0], last = past[past.length - 1];
+  const grown = count(last) - count(first);
+  return last.t > first.t && grown >= 0 ? (1000 * grown) / (last.t - first.t) : null;
 }
 
 function levels(side, rows, venues, own, deepest) {
@@ -88,15 +91,15 @@ function showBook(now) {
     return;
   }
   const mid = (Number(book.bids[0][1]) + Number(book.asks[0][1])) / 2;
+  const decimals = (book.spread.split(".")[1] || "").length;
   const bps = ((1e4 * Number(book.spread)) / mid).toFixed(2);
-  middle.textContent = `${book.crossed ? "CROSSED  " : ""}spread ${book.spread} (${bps} bps)   mid ${mid}`;
+  middle.textContent = `${book.crossed ? "CROSSED  " : ""}spread ${book.spread} (${bps} bps)   mid ${mid.toFixed(decimals + 1)}`;
 }
 
-function showVenues(now, seconds) {
-  const then = new Map(((before && before.venues) || []).map((v) => [v.name, v.frames]));
+function showVenues(now) {
   $("venues").replaceChildren(
-    ...now.venues.map((venue) => {
-      const frames = rate(venue.frames, then.get(venue.name), seconds);
+    ...now.venues.map((venue, place) => {
+      const frames = rate((event) => event.venues[place].frames);
       const tr = row(
         cell(venue.name, `venue v${colour(venue.name)}`),
         cell(venue.state + (venue.incomplete ? " (part)" : ""), venue.state),
@@ -144,8 +147,8 @@ function showMaker(maker) {
   );
 }
 
-function plot(now, seconds) {
-  const us = now.engine_us, books = rate(now.book?.sequence, before?.book?.sequence, seconds);
+function plot(now) {
+  const us = now.engine_us, books = rate((event) => (event.book ? event.book.sequence : 0));
   charts.engine.add(now.t, [us ? us.p50 : null, us ? us.p99 : null]);
   charts.lag.add(now.t, now.venues.map((venue) => (venue.state === "LIVE" ? venue.lag_ms : null)));
   charts.books.add(now.t, [books]);
@@ -177,7 +180,6 @@ function showSymbols(now) {
 }
 
 function show(now) {
-  const seconds = before ? (now.t - before.t) / 1000 : 0;
   heardMs = performance.now();
   document.body.classList.toggle("stopped", Boolean(now.health));
   $("name").textContent = now.name;
@@ -189,11 +191,12 @@ function show(now) {
   $("sequence").textContent = now.book ? `#${now.book.sequence}` : "";
   showMaker(now.maker);
   if (now.venues) {
+    past.push(now);
+    while (past[0].t < now.t - RATE_MS || past[0].venues.length !== now.venues.length) past.shift();
     showBook(now);
-    showVenues(now, seconds);
-    plot(now, seconds);
+    showVenues(now);
+    plot(now);
   }
-  before = now;
 }
 
 function watch(symbol) {
@@ -212,7 +215,7 @@ function lookAfter() {
 }
 
 $("symbol").addEventListener("change", (event) => {
-  before = null;
+  past = [];
   Object.values(charts).forEach((chart) => chart.clear());
   watch(event.target.value);
 });
