@@ -15,6 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from net.config import Config, parse_config
+from net.daemon import Daemon, DaemonError
 from net.page.health import LAG_NS_MAX
 from net.page.server import CONNECTIONS_MAX, PATHS, VIEWERS_MAX, Page, PageError
 from net.page.state import percentiles_us
@@ -335,7 +336,12 @@ def test_a_port_in_use_is_one_line(served: Served) -> None:
     listen = f"127.0.0.1:{served.page.port}"
     with pytest.raises(PageError) as error:
         Page(listen, served.view, served.log)
-    assert str(error.value) == f"metrics: cannot listen on {listen}: Address already in use"
+    text = f"metrics: cannot listen on {listen}: Address already in use"
+    assert str(error.value) == text
+    daemon = Daemon(parse_config(f'{CONFIG}[metrics]\nlisten = "{listen}"', "test"))
+    with pytest.raises(DaemonError) as failure:
+        daemon.run()
+    assert (str(failure.value), failure.value.status) == (text, 1)
 
 
 def test_a_defect_of_ours_is_a_line_of_the_log_and_no_traceback(
