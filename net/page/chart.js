@@ -1,6 +1,7 @@
-// A chart of some minutes: lines over time on a canvas, scaled to what they show.
+// A chart of up to five minutes: lines over time on a canvas, scaled to what they show.
 
 const SECONDS = 300;
+const SECONDS_MIN = 30;
 const WIDEST_GAP_MS = 3000; // a line is broken where nothing was seen for longer
 
 export class Chart {
@@ -32,11 +33,12 @@ export class Chart {
     if (!seen.length) return;
     const high = Math.max(...seen, 0), low = Math.min(...seen, 0);
     const span = high - low || 1, last = this.#rows[this.#rows.length - 1][0];
-    const x = (t) => width * (1 - (last - t) / (SECONDS * 1000));
+    const spanMs = Math.max(SECONDS_MIN * 1000, last - this.#rows[0][0]);
+    const x = (t) => width * (1 - (last - t) / spanMs);
     const y = (v) => height - 4 - ((v - low) / span) * (height - 18);
     pen.font = "11px monospace";
     pen.fillStyle = "#8494a3";
-    pen.fillText(format(high), 2, 10);
+    pen.fillText(`${format(high)}   of ${Math.round(spanMs / 1000)} s`, 2, 10);
     colours.forEach((colour, line) => {
       pen.strokeStyle = colour;
       pen.lineWidth = 1.5;

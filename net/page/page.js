@@ -145,6 +145,19 @@ function showMaker(maker) {
       ),
     ),
   );
+  const orders = [...maker.orders].sort((a, b) => Number(b.price) - Number(a.price));
+  $("orders").replaceChildren(
+    ...orders.map((order) =>
+      row(
+        cell(order.venue, `venue v${colour(order.venue)}`),
+        cell(`${order.side} ${order.level}`, order.side),
+        cell(order.price, "number"),
+        cell(order.amount, "number"),
+        cell(order.filled, "number"),
+        cell(order.state),
+      ),
+    ),
+  );
 }
 
 function plot(now) {

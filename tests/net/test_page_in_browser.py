@@ -40,6 +40,11 @@ def test_the_page_shows_what_is_and_says_what_is_wrong(tmp_path: Path) -> None:
             deep = [float(width.rstrip("%")) for width in await tab.value(widths)]
             assert deep == sorted(deep) and 0 < deep[0] < deep[-1] == 100
             assert "position" in await tab.value("document.getElementById('maker').innerText")
+            orders = [row.split()[:4] for row in await tab.value(TEXT_OF.format("#orders"))]
+            assert orders == [
+                ["bitstamp", "sell", "0", "100.03"],
+                ["binance", "buy", "0", "99.97"],
+            ]
             served.desk.frame("binance", binance_diff(101, 101, [("99.97", "1"), ("100.05", "3")]))
             await tab.until(f"{middle}.startsWith('CROSSED')")
             own = "[...document.querySelectorAll('tr.own')].map((row) => row.innerText)"
