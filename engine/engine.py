@@ -298,6 +298,10 @@ class Engine:
         """Whether the frame that was handled last set a bid's level, and whether an ask's."""
         return self._stage.sets
 
+    def venue_ns(self, feed: int) -> int:
+        """The venue's own time of the feed's last frame; 0 before the first that has one."""
+        return int(self.arena[self._feed_at(feed) + L.FEED_VENUE_NS])
+
     def receive_ns(self, feed: int) -> int:
         """When the feed's last frame was received, 0 before the first."""
         return int(self.arena[self._feed_at(feed) + L.FEED_RECEIVE_NS])

@@ -39,7 +39,8 @@ from net.live import EngineCpuError, Live
 from net.log import LibraryLog, Log
 from net.maker.housekeeping import Housekeeping, HousekeepingError
 from net.measured import drop_measures, keep_measures
-from net.metrics import MetricsError, serve_metrics
+from net.page.server import Page, PageError
+from net.page.view import DaemonView
 from net.replay import instrument_specs
 from net.rest import RestClient, RestError
 from net.supervisor import Gateway, GatewayProcess, GatewayThread
@@ -109,6 +110,7 @@ class Daemon:
         self._tape = tape
         self._has_gateway = has_gateway
         self._log = Log(config.log.level, config.log.format)
+        self._view = DaemonView(config)
         self._clients: dict[str, RestClient] = {}
         self._ticks: Ticks = {}
         self._quoting: Housekeeping | None = None
@@ -163,6 +165,7 @@ class Daemon:
 
     def log(self, level: str, event: str, **facts: object) -> None:
         self._log.log(level, event, **facts)
+        self._view.hear(event, facts)
 
     # --- the main thread -------------------------------------------------------------------------
 
@@ -179,6 +182,8 @@ class Daemon:
         async with contextlib.AsyncExitStack() as stack:
             if claim is not None:
                 stack.callback(claim.close)
+            if self._config.metrics.listen:
+                stack.callback(self._serve_page(self._config.metrics.listen).close)
             if self._quoting is not None:
                 with daemon_errors():
                     self._quoting.open()
@@ -310,13 +315,13 @@ class Daemon:
         serving: asyncio.Task[None] | None = None
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(engine.close)
+            stack.callback(self._view.hide)
             if live.maker is not None and self._quoting is not None:
                 await stack.enter_async_context(self._quoting.attending(live))
             try:
-                if config.metrics.listen:
-                    stack.callback(self._serve_metrics(config.metrics.listen, live))
-                if self._has_gateway:
-                    gateway = self._make_gateway(config)
+                gateway = self._make_gateway(config) if self._has_gateway else None
+                self._view.show(live, gateway)
+                if gateway is not None:
                     serving = asyncio.create_task(gateway.run())
                     await self._until_ready(gateway, serving)
                 if not self._stop.is_set():
@@ -414,10 +419,10 @@ class Daemon:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 self._loop.call_soon_threadsafe(self._engine_ended.set)
 
-    def _serve_metrics(self, listen: str, live: Live) -> Callable[[], None]:
+    def _serve_page(self, listen: str) -> Page:
         try:
-            return serve_metrics(listen, live)
-        except MetricsError as error:
+            return Page(listen, self._view, self.log)
+        except PageError as error:
             raise DaemonError(str(error)) from None
 
     # --- the gateway -----------------------------------------------------------------------------

@@ -1,40 +1,86 @@
-"""The metrics page: counters read when it is asked for, in Prometheus' text form.
+"""Prometheus' page: counters read when it is asked for, in Prometheus' text form.
 
-Nothing is counted twice: the numbers live in the engine's arena, in the sessions and on the market
-maker's board, and are only read here, by the server's own thread.
-Runs on: the metrics server's threads. Called by: net.daemon.
+Nothing is counted twice: the numbers live in the engine's arena, in the handoff, in the sessions
+and on the market maker's board, and are only read here. Names and units are by Prometheus'
+conventions (https://prometheus.io/docs/practices/naming): base units, `_total` on counters.
+Runs on: the page's threads. Called by: net.page.server.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from engine import layout as L
 from engine import status as S
+from engine.engine import Engine
 from engine.maker.board import MakerBoardError
+from net.gateway.books import read_snapshot
 from net.live import Live
 from net.maker.metrics import maker_metrics
 from net.maker.view import MakerView
+from net.page.health import lag_ns, unready
+from net.page.view import DaemonView
 
+PAUSE_S = 0.000_1
+"""After each family: an engine thread that waits for the interpreter gets it then, and not after
+the whole page, a millisecond later."""
 _FEED_LABELS = ("venue", "symbol")
+_INSTRUMENT_LABELS = ("instrument",)
 
 
-class MetricsError(Exception):
-    """The page cannot be served: one line."""
+def make_registry(view: DaemonView) -> CollectorRegistry:
+    """Everything there is of this daemon, and of its process."""
+    registry = CollectorRegistry()
+    registry.register(_Collector(view))
+    ProcessCollector(registry=registry)
+    return registry
+
+
+def _gauge(name: str, text: str, number: float) -> Metric:
+    family = GaugeMetricFamily(f"pollux_{name}", text)
+    family.add_metric((), number)
+    return family
 
 
 class _Collector(Collector):
-    def __init__(self, live: Live) -> None:
-        self._live = live
+    def __init__(self, view: DaemonView) -> None:
+        self._view = view
 
     def collect(self) -> Iterator[Metric]:
-        engine, sessions = self._live.engine, [s for v in self._live.venues for s in v.sessions]
+        for family in self._families():
+            yield family
+            time.sleep(PAUSE_S)
+
+    def _families(self) -> Iterator[Metric]:
+        view = self._view
+        live, gateway = view.live, view.gateway
+        yield _gauge(
+            "ready",
+            "1 while every venue is live and the gateway serves",
+            float(not unready(view, time.time_ns())),
+        )
+        serves = gateway is not None and gateway.is_serving
+        yield _gauge("gateway_serving", "1 while the gateway serves", float(serves))
+        if live is not None:
+            yield from self._of_feeds(live)
+            yield from _of_times(live.engine)
+            yield from _of_books(live.engine)
+            yield from self._of_venues(live)
+        # A view of its own for each scrape: two may run at once.
+        maker = MakerView(view.config.engine.name, os.getpid()).reader()
+        if maker is not None:
+            with contextlib.suppress(MakerBoardError):
+                yield from maker_metrics(maker)
+
+    def _of_feeds(self, live: Live) -> Iterator[Metric]:
+        engine, sessions = live.engine, [s for v in live.venues for s in v.sessions]
         state = GaugeMetricFamily(
             "pollux_venue_live", "1 while the venue's book is live", labels=_FEED_LABELS
         )
@@ -66,18 +112,9 @@ class _Collector(Collector):
                 family.add_metric(labels, value)
             for status in S.REFUSALS:
                 refused.add_metric((*labels, S.TEXTS[status]), kept.refused[status])
-        published = CounterMetricFamily("pollux_books", "books published", labels=("instrument",))
-        reader = engine.reader()
-        for index, board in enumerate(reader.boards):
-            published.add_metric((board.symbol,), reader.sequence(index))
-        yield from (state, published, refused, *counters.values(), *self._of_venues())
-        # A view of its own for each scrape: two may run at once.
-        maker = MakerView(self._live.config.engine.name, os.getpid()).reader()
-        if maker is not None:
-            with contextlib.suppress(MakerBoardError):
-                yield from maker_metrics(maker)
+        yield from (state, refused, *counters.values())
 
-    def _of_venues(self) -> Iterator[Metric]:
+    def _of_venues(self, live: Live) -> Iterator[Metric]:
         families = [
             CounterMetricFamily(f"pollux_{name}", text, labels=("venue",))
             for name, text in (
@@ -87,8 +124,8 @@ class _Collector(Collector):
                 ("not_understood", "text frames of a form nobody knows"),
             )
         ]
-        for venue in self._live.venues:
-            stream, seen = self._live.streams.get(venue.name), venue.counters
+        for venue in live.venues:
+            stream, seen = live.streams.get(venue.name), venue.counters
             connections = stream.reconnects + 1 if stream is not None else 0
             values = (connections, seen.other_symbols, seen.binary_frames, seen.not_understood)
             for family, value in zip(families, values, strict=True):
@@ -96,19 +133,63 @@ class _Collector(Collector):
         yield from families
 
 
-def serve_metrics(listen: str, live: Live) -> Callable[[], None]:
-    """Serve the page; a function that stops it. MetricsError where the address cannot be had."""
-    host, _, port = listen.rpartition(":")
-    registry = CollectorRegistry()
-    registry.register(_Collector(live))
-    try:
-        server, thread = start_http_server(int(port), host.strip("[]"), registry)
-    except OSError as error:
-        raise MetricsError(f"metrics: cannot listen on {listen}: {error.strerror}") from None
+def _of_times(engine: Engine) -> Iterator[Metric]:
+    """When something last happened, and how late the venues' data are."""
+    yield _gauge(
+        "engine_heartbeat_timestamp_seconds",
+        "when the engine last said that it is alive",
+        engine.reader().heartbeat_ns / 1e9,
+    )
+    lag = GaugeMetricFamily(
+        "pollux_venue_lag_seconds",
+        "from the venue's time of its last frame to its arrival; below zero: a clock is wrong",
+        labels=_FEED_LABELS,
+    )
+    received = GaugeMetricFamily(
+        "pollux_venue_receive_timestamp_seconds",
+        "when the last frame arrived",
+        labels=_FEED_LABELS,
+    )
+    incomplete = GaugeMetricFamily(
+        "pollux_venue_incomplete",
+        "1 while a published level lies where the book is known only in part",
+        labels=_FEED_LABELS,
+    )
+    for feed, spec in enumerate(engine.feeds):
+        labels, late_ns = (spec.venue, spec.symbol), lag_ns(engine, feed)
+        incomplete.add_metric(labels, float(engine.is_incomplete(feed)))
+        if late_ns is not None:
+            lag.add_metric(labels, late_ns / 1e9)
+            received.add_metric(labels, engine.receive_ns(feed) / 1e9)
+    yield from (lag, received, incomplete)
 
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
-    return stop
+def _of_books(engine: Engine) -> Iterator[Metric]:
+    """The merged books."""
+    books = CounterMetricFamily(
+        "pollux_books_published", "books published", labels=_INSTRUMENT_LABELS
+    )
+    published = GaugeMetricFamily(
+        "pollux_book_publish_timestamp_seconds",
+        "when the last book was published",
+        labels=_INSTRUMENT_LABELS,
+    )
+    crossed = GaugeMetricFamily(
+        "pollux_book_crossed",
+        "1 while bid is at or above ask",
+        labels=_INSTRUMENT_LABELS,
+    )
+    levels = GaugeMetricFamily(
+        "pollux_book_levels", "levels published", labels=(*_INSTRUMENT_LABELS, "side")
+    )
+    reader = engine.reader()
+    for index, info in enumerate(reader.boards):
+        labels = (info.symbol,)
+        books.add_metric(labels, reader.sequence(index))
+        if reader.read(index) > 0:
+            book = read_snapshot(reader.book, info)
+            published.add_metric(labels, book.publish_ns / 1e9)
+            crossed.add_metric(labels, float(book.is_crossed))
+            levels.add_metric((*labels, "bid"), len(book.bids))
+            levels.add_metric((*labels, "ask"), len(book.asks))
+    yield from (books, published, crossed, levels)

@@ -47,6 +47,8 @@ class Gateway(Protocol):
     """A gateway under supervision."""
 
     is_ready: asyncio.Event
+    is_serving: bool
+    """Now, as far as is known; read by any thread."""
 
     async def run(self) -> None:
         """Until retired; GatewayError: it cannot serve."""
@@ -60,6 +62,7 @@ class GatewayThread:
 
     def __init__(self, options: GatewayOptions) -> None:
         self.is_ready = asyncio.Event()
+        self.is_serving = False
         self._options = options
         self._stop = threading.Event()
         self._error: GatewayError | None = None
@@ -71,16 +74,21 @@ class GatewayThread:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
                 loop.call_soon_threadsafe(event.set)
 
+        def on_ready(_port: int) -> None:
+            self.is_serving = True
+            tell(self.is_ready)
+
         def serve() -> None:
             from net.gateway.server import run_gateway
 
             try:
-                run_gateway(self._options, ready=lambda _port: tell(self.is_ready), stop=self._stop)
+                run_gateway(self._options, ready=on_ready, stop=self._stop)
             except GatewayError as error:
                 self._error = error
             except Exception as error:
                 self._error = GatewayError(f"the gateway failed: {error!r}")
             finally:
+                self.is_serving = False
                 tell(ended)
 
         # A daemon thread: where it does not end, the process must.
@@ -98,6 +106,7 @@ class GatewayProcess:
 
     def __init__(self, options: GatewayOptions, log: LogFunction) -> None:
         self.is_ready = asyncio.Event()
+        self.is_serving = False
         self._options = options
         self._log = log
         self._retired = asyncio.Event()
@@ -148,6 +157,7 @@ class GatewayProcess:
             status = await process.wait()
             return reason or await saying or f"status {status}"
         finally:
+            self.is_serving = False
             saying.cancel()
             if process.returncode is None:
                 # It had its SIGTERM when it was retired, and keeps nothing worth another.
@@ -170,6 +180,7 @@ class GatewayProcess:
                     took_ms = int((time.monotonic() - started_s) * 1000)
                     self._log("info", "gateway serves again", start_ms=took_ms)
                 self.is_ready.set()
+                self.is_serving = True
 
     async def _relay(self, stderr: asyncio.StreamReader) -> str:
         """Log what it says on stderr; its last line."""

@@ -1,6 +1,6 @@
 """The market maker's part of the metrics page, from its board.
 
-Runs on: the metrics server's threads. Called by: net.metrics.
+Runs on: the page's threads. Called by: net.metrics.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _of_account(state: MakerState, info: MakerBoardInfo) -> Iterator[Metric]:
         ("fair_price", "NaN where there is none", fair),
         ("day_result", "since 00:00 UTC or a release", _value(state.day_result_value, info)),
         ("result", "since the start, quote currency", _value(state.result_value, info)),
-        ("published_seconds", "when the state was published", state.publish_ns / 1e9),
+        ("publish_timestamp_seconds", "when the state was published", state.publish_ns / 1e9),
     )
     for name, text, number in gauges:
         family = GaugeMetricFamily(f"pollux_maker_{name}", text, labels=_LABELS)

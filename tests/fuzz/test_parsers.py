@@ -276,7 +276,7 @@ def test_lines_made_to_trip(tmp_path: Path, key: str) -> None:
 class _Client:
     """A connection as the simulated venues see it, as far as a control message goes."""
 
-    combined, is_silenced = False, False
+    combined, is_silenced, path = False, False, "/ws"
 
     def __init__(self) -> None:
         self.channels: dict[str, None] = {}

@@ -5,27 +5,24 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from net.metrics import _Collector
+from net.config import Config
+from net.metrics import make_registry
+from net.page.view import DaemonView
 from tests.gateway.maker_engine import MakerEngine
+
+ONE = {"symbol": "BTC-USD", "venue": ({"name": "bitstamp", "symbol": "btcusd"},)}
 
 
 @pytest.fixture
 def registry() -> Iterator[tuple[MakerEngine, CollectorRegistry]]:
     """The daemon's page, of a daemon that has a market maker and nothing else."""
     name = f"test-{os.getpid()}-metrics"
-    live: Any = SimpleNamespace(
-        engine=SimpleNamespace(reader=lambda: SimpleNamespace(boards=())),
-        venues=(),
-        config=SimpleNamespace(engine=SimpleNamespace(name=name)),
-    )
-    maker, registry = MakerEngine(name), CollectorRegistry()
-    registry.register(_Collector(live))
+    config = Config.model_validate({"instrument": (ONE,), "engine": {"name": name}})
+    maker, registry = MakerEngine(name), make_registry(DaemonView(config))
     yield maker, registry
     maker.close()
     assert b"pollux_maker" not in generate_latest(registry), "nothing without a market maker"

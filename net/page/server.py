@@ -1,0 +1,223 @@
+"""The daemon's HTTP listener: the web page, its events, Prometheus' page, health and readiness.
+
+    /          the page (plain files beside this one)    /events?symbol=S   what it shows, pushed
+    /metrics   Prometheus' text                          /healthz, /readyz  200, or 503 and why
+
+Only what can be looked at is served: nothing here changes anything. Connections, the time one may
+take and viewers are bounded; each has a thread of its own, which reads the handoff and the counters
+and never asks the engine thread for anything.
+Runs on: threads of its own. Called by: net.daemon.
+"""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import sys
+import threading
+import time
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from net.metrics import make_registry
+from net.page.health import remarks, unhealthy, unready
+from net.page.state import PERIOD_S, Screen
+from net.page.view import DaemonView
+from net.said import said
+from net.supervisor import LogFunction
+
+CONNECTIONS_MAX = 64
+"""Threads: some viewers, and scrapers that come and go. One more is closed unanswered."""
+VIEWERS_MAX = 16
+"""Streams of events at once; so the others always find a connection free."""
+TIME_LIMIT_S = 10.0
+"""For a request to arrive, and for a viewer to take an event: who is slower is closed."""
+STOP_POLL_S = 0.1
+
+PLAIN, JSON, EVENTS = "text/plain; charset=utf-8", "application/json", "text/event-stream"
+FILES = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/chart.js": ("chart.js", "text/javascript; charset=utf-8"),
+}
+PATHS = (*FILES, "/events", "/metrics", "/healthz", "/readyz")
+assert VIEWERS_MAX < CONNECTIONS_MAX
+
+
+class PageError(Exception):
+    """The page cannot be served: one line."""
+
+
+class _Server(ThreadingHTTPServer):
+    """A thread a connection, so many and no more."""
+
+    daemon_threads = True
+    allow_reuse_port = False
+    request_queue_size = CONNECTIONS_MAX
+
+    def __init__(self, address: tuple[str, int], view: DaemonView, log: LogFunction) -> None:
+        host, port = address
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        self.address_family = found[0][0]
+        self.view = view
+        self.screen = Screen(view)
+        self.registry: CollectorRegistry = make_registry(view)
+        self.files = {
+            path: ((Path(__file__).parent / name).read_bytes(), kind)
+            for path, (name, kind) in FILES.items()
+        }
+        self.stopping = threading.Event()
+        self.viewers = threading.BoundedSemaphore(VIEWERS_MAX)
+        self._log = log
+        self._room = threading.BoundedSemaphore(CONNECTIONS_MAX)
+        super().__init__((host, port), _Handler)
+
+    def server_bind(self) -> None:
+        # Less HTTPServer's own part, which asks a name server who this host is.
+        socketserver.TCPServer.server_bind(self)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._room.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no event; anything else is a line of the log."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            self._log("error", "page request failed", reason=said(repr(error)))
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    timeout = TIME_LIMIT_S
+    disable_nagle_algorithm = True
+    wbufsize = -1  # head and body leave together
+
+    def do_GET(self) -> None:
+        if self.headers.get("Content-Length") or self.headers.get("Transfer-Encoding"):
+            self.close_connection = True  # a body that nobody reads
+        url = urlsplit(self.path)
+        query = parse_qs(url.query)
+        if url.path in self.server.files:
+            self._answer(HTTPStatus.OK, *self.server.files[url.path])
+        elif url.path == "/events":
+            self._events(query.get("symbol", [""])[0])
+        elif url.path == "/metrics":
+            encode, kind = choose_encoder(self.headers.get("Accept") or "")
+            self._answer(HTTPStatus.OK, encode(self.server.registry), kind)
+        elif url.path == "/healthz":
+            self._report(unhealthy(self.server.view, time.time_ns()), "healthy")
+        elif url.path == "/readyz":
+            view = self.server.view
+            reasons = "; ".join(unready(view, time.time_ns()))
+            self._report(reasons, "; ".join(("ready", *remarks(view))))
+        else:
+            text = f"nothing is at {said(url.path)}; there is {' '.join(PATHS)}\n"
+            self._answer(HTTPStatus.NOT_FOUND, text.encode(), PLAIN)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def _report(self, trouble: str, fine: str) -> None:
+        status = HTTPStatus.SERVICE_UNAVAILABLE if trouble else HTTPStatus.OK
+        self._answer(status, f"{trouble or fine}\n".encode(), PLAIN)
+
+    def _answer(self, status: HTTPStatus, body: bytes, kind: str) -> None:
+        self._head(status, kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _head(self, status: HTTPStatus, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        # The page needs nothing from elsewhere, and nobody may put it into a frame.
+        policy = "default-src 'self'; img-src data:; frame-ancestors 'none'"
+        self.send_header("Content-Security-Policy", policy)
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "GET, HEAD")
+        if self.close_connection:
+            self.send_header("Connection", "close")
+
+    def _events(self, symbol: str) -> None:
+        """Server-sent events (HTML standard, section 9.2) until the viewer or the daemon ends."""
+        server, symbols = self.server, self.server.screen.symbols
+        if symbol and symbol not in symbols:
+            text = f"no instrument {said(symbol)}; there is {' '.join(symbols)}\n"
+            self._answer(HTTPStatus.NOT_FOUND, text.encode(), PLAIN)
+            return
+        if not server.viewers.acquire(blocking=False):
+            text = f"{VIEWERS_MAX} viewers are connected already\n"
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, text.encode(), PLAIN)
+            return
+        try:
+            self.close_connection = True
+            self._head(HTTPStatus.OK, EVENTS)
+            self.end_headers()
+            while self.command != "HEAD" and not server.stopping.is_set():
+                self.wfile.write(b"data: " + server.screen.look(symbol or symbols[0]) + b"\n\n")
+                self.wfile.flush()
+                server.stopping.wait(PERIOD_S)
+        finally:
+            server.viewers.release()
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the base class cannot read, or has no method for: one line instead of a page."""
+        status, text = HTTPStatus(code), message or HTTPStatus(code).phrase
+        if status is HTTPStatus.NOT_IMPLEMENTED:
+            status, text = HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD are served here"
+        self.close_connection = True
+        self.request_version = self.protocol_version  # an answer to any nonsense has a head
+        self._answer(status, f"{said(text)}\n".encode(), PLAIN)
+
+    def version_string(self) -> str:
+        return "pollux"
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Requests are no events."""
+
+
+class Page:
+    """The listener at "host:port", serving from here on. PageError: the address cannot be had."""
+
+    def __init__(self, listen: str, view: DaemonView, log: LogFunction) -> None:
+        host, _, port = listen.rpartition(":")
+        try:
+            self._server = _Server((host.strip("[]"), int(port)), view, log)
+        except OSError as error:
+            raise PageError(f"metrics: cannot listen on {listen}: {error.strerror}") from None
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(STOP_POLL_S,), name="page", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Serve nobody any more."""
+        self._server.stopping.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

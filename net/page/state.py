@@ -1,0 +1,161 @@
+"""What the web page shows: one JSON object of an instrument, made once for all who look at it.
+
+    t           this host's clock, ms            health, ready, remarks   texts; empty is good
+    symbols     all that may be chosen           symbol   this one
+    venues      name, state, lag_ms, age_ms, incomplete, frames (a counter), trouble
+    book        sequence, published_ms (age), crossed, spread, bids, asks; null before the first
+    levels      [place of the venue in `venues`, price, amount]; prices and amounts exact, as text
+    engine_us   from receive to publish, of the books since the last object: count, p50, p99, max
+    maker       what `pollux stat --json` shows of it; null without one
+
+Runs on: the page's threads, one at a time. Called by: net.page.server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+
+import orjson
+
+from engine import layout as L
+from engine.engine import Engine
+from engine.handoff import BoardInfo, HandoffReader
+from engine.maker.board import MakerBoardError
+from net.gateway.books import Level, read_snapshot
+from net.gateway.maker_form import MakerForm
+from net.maker.view import MakerView
+from net.page.health import lag_ns, remarks, unhealthy, unready
+from net.page.view import DaemonView
+from net.watch.decimals import decimal_text
+from net.watch.maker_lines import maker_facts
+from proto.pollux.v1 import maker_pb2
+
+PERIOD_S = 0.25
+"""Between two objects: a person does not read faster, and the daemon's Python is the engine's too.
+"""
+
+
+class Screen:
+    """The latest object of each instrument, made when somebody looks and the last one is old."""
+
+    def __init__(self, view: DaemonView) -> None:
+        self.symbols = tuple(each.symbol for each in view.config.instrument)
+        self._view = view
+        self._lock = threading.Lock()
+        self._made: dict[str, tuple[float, bytes]] = {}
+        self._engine: Engine | None = None
+        self._reader: HandoffReader | None = None
+        self._read: dict[str, int] = {}
+        self._maker = MakerView(view.config.engine.name, os.getpid())
+
+    def look(self, symbol: str) -> bytes:
+        """The object of one of the `symbols` as JSON."""
+        with self._lock:
+            made_s, made = self._made.get(symbol, (0.0, b""))
+            if not made or time.monotonic() - made_s >= PERIOD_S / 2:
+                made = orjson.dumps(self._facts(symbol, time.time_ns()))
+                self._made[symbol] = time.monotonic(), made
+            return made
+
+    def _facts(self, symbol: str, now_ns: int) -> dict[str, object]:
+        live = self._view.live
+        return {
+            "t": now_ns // 1_000_000,
+            "name": self._view.config.engine.name,
+            "health": unhealthy(self._view, now_ns),
+            "ready": unready(self._view, now_ns),
+            "remarks": remarks(self._view),
+            "symbols": self.symbols,
+            "symbol": symbol,
+            **(self._instrument(live.engine, symbol, now_ns) if live is not None else {}),
+            "maker": self._maker_facts(),
+        }
+
+    def _instrument(self, engine: Engine, symbol: str, now_ns: int) -> dict[str, object]:
+        if self._reader is None or engine is not self._engine:
+            self._engine, self._reader, self._read = engine, engine.reader(), {}
+        reader = self._reader
+        for index, info in enumerate(reader.boards):
+            if info.symbol == symbol:
+                engine_us = percentiles_us(self._engine_ns(reader, index))
+                is_there = reader.read(index) > 0
+                return {
+                    "venues": self._venues(engine, index, now_ns),
+                    "book": _book_facts(info, reader, now_ns) if is_there else None,
+                    "engine_us": engine_us,
+                }
+        return {}
+
+    def _engine_ns(self, reader: HandoffReader, index: int) -> list[int]:
+        """Receive to publish of every book since the last look that the ring still holds."""
+        symbol, latest = reader.boards[index].symbol, reader.sequence(index)
+        first = max(self._read.get(symbol, latest) + 1, latest - L.RING_SLOTS + 1)
+        self._read[symbol] = latest
+        return [
+            int(reader.book[L.SLOT_PUBLISH_NS] - reader.book[L.SLOT_RECEIVE_NS])
+            for sequence in range(first, latest + 1)
+            if reader.read_exact(index, sequence) == sequence
+        ]
+
+    def _venues(self, engine: Engine, index: int, now_ns: int) -> list[dict[str, object]]:
+        first = sum(len(each.feeds) for each in engine.instruments[:index])
+        shown: list[dict[str, object]] = []
+        for feed, spec in enumerate(engine.instruments[index].feeds, first):
+            lag, receive_ns = lag_ns(engine, feed), engine.receive_ns(feed)
+            shown.append(
+                {
+                    "name": spec.venue,
+                    "state": L.STATE_NAMES[engine.state(feed)],
+                    "lag_ms": None if lag is None else lag / 1e6,
+                    "age_ms": (now_ns - receive_ns) / 1e6 if receive_ns else None,
+                    "incomplete": engine.is_incomplete(feed),
+                    "frames": engine.counters(feed).frames,
+                    "trouble": self._view.trouble(spec.venue, spec.symbol),
+                }
+            )
+        return shown
+
+    def _maker_facts(self) -> dict[str, object] | None:
+        board = self._maker.reader()
+        if board is not None:
+            with contextlib.suppress(MakerBoardError):  # nothing published yet
+                message = MakerForm(board.info).message(board.read())
+                return maker_facts(maker_pb2.Maker.FromString(message.wire))
+        return None
+
+
+def percentiles_us(durations_ns: list[int]) -> dict[str, float] | None:
+    """Count, median, 99th percentile (nearest rank) and maximum in us; None of nothing."""
+    if not durations_ns:
+        return None
+    ranked = sorted(durations_ns)
+
+    def rank_us(percent: int) -> float:
+        return ranked[-(-len(ranked) * percent // 100) - 1] / 1e3
+
+    return {"count": len(ranked), "p50": rank_us(50), "p99": rank_us(99), "max": rank_us(100)}
+
+
+def _book_facts(info: BoardInfo, reader: HandoffReader, now_ns: int) -> dict[str, object]:
+    book = read_snapshot(reader.book, info)
+    spread = book.spread_ticks
+    return {
+        "sequence": book.sequence,
+        "published_ms": (now_ns - book.publish_ns) / 1e6,
+        "crossed": book.is_crossed,
+        "spread": None if spread is None else _price(info, spread),
+        "bids": [_level(info, level) for level in book.bids],
+        "asks": [_level(info, level) for level in book.asks],
+    }
+
+
+def _price(info: BoardInfo, ticks: int) -> str:
+    return decimal_text(ticks * info.tick_mantissa, info.tick_decimals)
+
+
+def _level(info: BoardInfo, level: Level) -> list[int | str]:
+    amount = decimal_text(level.amount_lots, info.lot_decimals)
+    return [level.venue, _price(info, level.price_ticks), amount]
