@@ -51,7 +51,7 @@ cli.commands.update(HOST_COMMANDS)
 @click.option("--quote", is_flag=True, help="Make a market there, too.")
 def demo(seconds: float | None, symbol: str, seed: int, quote: bool) -> int:
     """Simulated venues, the daemon and a live ladder, until Ctrl-C (30 s when piped)."""
-    compile_with_progress()
+    compile_with_progress(is_quoting=quote)
     from net.demo import DemoError, run_demo
 
     try:
@@ -66,7 +66,7 @@ def serve(config_file: Path) -> int:
     """Run the daemon until SIGTERM or Ctrl-C."""
     end_on_signals()
     config = read_config(config_file)
-    compile_with_progress()
+    compile_with_progress(is_quoting=config.maker is not None)
     return _run_daemon(config)
 
 
@@ -220,7 +220,7 @@ def watch(target: str, symbol: str, count: int | None, as_json: bool, tls_ca: Pa
 def replay(tape: Path, config_file: Path, as_json: bool) -> int:
     """Run a recorded tape through the engine as fast as it goes, and print the digest."""
     config = read_config(config_file)
-    compile_with_progress()
+    compile_with_progress(is_quoting=config.maker is not None)
     from engine.handoff import HandoffError
     from engine.scale import ScaleError
     from net.config import ConfigError

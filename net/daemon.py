@@ -22,7 +22,7 @@ import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 
@@ -37,7 +37,7 @@ from net.config import Config, InstrumentVenue
 from net.gateway.options import GatewayError, GatewayOptions
 from net.live import EngineCpuError, Live
 from net.log import LibraryLog, Log
-from net.maker.housekeeping import Housekeeping, HousekeepingError
+from net.maker.trouble import HousekeepingError
 from net.measured import drop_measures, keep_measures
 from net.page.server import Page, PageError
 from net.page.view import DaemonView
@@ -47,6 +47,9 @@ from net.supervisor import Gateway, GatewayProcess, GatewayThread
 from net.tape import TapeLine, TapeWriter
 from net.venues import PROTOCOLS, MetadataError
 from net.websocket import tls_context
+
+if TYPE_CHECKING:
+    from net.maker.housekeeping import Housekeeping
 
 START_GRACE_S = 10.0
 """How long a start waits for venues that do not tell their tick sizes, before it goes without."""
@@ -115,6 +118,9 @@ class Daemon:
         self._ticks: Ticks = {}
         self._quoting: Housekeeping | None = None
         if config.maker is not None and has_gateway:
+            # Its kernels and its libraries are loaded where they are needed alone.
+            from net.maker.housekeeping import Housekeeping
+
             self._quoting = Housekeeping(config, self.log)
         self._live: Live | None = None
         self._tasks: set[asyncio.Task[None]] = set()

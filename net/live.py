@@ -19,14 +19,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from engine import layout as L
 from engine.engine import Engine, Stage
 from net.backoff import Backoff
 from net.config import Config
 from net.entry.session import EntryHost, VenueEntry
-from net.maker.maker import Maker
 from net.session import Session
 from net.spin import new_event_loop
 from net.stream import Stream
@@ -36,6 +35,9 @@ from net.venues import PROTOCOLS
 from net.websocket import tls_context
 from tuning.host import Host
 from tuning.measures import CONFIGURED, CpuError, Measure, freeze_garbage, tuned
+
+if TYPE_CHECKING:
+    from net.maker.maker import Maker
 
 HELPERS_MAX = 8
 """A name asked for by each venue at once."""

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 
-def compile_with_progress() -> None:
+def compile_with_progress(*, is_quoting: bool = False) -> None:
     """Compile or load the kernels; a progress bar where that takes more than a moment."""
-    import engine.engine  # noqa: F401 (declares kernels)
-    import net.maker.housekeeping
-    import net.spin  # noqa: F401 (one more)
+    import net.spin
+
+    if is_quoting:
+        import net.maker.housekeeping  # noqa: F401
     from engine.jit import compile_kernels
 
     started_s = time.monotonic()

@@ -12,6 +12,7 @@ import hashlib
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -23,12 +24,13 @@ from engine.scale import exact_text
 from net.backoff import Backoff
 from net.config import Config, ConfigError
 from net.live import feed_specs_by_venue
-from net.maker.build import DigestJournal, build_maker, plain_market, result_texts
-from net.maker.maker import Maker
 from net.session import Session
 from net.tape import TapeLine
 from net.venue import Venue
 from net.venues import PROTOCOLS, MetadataError
+
+if TYPE_CHECKING:
+    from net.maker.maker import Maker
 
 TIMER_NS = 50_000_000
 """The timer's period in tape time, as live."""
@@ -155,13 +157,15 @@ class Replay:
         for connection, (name, feeds) in enumerate(feed_specs_by_venue(config).items()):
             sessions = tuple(self._session(name, feed, rng) for feed in feeds)
             self.venues[name] = Venue(self.engine, connection, PROTOCOLS[name], sessions, self)
-        self._decisions = DigestJournal()
         self.maker = self._make_maker(ticks) if config.maker is not None else None
 
     def _make_maker(self, ticks: dict[tuple[str, str], str]) -> Maker:
         """Quoting on a tape is on paper, whatever the configuration says: nobody would answer."""
+        from net.maker.build import DigestJournal, build_maker, plain_market
+
         config = self._config
         assert config.maker is not None
+        self._decisions = DigestJournal()
         paper = config.maker.model_copy(update={"orders": "paper"})
         markets = {
             venue.name: plain_market(venue.symbol, ticks[venue.name, venue.symbol])
@@ -258,6 +262,8 @@ class Replay:
         self.summary.last_ns = self._now_ns
         self.summary.digest = self._digest.hexdigest()
         if self.maker is not None:
+            from net.maker.build import result_texts
+
             facts = {"records": str(self._decisions.records), "digest": self._decisions.digest}
             self.summary.quoting = facts | result_texts(self.maker)
         for venue in self.venues.values():

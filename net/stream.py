@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from picows import WSFrame, WSListener, WSMsgType, WSTransport
+from picows import WSFrame, WSMsgType, WSTransport
 
 from engine import status as S
 from net.backoff import Backoff
@@ -23,6 +23,7 @@ from net.venue import Venue
 from net.websocket import (
     CONNECT_ERRORS,
     STEADY_S,
+    Listener,
     add_part,
     answer_close,
     close,
@@ -52,7 +53,7 @@ class StreamHost(Protocol):
         """A text that came or went, where a tape is being written."""
 
 
-class _Listener(WSListener):  # type: ignore[misc]
+class _Listener(Listener):
     """picows calls this for each frame. Frames are views that die with the callback."""
 
     def __init__(self, stream: Stream) -> None:
@@ -61,10 +62,6 @@ class _Listener(WSListener):  # type: ignore[misc]
         self._handle = stream.venue.handle
         self._is_recording = stream.is_recording
         self._parts: list[bytes] = []
-        self.transport: WSTransport | None = None
-
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        self.transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         now_ns = time.time_ns()

@@ -47,8 +47,17 @@ def tls_context(ca_file: str) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca_file or None)
 
 
+class Listener(WSListener):  # type: ignore[misc]
+    """What `open_websocket` opens a connection for."""
+
+    transport: WSTransport | None = None
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.transport = transport
+
+
 async def open_websocket(
-    listener: Callable[[], WSListener],
+    listener: Callable[[], Listener],
     url: str,
     ssl_context: Callable[[], ssl.SSLContext],
     idle_ping_s: float,
@@ -58,20 +67,33 @@ async def open_websocket(
     `idle_ping_s`: a ping after so much silence; without an answer in as long it is cut.
     """
     secure = {"ssl_context": ssl_context()} if url.startswith("wss:") else {}
-    # Not wait_for: before Python 3.12 it loses a cancellation that comes with the result.
-    async with asyncio.timeout(CONNECT_LIMIT_S):
-        transport, _ = await ws_connect(
-            listener,
-            url,
-            websocket_handshake_timeout=HANDSHAKE_LIMIT_S,
-            enable_auto_ping=True,
-            auto_ping_idle_timeout=idle_ping_s,
-            auto_ping_reply_timeout=idle_ping_s,
-            max_frame_size=FRAME_BYTES_MAX,
-            # The address is the operator's choice, not the answer's.
-            max_redirects=0,
-            **secure,
-        )
+    opened: list[Listener] = []
+
+    def listen() -> Listener:
+        opened.append(listener())
+        return opened[-1]
+
+    try:
+        # Not wait_for: before Python 3.12 it loses a cancellation that comes with the result.
+        async with asyncio.timeout(CONNECT_LIMIT_S):
+            transport, _ = await ws_connect(
+                listen,
+                url,
+                websocket_handshake_timeout=HANDSHAKE_LIMIT_S,
+                enable_auto_ping=True,
+                auto_ping_idle_timeout=idle_ping_s,
+                auto_ping_reply_timeout=idle_ping_s,
+                max_frame_size=FRAME_BYTES_MAX,
+                # The address is the operator's choice, not the answer's.
+                max_redirects=0,
+                **secure,
+            )
+    except BaseException:
+        # picows leaves a connection open whose opening is cancelled with the handshake just done.
+        for each in opened:
+            if each.transport is not None:
+                each.transport.disconnect(False)
+        raise
     return transport
 
 

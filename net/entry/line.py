@@ -17,13 +17,14 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport
 
 from net.backoff import Backoff
 from net.websocket import (
     CLOSE_LIMIT_S,
     CONNECT_ERRORS,
     STEADY_S,
+    Listener,
     add_part,
     answer_close,
     close,
@@ -53,7 +54,7 @@ class LineOwner(Protocol):
         """Something an operator should see."""
 
 
-class _Listener(WSListener):  # type: ignore[misc]
+class _Listener(Listener):
     """picows calls this for each frame. Frames are views that die with the callback."""
 
     def __init__(self, line: Line, owner: LineOwner) -> None:
@@ -62,6 +63,7 @@ class _Listener(WSListener):  # type: ignore[misc]
         self._parts: list[bytes] = []
 
     def on_ws_connected(self, transport: WSTransport) -> None:
+        super().on_ws_connected(transport)
         self._line.opened(transport)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:

@@ -27,15 +27,12 @@ from net.maker.build import build_maker
 from net.maker.lines import Keys, OrderLines, read_keys
 from net.maker.maker import Maker
 from net.maker.rules import RulesError
+from net.maker.trouble import HousekeepingError
 from net.watchdog.keeper import Keeper
 from net.watchdog.options import WatchdogOptions
 
 LOOK_EVERY_S = 0.1
 """Between two looks at the kill file and at the journal's room."""
-
-
-class HousekeepingError(Exception):
-    """The market maker cannot be started: one line."""
 
 
 class Steered(Protocol):
