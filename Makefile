@@ -9,10 +9,10 @@ READY := $(VENV)/.ready
 demo: setup  ## simulated venues, the daemon and a live ladder in this terminal
 	@$(BIN)/pollux demo
 
-# Processes and sockets that mostly wait, with limits far above what they need: two at a time.
-PATIENT := $(wildcard tests/e2e tests/faults tests/gateway)
+# Processes and sockets that mostly wait, with limits far above what they need: three at a time.
+PATIENT := $(wildcard tests/e2e tests/faults tests/gateway tests/watchdog)
 # What measures, and what must happen within seconds: one test at a time, nothing beside it.
-TIMED := $(wildcard tests/bench tests/operate tests/watchdog)
+TIMED := $(wildcard tests/bench tests/operate)
 
 # Two at a time, the longest first; each shows what it said when it has ended.
 PAIRED := $(MAKE) --no-print-directory -j 2 --output-sync=target
@@ -20,8 +20,8 @@ PAIRED := $(MAKE) --no-print-directory -j 2 --output-sync=target
 test: setup  ## everything: style, types, all tests, the kernels in their three modes
 	@echo "style, types and the kernels' modes: two at a time, output at the end of each"
 	@$(PAIRED) kernels-checked kernels-off compiled types lint
-	$(BIN)/pytest -q -n 2 --dist loadfile $(patsubst %,--ignore=%,$(PATIENT) $(TIMED))
-	$(BIN)/pytest -q -n 2 --dist loadfile $(PATIENT)
+	$(BIN)/pytest -q -n 3 --dist loadfile $(patsubst %,--ignore=%,$(PATIENT) $(TIMED))
+	$(BIN)/pytest -q -n 3 --dist loadfile $(PATIENT)
 	$(BIN)/pytest -q $(TIMED)
 
 check: lint types

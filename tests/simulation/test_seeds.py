@@ -17,7 +17,7 @@ from tests.simulation.world import Report, SeedFailedError, World
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("compiled_kernels")]
 
-SEEDS = 2 if JIT_OFF else 60 if BOUNDS_CHECKED else 300
+SEEDS = 2 if JIT_OFF else 20 if BOUNDS_CHECKED else 200
 BATCHES = 1 if JIT_OFF else 10
 CANARY_SEEDS = 40
 """A broken system must not survive so many."""

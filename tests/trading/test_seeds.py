@@ -21,7 +21,7 @@ from tests.trading.world import Life, Report, SeedFailedError, World
 
 pytestmark = pytest.mark.usefixtures("compiled_kernels")
 
-SEEDS = 6 if JIT_OFF else 40 if BOUNDS_CHECKED else 300
+SEEDS = 6 if JIT_OFF else 12 if BOUNDS_CHECKED else 200
 BATCHES = 1 if JIT_OFF else 6
 CANARY_SEEDS = 40
 """A broken market maker must not survive so many."""
