@@ -75,6 +75,8 @@ def run_demo(
     """Until Ctrl-C, or for some seconds; the exit status."""
     if seconds is None and not stdout.isatty():
         seconds = PIPED_SECONDS
+    # As an exception, so that the processes end with the demo.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     with tempfile.TemporaryDirectory(prefix="pollux-demo-") as folder, contextlib.ExitStack() as on:
         place = Path(folder)
         port = _gateway_port()

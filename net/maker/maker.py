@@ -268,16 +268,17 @@ class Maker:
         assert entry is not None and is_ready, "only a venue that is READY may quote"
         side, ticks = side_of(slot), price // self.rules.tick_units[venue]
         try:
+            # The socket first: an order whose record a death cuts off is found by its name.
             if kind == L.ACTION_SUBMIT:
+                entry.place(new_id, side, ticks, lots, now_ns)
                 self.book.write(J.EVENT_SUBMIT, now_ns, venue, new_id, sent)
                 self.board.count_venue(venue, B.VENUE_ORDERS)
-                entry.place(new_id, side, ticks, lots, now_ns)
             else:
                 old = self.book.sent[order_id]
-                self.book.write(J.EVENT_REPLACE, now_ns, venue, new_id, sent, filled_lots=order_id)
-                self.board.count_venue(venue, B.VENUE_REPLACES)
                 old.state, old.sent_ns = L.PENDING_REPLACE, now_ns
                 entry.replace(order_id, new_id, side, ticks, lots, now_ns)
+                self.book.write(J.EVENT_REPLACE, now_ns, venue, new_id, sent, filled_lots=order_id)
+                self.board.count_venue(venue, B.VENUE_REPLACES)
         except EntryError as error:
             self._could_not_write(venue, kind, new_id, str(error), now_ns)
 
