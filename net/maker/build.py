@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from engine.engine import Engine
+from engine.layout import LOT_DECIMALS
 from engine.maker import journal as J
 from engine.maker import order_layout as L
 from engine.maker.fair import read_price
@@ -24,7 +25,7 @@ from net.maker.book import Journal
 from net.maker.maker import Maker, MakerHost
 from net.maker.opening import Openings
 from net.maker.paper import PaperEntry
-from net.maker.rules import LOT_DECIMALS, lots_of, make_rules
+from net.maker.rules import lots_of, make_rules
 
 LOT_STEP = "0.00000001"
 _RECORD = struct.Struct(f"={J.DRAFT_WORDS}q")

@@ -27,13 +27,14 @@ from engine.maker.board_writer import MakerBoardWriter
 from engine.maker.client_ids import format_client_id
 from engine.maker.orders import new_table
 from net.entry.order import EntryError, Kind, OrderEvent, Request
-from net.entry.refusals import ErrorClass, Refusal
+from net.entry.refusals import Refusal
 from net.entry.session import EntryState, Opening, VenueEntry
 from net.maker.book import Journal, OrderBook, Sent, side_of
 from net.maker.manners import Manners
 from net.maker.opening import Openings
 from net.maker.paper import PaperEntry
 from net.maker.rules import MakerRules
+from net.maker.view import trouble_code
 
 ASK_EVERY_NS = 1_000_000_000
 TELL_EVERY_NS = 60_000_000_000
@@ -444,7 +445,7 @@ class Maker:
 
     def on_trouble(self, venue: int, refusal: Refusal, now_ns: int) -> None:
         wait_ns = self.manners.on_trouble(venue, refusal, now_ns)
-        self.board.set_venue(venue, B.VENUE_TROUBLE, ERROR_CLASSES.index(refusal.error))
+        self.board.set_venue(venue, B.VENUE_TROUBLE, trouble_code(refusal.error))
         self._host.note_maker(
             "error",
             "trouble at a venue",
@@ -459,7 +460,6 @@ class Maker:
         self._host.note_maker("info", what, venue=self.venue_names[venue], **facts)
 
 
-ERROR_CLASSES = tuple(ErrorClass)
 HALT_REASONS = {R.DAILY_LOSS: J.REASON_LOSS_LIMIT, R.KILLED: J.REASON_OPERATOR}
 REFUSAL_REASONS = {
     R.ORDER_SIZE: J.REASON_ORDER_LOTS_LIMIT,

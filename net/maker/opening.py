@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from engine.maker.client_ids import format_client_id, parse_client_id
-from net.entry.order import Kind, OrderEvent, State
+from net.entry.order import Kind, OrderEvent
 from net.entry.refusals import ErrorClass
 from net.entry.session import Opening, VenueEntry
+from net.maker.book import CLOSED_STATES
 
 PRESS_EVERY_NS = 1_000_000_000
-GONE_STATES = (State.CANCELED, State.FILLED, State.EXPIRED, State.REJECTED)
 
 
 class Openings:
@@ -123,7 +123,7 @@ class Openings:
         """The answer to a stray's cancel."""
         strays = self._strays[venue]
         for event in events:
-            is_gone = event.kind is Kind.CANCELED or event.state in GONE_STATES
+            is_gone = event.kind is Kind.CANCELED or event.state in CLOSED_STATES
             if is_gone or event.error is ErrorClass.UNKNOWN_ORDER:
                 strays.pop(order_id, None)
         if not strays:

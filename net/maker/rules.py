@@ -12,6 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from engine.engine import InstrumentSpec
+from engine.layout import LOT_DECIMALS
 from engine.maker import order_layout as L
 from engine.maker import quote_layout as Q
 from engine.maker.fair import FairSpec
@@ -23,7 +24,6 @@ from net.maker.settings import MakerSettings, MakerVenue
 
 PPM_PER_BPS = 100
 MILLE = 1_000
-LOT_DECIMALS = 8
 LOTS_PER_UNIT = 10**LOT_DECIMALS
 TEN_S_NS = 10_000_000_000
 DAY_NS = 86_400_000_000_000
@@ -116,7 +116,7 @@ def _quotes(settings: MakerSettings, venue: str, rules: MarketRules, units: int)
         round(given.edge_bps_min * PPM_PER_BPS),
         round(given.skew_bps * PPM_PER_BPS),
         lots_of("quotes.target", given.target),
-        ("join", "improve", "free").index(given.touch),
+        Q.TOUCH_NAMES.index(given.touch),
         min(round(given.growth * MILLE), GROWTH_MILLE_MAX),
         units,
         step,
