@@ -108,8 +108,12 @@ def running(
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), **(keys or {})},
         )
+    process = Process(popen, log)
     try:
-        yield Process(popen, log)
+        yield process
+    except AssertionError as error:
+        error.add_note(f"--- the end of what {name} wrote:\n{process.text[-6000:]}")
+        raise
     finally:
         if popen.poll() is None:
             popen.send_signal(signal.SIGTERM)
