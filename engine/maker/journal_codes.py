@@ -83,7 +83,8 @@ EVENT_NAMES = (
     REASON_OPERATOR,
     REASON_SHUTDOWN,
     REASON_WATCHDOG,
-) = range(22)
+    REASON_ANOMALY,
+) = range(23)
 
 REASON_NAMES = (
     "none",
@@ -108,12 +109,13 @@ REASON_NAMES = (
     "operator",
     "shutdown",
     "watchdog",
+    "anomaly",
 )
 
 SIDE_NAMES = {NO_SIDE: "none", BUY: "buy", SELL: "sell"}
 
 assert len(EVENT_NAMES) == EVENT_UNKNOWN_ORDER + 1
-assert len(REASON_NAMES) == REASON_WATCHDOG + 1
+assert len(REASON_NAMES) == REASON_ANOMALY + 1
 
 
 def name_of(names: tuple[str, ...], code: int) -> str:

@@ -15,9 +15,9 @@ import orjson
 from engine.maker.order_layout import BUY, SELL
 from engine.scale import INT64_MAX
 from net.entry.keys import BinanceKeys
-from net.entry.order import EntryError, Market, Style, client_id_bytes, whole_number
+from net.entry.order import EntryError, Field, Market, Style, client_id_bytes, whole_number
 from net.entry.signing import binance_ws_payload
-from net.entry.template import Template
+from net.entry.template import ORDER_NAME, Template
 
 SIDES = {BUY: "BUY", SELL: "SELL"}
 STYLES: dict[Style, dict[str, str]] = {
@@ -34,9 +34,8 @@ TIMESTAMP_MS_MIN, TIMESTAMP_MS_MAX = 10**12, 10**13 - 1
 """13 digits: the years 2001 to 2286. Anything else is no time in ms."""
 TRADES_MAX = 1000
 
-NUMBERS = frozenset({"timestamp", "orderId", "cancelOrderId"})
-"""Parameters that are written as JSON numbers; all others that change are texts."""
-
+TIMESTAMP = Field("timestamp in ms", TIMESTAMP_MS_MIN, TIMESTAMP_MS_MAX)
+NUMBER = Field("request id", 0)
 Value = str | int
 
 
@@ -166,14 +165,22 @@ def unsigned(
 
 
 class _Hot:
-    """A request as a template: parameters that stay, and those that change, in order of name."""
+    """A request as a template: parameters that stay, and those that change, in order of name.
+
+    `changes` stand in that order; the last that changes is the time.
+    """
 
     def __init__(
-        self, requests: BinanceRequests, method: str, stays: Mapping[str, Value], *changes: str
+        self,
+        requests: BinanceRequests,
+        method: str,
+        stays: Mapping[str, Value],
+        changes: Mapping[str, Field],
     ) -> None:
         fixed = {**stays, **requests.shared_params()}
-        names = sorted([*fixed, *changes, "timestamp"])
-        self.changes = [name for name in names if name not in fixed]
+        fields = {**changes, "timestamp": TIMESTAMP}
+        assert list(fields) == sorted(fields)
+        names = sorted([*fixed, *fields])
         texts, signed_texts = [b'{"id":', f',"method":"{method}","params":{{'.encode()], [b""]
         for name in names:
             is_first = name == names[0]
@@ -183,33 +190,25 @@ class _Hot:
                 texts[-1] += orjson.dumps(fixed[name])
                 signed_texts[-1] += str(fixed[name]).encode()
             else:
-                quote = b"" if name in NUMBERS else b'"'
+                quote = b"" if name == "timestamp" else b'"'
                 texts[-1] += quote
                 texts.append(quote)
                 signed_texts.append(b"")
         self._signer = None if requests.is_logged_on else requests.keys.signer
-        if self._signer is None:
-            texts[-1] += b"}}"
-        else:
-            texts[-1] += b',"signature":"'
-            texts.append(b'"}}')
-        self._message, self._payload = Template(texts), Template(signed_texts)
+        texts[-1] += b"}}" if self._signer is None else b',"signature":"'
+        self._message = Template(texts, [NUMBER, *fields.values()])
+        self._payload = Template(signed_texts, list(fields.values()))
 
-    def write(self, request_id: int, values: Mapping[str, bytes]) -> bytearray:
-        number = whole_number(request_id, 0, INT64_MAX, "request id")
-        message, payload = self._message, self._payload
-        message.put(0, b"%d" % number)
-        for index, name in enumerate(self.changes):
-            message.put(index + 1, values[name])
-        if self._signer is not None:
-            for index, name in enumerate(self.changes):
-                payload.put(index, values[name])
-            message.put(len(self.changes) + 1, self._signer.sign(payload.buffer))
-        return message.buffer
+    def write(self, request_id: int, *values: int) -> bytes:
+        """The request's bytes; EntryError for a number that does not fit."""
+        message = self._message.write(request_id, *values)
+        if self._signer is None:
+            return message
+        return b'%b%b"}}' % (message, self._signer.sign(self._payload.write(*values)))
 
 
 class PlaceTemplate:
-    """order.place for one market, side and style. Every `write` uses the same buffer."""
+    """order.place for one market, side and style."""
 
     def __init__(
         self,
@@ -220,42 +219,31 @@ class PlaceTemplate:
         self_trade_mode: str = "",
     ) -> None:
         """`self_trade_mode`: EXPIRE_MAKER and the like; "" for the market's default."""
-        self._market = market
         stays = _order_params(market, side, style, self_trade_mode)
-        self._hot = _Hot(requests, "order.place", stays, "newClientOrderId", "price", "quantity")
+        self._write = _Hot(requests, "order.place", stays, _order_fields(market)).write
 
     def write(
         self,
         request_id: int,
-        client_order_id: str,
+        order_id: int,
         price_ticks: int,
         quantity_lots: int,
         timestamp_ms: int,
-    ) -> bytearray:
-        """The request's bytes, valid until the next call; EntryError leaves the buffer whole."""
-        values = {
-            "newClientOrderId": client_id_bytes(client_order_id),
-            "price": self._market.price_text(price_ticks),
-            "quantity": self._market.quantity_text(quantity_lots),
-            "timestamp": b"%d" % _timestamp(timestamp_ms),
-        }
-        return self._hot.write(request_id, values)
+    ) -> bytes:
+        """The request's bytes; EntryError for a number that does not fit."""
+        return self._write(request_id, order_id, price_ticks, quantity_lots, timestamp_ms)
 
 
 class CancelTemplate:
-    """order.cancel for one market, by the venue's id, which is faster, or by ours."""
+    """order.cancel for one market, by our name."""
 
     def __init__(self, requests: BinanceRequests, market: Market) -> None:
-        stays = {"symbol": market.symbol}
-        self._by_venue_id = _Hot(requests, "order.cancel", stays, "orderId")
-        self._by_our_id = _Hot(requests, "order.cancel", stays, "origClientOrderId")
+        stays, changes = {"symbol": market.symbol}, {"origClientOrderId": ORDER_NAME}
+        self._write = _Hot(requests, "order.cancel", stays, changes).write
 
-    def write(self, request_id: int, order: int | str, timestamp_ms: int) -> bytearray:
-        """The request's bytes, valid until the next call."""
-        hot = self._by_our_id if isinstance(order, str) else self._by_venue_id
-        values = _target_bytes(order, "orderId", "origClientOrderId")
-        values["timestamp"] = b"%d" % _timestamp(timestamp_ms)
-        return hot.write(request_id, values)
+    def write(self, request_id: int, order_id: int, timestamp_ms: int) -> bytes:
+        """The request's bytes; EntryError for a number that does not fit."""
+        return self._write(request_id, order_id, timestamp_ms)
 
 
 class ReplaceTemplate:
@@ -273,63 +261,31 @@ class ReplaceTemplate:
         style: Style,
         self_trade_mode: str = "",
     ) -> None:
-        self._market = market
         stays = _order_params(market, side, style, self_trade_mode)
         stays["cancelReplaceMode"] = "STOP_ON_FAILURE"
         stays["orderRateLimitExceededMode"] = "CANCEL_ONLY"
-        changes = ("newClientOrderId", "price", "quantity")
-        method = "order.cancelReplace"
-        self._by_venue_id = _Hot(requests, method, stays, "cancelOrderId", *changes)
-        self._by_our_id = _Hot(requests, method, stays, "cancelOrigClientOrderId", *changes)
+        changes = {"cancelOrigClientOrderId": ORDER_NAME, **_order_fields(market)}
+        self._write = _Hot(requests, "order.cancelReplace", stays, changes).write
 
     def write(
         self,
         request_id: int,
-        order: int | str,
-        client_order_id: str,
+        old_id: int,
+        new_id: int,
         price_ticks: int,
         quantity_lots: int,
         timestamp_ms: int,
-    ) -> bytearray:
-        """The request's bytes, valid until the next call. `order` goes, the others are the new."""
-        hot = self._by_our_id if isinstance(order, str) else self._by_venue_id
-        values = _target_bytes(order, "cancelOrderId", "cancelOrigClientOrderId")
-        values["newClientOrderId"] = client_id_bytes(client_order_id)
-        values["price"] = self._market.price_text(price_ticks)
-        values["quantity"] = self._market.quantity_text(quantity_lots)
-        values["timestamp"] = b"%d" % _timestamp(timestamp_ms)
-        return hot.write(request_id, values)
+    ) -> bytes:
+        """The request's bytes; EntryError for a number that does not fit. `old_id` goes."""
+        return self._write(request_id, old_id, new_id, price_ticks, quantity_lots, timestamp_ms)
 
 
-class AmendTemplate:
-    """order.amend.keepPriority for one market: less quantity, same place in the queue."""
-
-    def __init__(self, requests: BinanceRequests, market: Market) -> None:
-        self._market = market
-        names = ("orderId", "newClientOrderId", "newQty")
-        stays = {"symbol": market.symbol}
-        self._hot = _Hot(requests, "order.amend.keepPriority", stays, *names)
-
-    def write(
-        self,
-        request_id: int,
-        venue_order_id: int,
-        client_order_id: str,
-        quantity_lots: int,
-        timestamp_ms: int,
-    ) -> bytearray:
-        """The request's bytes, valid until the next call.
-
-        `client_order_id` is the order's own: without it the venue would give it another.
-        """
-        number = whole_number(venue_order_id, 0, INT64_MAX, "order id")
-        values = {
-            "orderId": b"%d" % number,
-            "newClientOrderId": client_id_bytes(client_order_id),
-            "newQty": self._market.quantity_text(quantity_lots),
-            "timestamp": b"%d" % _timestamp(timestamp_ms),
-        }
-        return self._hot.write(request_id, values)
+def _order_fields(market: Market) -> dict[str, Field]:
+    return {
+        "newClientOrderId": ORDER_NAME,
+        "price": market.price_field,
+        "quantity": market.quantity_field,
+    }
 
 
 def _order_params(market: Market, side: int, style: Style, mode: str) -> dict[str, Value]:
@@ -345,12 +301,6 @@ def _target(order: int | str, by_venue_id: str, by_our_id: str) -> dict[str, Val
     if isinstance(order, str):
         return {by_our_id: client_id_bytes(order).decode()}
     return {by_venue_id: whole_number(order, 0, INT64_MAX, "order id")}
-
-
-def _target_bytes(order: int | str, by_venue_id: str, by_our_id: str) -> dict[str, bytes]:
-    if isinstance(order, str):
-        return {by_our_id: client_id_bytes(order)}
-    return {by_venue_id: b"%d" % whole_number(order, 0, INT64_MAX, "order id")}
 
 
 def _timestamp(timestamp_ms: int) -> int:

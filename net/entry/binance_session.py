@@ -134,13 +134,12 @@ class BinanceEntry:
     def place(self, order_id: int, side: int, price_ticks: int, lots: int, now_ns: int) -> None:
         """Send a post-only order; EntryError, and nothing sent, for what cannot be written."""
         number, time_ms = self._next(now_ns)
-        name = format_client_id(order_id)
-        message = self._place[side].write(number, name, price_ticks, lots, time_ms)
+        message = self._place[side].write(number, order_id, price_ticks, lots, time_ms)
         self._ask_about(number, message, Request.PLACE, now_ns, order_id)
 
     def cancel(self, order_id: int, now_ns: int) -> None:
         number, time_ms = self._next(now_ns)
-        message = self._cancel.write(number, format_client_id(order_id), time_ms)
+        message = self._cancel.write(number, order_id, time_ms)
         self._ask_about(number, message, Request.CANCEL, now_ns, order_id)
 
     def replace(
@@ -148,8 +147,7 @@ class BinanceEntry:
     ) -> None:
         """Send a replace; EntryError, and nothing sent, for what cannot be written."""
         number, time_ms = self._next(now_ns)
-        old, new = format_client_id(old_id), format_client_id(new_id)
-        message = self._replace[side].write(number, old, new, price_ticks, lots, time_ms)
+        message = self._replace[side].write(number, old_id, new_id, price_ticks, lots, time_ms)
         self._ask_about(number, message, Request.REPLACE, now_ns, new_id, old_id)
 
     def ask(self, order_id: int, now_ns: int) -> None:
@@ -313,23 +311,24 @@ class BinanceEntry:
         assert self._state is EntryState.READY, self._state
         return self._number(), self._venue_time_ms(now_ns)
 
-    def _send(self, number: int, message: bytes | bytearray, asked: Asked) -> None:
-        self._asked.put(number, asked)
+    def _send(self, number: int, message: bytes, asked: Asked) -> None:
         self._wire.send(message)
+        self._asked.put(number, asked)
 
     def _ask_about(
         self,
         number: int,
-        message: bytes | bytearray,
+        message: bytes,
         request: Request,
         now_ns: int,
         order_id: int,
         replaced_id: int = 0,
         state: tuple[OrderEvent, ...] = (),
     ) -> None:
+        self._wire.send(message)  # at once: no answer can come before this returns
         read, fail, due_ns = self._read_request, self._fail_request, now_ns + ANSWER_LIMIT_NS
         about = (request, order_id, replaced_id, state)
-        self._send(number, message, Asked(read, fail, request.value, now_ns, due_ns, *about))
+        self._asked.put(number, Asked(read, fail, request.value, now_ns, due_ns, *about))
 
     def _on_answer(self, answer: Answer, now_ns: int) -> None:
         number = answer.request_id

@@ -19,7 +19,7 @@ import orjson
 from engine.maker.order_layout import BUY, SELL
 from engine.scale import INT64_MAX
 from net.entry.keys import BitstampKeys
-from net.entry.order import EntryError, Market, Style, client_id_bytes, quoted, whole_number
+from net.entry.order import EntryError, Field, Market, Style, client_id_bytes, quoted, whole_number
 from net.entry.posts import HttpRequest
 from net.entry.signing import (
     BITSTAMP_CONTENT_TYPE,
@@ -28,7 +28,7 @@ from net.entry.signing import (
     bitstamp_prefix,
     nonce_bytes,
 )
-from net.entry.template import Template
+from net.entry.template import ORDER_NAME, Template
 
 API = "/api/v2/"
 PLACES = {BUY: "buy", SELL: "sell"}
@@ -130,27 +130,26 @@ class _Hot:
     """A request whose form is a template: parts that stay, after those that change, in order."""
 
     def __init__(
-        self, requests: BitstampRequests, path: str, stays: Mapping[str, str], *changes: str
+        self,
+        requests: BitstampRequests,
+        path: str,
+        stays: Mapping[str, str],
+        changes: Mapping[str, Field],
     ) -> None:
         texts = [f"{name}=".encode() for name in changes]
         texts = [texts[0], *(b"&" + text for text in texts[1:])]
         stay = urlencode(stays).encode()
         self._requests = requests
         self._path = path
-        self._form = Template([*texts, b"&" + stay if stay else b""])
+        self._form = Template([*texts, b"&" + stay if stay else b""], list(changes.values()))
         self._begun = requests.keys.signer.begun(requests.prefix(path, True).encode())
 
-    def write(self, nonce: str, timestamp_ms: int, *values: bytes) -> HttpRequest:
-        stamp, form = _timestamp(timestamp_ms), self._form
-        once = nonce_bytes(nonce)
-        for index, value in enumerate(values):
-            form.put(index, value)
+    def write(self, nonce: str, timestamp_ms: int, *values: int) -> HttpRequest:
+        stamp, form = _timestamp(timestamp_ms), self._form.write(*values)
         signed = self._begun.copy()
-        signed.update(b"%b%d%b" % (once, stamp, BITSTAMP_VERSION.encode()))
-        signed.update(form.buffer)
-        return self._requests.signed(
-            self._path, signed.hexdigest(), nonce, stamp, bytes(form.buffer)
-        )
+        signed.update(b"%b%d%b" % (nonce_bytes(nonce), stamp, BITSTAMP_VERSION.encode()))
+        signed.update(form)
+        return self._requests.signed(self._path, signed.hexdigest(), nonce, stamp, form)
 
 
 class PlaceTemplate:
@@ -159,40 +158,30 @@ class PlaceTemplate:
     def __init__(self, requests: BitstampRequests, market: Market, side: int, style: Style) -> None:
         if side not in PLACES:
             raise EntryError(f"side {side!r} is neither BUY nor SELL")
-        self._market = market
         path = f"{PLACES[side]}/{pair(market)}/"
-        names = ("amount", "price", "client_order_id")
-        self._hot = _Hot(requests, path, STYLES[style], *names)
+        changes = {
+            "amount": market.quantity_field,
+            "price": market.price_field,
+            "client_order_id": ORDER_NAME,
+        }
+        self._hot = _Hot(requests, path, STYLES[style], changes)
 
     def write(
-        self,
-        nonce: str,
-        client_order_id: str,
-        price_ticks: int,
-        quantity_lots: int,
-        timestamp_ms: int,
+        self, nonce: str, order_id: int, price_ticks: int, quantity_lots: int, timestamp_ms: int
     ) -> HttpRequest:
-        """The request."""
-        return self._hot.write(
-            nonce,
-            timestamp_ms,
-            self._market.quantity_text(quantity_lots),
-            self._market.price_text(price_ticks),
-            client_id_bytes(client_order_id),
-        )
+        """The request; EntryError for a number that does not fit."""
+        return self._hot.write(nonce, timestamp_ms, quantity_lots, price_ticks, order_id)
 
 
 class CancelTemplate:
-    """cancel_order/, of any market, by the venue's id or by ours."""
+    """cancel_order/, of any market, by our name."""
 
     def __init__(self, requests: BitstampRequests) -> None:
-        self._by_venue_id = _Hot(requests, "cancel_order/", {}, "id")
-        self._by_our_id = _Hot(requests, "cancel_order/", {}, "client_order_id")
+        self._hot = _Hot(requests, "cancel_order/", {}, {"client_order_id": ORDER_NAME})
 
-    def write(self, nonce: str, order: int | str, timestamp_ms: int) -> HttpRequest:
-        """The request."""
-        hot = self._by_our_id if isinstance(order, str) else self._by_venue_id
-        return hot.write(nonce, timestamp_ms, _order_bytes(order))
+    def write(self, nonce: str, order_id: int, timestamp_ms: int) -> HttpRequest:
+        """The request; EntryError for a number that does not fit."""
+        return self._hot.write(nonce, timestamp_ms, order_id)
 
 
 def pair(market: Market) -> str:
@@ -202,15 +191,10 @@ def pair(market: Market) -> str:
     return market.symbol
 
 
-def _target(order: int | str) -> dict[str, str]:
-    name = "client_order_id" if isinstance(order, str) else "id"
-    return {name: _order_bytes(order).decode()}
-
-
-def _order_bytes(order: int | str) -> bytes:
+def _target(order: int | str) -> dict[str, str | int]:
     if isinstance(order, str):
-        return client_id_bytes(order)
-    return b"%d" % whole_number(order, 0, INT64_MAX, "order id")
+        return {"client_order_id": client_id_bytes(order).decode()}
+    return {"id": whole_number(order, 0, INT64_MAX, "order id")}
 
 
 def _timestamp(timestamp_ms: int) -> int:

@@ -130,7 +130,7 @@ class BitstampEntry:
             Request.PLACE,
             order_id,
             name,
-            lambda nonce, stamp: write(nonce, name, price_ticks, lots, stamp),
+            lambda nonce, stamp: write(nonce, order_id, price_ticks, lots, stamp),
             now_ns,
         )
 
@@ -141,7 +141,7 @@ class BitstampEntry:
             Request.CANCEL,
             order_id,
             name,
-            lambda nonce, stamp: self._cancel.write(nonce, name, stamp),
+            lambda nonce, stamp: self._cancel.write(nonce, order_id, stamp),
             now_ns,
         )
 

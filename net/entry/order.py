@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from engine.maker.order_layout import NO_SIDE
 from engine.scale import (
+    INT64_MAX,
     PRICE_LIMIT,
     QUANTITY_LIMIT,
     ScaleError,
@@ -169,6 +170,20 @@ class Push(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Field:
+    """How a number stands in a request: as `number // divisor * factor * 10**-decimals`, with all
+    its decimals. It is from `least` to `most` and a multiple of `step`."""
+
+    what: str
+    least: int
+    most: int = INT64_MAX
+    step: int = 1
+    divisor: int = 1
+    factor: int = 1
+    decimals: int = 0
+
+
+@dataclass(frozen=True)
 class Market:
     """One venue's market, and the exact writing and reading of its prices and quantities."""
 
@@ -181,8 +196,6 @@ class Market:
     """The quantity's step, a multiple of 1e-8."""
     tick: tuple[int, int] = field(init=False, repr=False)
     step_lots: int = field(init=False, repr=False)
-    _price_form: tuple[int, int, bytes] = field(init=False, repr=False)
-    _quantity_form: tuple[int, int, bytes] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[^\W_]+([-_][^\W_]+)*", self.symbol):
@@ -195,33 +208,25 @@ class Market:
         put = object.__setattr__
         put(self, "tick", tick)
         put(self, "step_lots", step_lots)
-        put(self, "_price_form", _form(tick[1]))
-        put(self, "_quantity_form", _form(step[1]))
 
-    def price_text(self, price_ticks: int) -> bytes:
-        """A price above zero with the tick's decimals."""
-        ticks = whole_number(price_ticks, 1, PRICE_LIMIT, "price in ticks")
-        return _written(ticks * self.tick[0], self._price_form)
+    @property
+    def price_field(self) -> Field:
+        """How a price above zero, in ticks, is written in a request."""
+        factor, decimals = self.tick
+        most = min(PRICE_LIMIT, INT64_MAX // factor)
+        return Field("price in ticks", 1, most, factor=factor, decimals=decimals)
 
-    def quantity_text(self, quantity_lots: int) -> bytes:
-        """A quantity above zero with the step's decimals; EntryError where it is between steps."""
-        lots = whole_number(quantity_lots, 1, QUANTITY_LIMIT, "quantity in lots")
-        if lots % self.step_lots:
-            raise EntryError(f"{lots} lots are no multiple of {self.symbol}'s {self.step_lots}")
-        return _written(lots // 10 ** (LOT[1] - self._quantity_form[0]), self._quantity_form)
+    @property
+    def quantity_field(self) -> Field:
+        """How a quantity above zero, in lots, is written in a request."""
+        decimals = decimal_unit(self.step_size)[1]
+        divisor = 10 ** (LOT[1] - decimals)
+        what = f"quantity of {self.symbol} in lots"
+        return Field(what, 1, QUANTITY_LIMIT, self.step_lots, divisor, decimals=decimals)
 
     def price_ticks(self, text: str) -> int:
         """A venue's price in ticks, zero included; ScaleError where it is not whole."""
         return exact_count(text, *self.tick, PRICE_LIMIT)
-
-
-def _form(decimals: int) -> tuple[int, int, bytes]:
-    return decimals, 10**decimals, b"%%d.%%0%dd" % decimals if decimals else b"%d"
-
-
-def _written(value: int, form: tuple[int, int, bytes]) -> bytes:
-    decimals, unit, pattern = form
-    return pattern % (divmod(value, unit) if decimals else value)
 
 
 def whole_number(value: Any, least: int, most: int, what: str) -> int:

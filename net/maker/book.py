@@ -20,6 +20,7 @@ from engine.maker.orders import on_disconnect, on_event, on_fill
 from net.entry.order import Kind, OrderEvent, Request, State
 from net.entry.refusals import ErrorClass
 from net.journal import Record
+from net.maker.reasons import VENUE_ERRORS
 
 CLOSED_STATES = (State.FILLED, State.CANCELED, State.EXPIRED, State.REJECTED)
 PUSHED = {
@@ -287,7 +288,7 @@ class OrderBook:
         if sent is None or after < 0:
             return
         if error is not ErrorClass.NONE:
-            reason = REASONS.get(error, J.REASON_VENUE_REFUSED)
+            reason = VENUE_ERRORS.get(error, J.REASON_VENUE_REFUSED)
         self.write(
             JOURNALED[event],
             now_ns,
@@ -349,12 +350,6 @@ class OrderBook:
         )
         if after >= 0:
             self.set_state(order_id, after)
-
-
-REASONS = {
-    ErrorClass.WOULD_TAKE: J.REASON_WOULD_TAKE,
-    ErrorClass.RATE_LIMITED: J.REASON_VENUE_RATE_LIMIT,
-}
 
 
 def _order_of(event: OrderEvent) -> int | None:

@@ -29,6 +29,7 @@ from engine.maker.orders import new_table
 from net.entry.order import EntryError, Kind, OrderEvent, Request
 from net.entry.refusals import Refusal
 from net.entry.session import EntryState, Opening, VenueEntry
+from net.maker import reasons
 from net.maker.book import Journal, OrderBook, Sent, side_of
 from net.maker.manners import Manners
 from net.maker.opening import Openings
@@ -223,14 +224,14 @@ class Maker:
         if halts != self._halts:
             self._halts = halts
             reason = int(risk[L.RISK_HALT_REASON])
-            code = HALT_REASONS.get(reason, J.REASON_NONE)
+            code = reasons.HALTS.get(reason, J.REASON_NONE)
             self.book.write(J.EVENT_KILL, now_ns, reason=code)
             self._host.note_maker("error", "quoting halted", reason=R.TEXTS[reason])
         counts = risk[L.RISK_REFUSALS_AT :][: L.REFUSALS_MAX]
         for code in np.flatnonzero(counts != self._refusals).tolist():
             if now_ns - self._told_ns.get(code, 0) >= TELL_EVERY_NS:
                 self._told_ns[code] = now_ns
-                reason = REFUSAL_REASONS.get(code, J.REASON_NONE)
+                reason = reasons.REFUSALS.get(code, J.REASON_NONE)
                 self.book.write(J.EVENT_RISK_REFUSAL, now_ns, reason=reason, lots=code)
                 self._host.note_maker("warning", "order refused by risk", reason=R.TEXTS[code])
         self._refusals[:] = counts
@@ -238,57 +239,79 @@ class Maker:
     # --- actions ---------------------------------------------------------------------------------
 
     def _act(self, count: int, now_ns: int) -> None:
-        """Send the first `count` actions: the table has taken them already."""
-        self.book.book_sequence = int(self._step[S.STEP_SEQUENCE])
+        """Send the first `count` actions: the table has taken them already.
+
+        All go out before any is written down: an order whose record a death cuts off is found by
+        its name.
+        """
         words = self._actions[: count * L.ACTION_WORDS].tolist()
-        for at in range(0, len(words), L.ACTION_WORDS):
-            self._send(words[at : at + L.ACTION_WORDS], now_ns)
+        actions = [words[at : at + L.ACTION_WORDS] for at in range(0, len(words), L.ACTION_WORDS)]
+        failures = [self._send(action, now_ns) for action in actions]
+        self.book.book_sequence = int(self._step[S.STEP_SEQUENCE])
+        for action, failure in zip(actions, failures, strict=True):
+            self._record(action, failure, now_ns)
         if not self._papers:
             # Whoever cleans up after a process that was killed knows what is open from here alone.
             self.board.publish(self.table, self.risk, self.fair, now_ns)
+        for action, failure in zip(actions, failures, strict=True):
+            if failure and action[0] != L.ACTION_CANCEL:
+                self._could_not_write(action, failure, now_ns)
 
-    def _send(self, action: list[int], now_ns: int) -> None:
+    def _send(self, action: list[int], now_ns: int) -> str:
+        """Hand one action to the venue; why it could not be, nothing where it was."""
         kind, slot, order_id, new_id, price, lots = action
         venue = slot // L.VENUE_SLOTS
         entry = self.entries[venue]
-        is_ready = entry is not None and entry.state is EntryState.READY
         if kind == L.ACTION_CANCEL:
-            sent = self.book.sent.get(order_id)
-            if not is_ready or sent is None:
-                # It is UNKNOWN from here on: asked about once that is possible, then cancelled.
-                self.book.take_unanswered(venue, Request.CANCEL, order_id, now_ns)
-                return
-            self.book.write(J.EVENT_CANCEL, now_ns, venue, order_id, sent)
-            self.board.count_venue(venue, B.VENUE_CANCELS)
-            sent.state, sent.sent_ns = L.PENDING_CANCEL, now_ns
+            is_ready = entry is not None and entry.state is EntryState.READY
+            if not is_ready or order_id not in self.book.sent:
+                return "not now"
             assert entry is not None
             entry.cancel(order_id, now_ns)
-            return
-        sent = Sent(venue, slot, price, lots, now_ns)
-        self.book.sent[new_id] = sent
-        assert entry is not None and is_ready, "only a venue that is READY may quote"
-        side, ticks = side_of(slot), price // self.rules.tick_units[venue]
+            return ""
+        assert entry is not None, "only a venue that is READY may quote"
+        ticks = price // self.rules.tick_units[venue]
         try:
-            # The socket first: an order whose record a death cuts off is found by its name.
             if kind == L.ACTION_SUBMIT:
-                entry.place(new_id, side, ticks, lots, now_ns)
-                self.book.write(J.EVENT_SUBMIT, now_ns, venue, new_id, sent)
-                self.board.count_venue(venue, B.VENUE_ORDERS)
+                entry.place(new_id, side_of(slot), ticks, lots, now_ns)
             else:
-                old = self.book.sent[order_id]
-                old.state, old.sent_ns = L.PENDING_REPLACE, now_ns
-                entry.replace(order_id, new_id, side, ticks, lots, now_ns)
-                self.book.write(J.EVENT_REPLACE, now_ns, venue, new_id, sent, filled_lots=order_id)
-                self.board.count_venue(venue, B.VENUE_REPLACES)
+                entry.replace(order_id, new_id, side_of(slot), ticks, lots, now_ns)
         except EntryError as error:
-            self._could_not_write(venue, kind, new_id, str(error), now_ns)
+            return str(error)
+        return ""
 
-    def _could_not_write(
-        self, venue: int, kind: int, order_id: int, reason: str, now_ns: int
-    ) -> None:
+    def _record(self, action: list[int], failure: str, now_ns: int) -> None:
+        """Remember and journal one action; `failure`: why it was not sent."""
+        kind, slot, order_id, new_id, price, lots = action
+        venue, book = slot // L.VENUE_SLOTS, self.book
+        old = book.sent.get(order_id)
+        if kind == L.ACTION_CANCEL:
+            if failure or old is None:
+                # It is UNKNOWN from here on: asked about once that is possible, then cancelled.
+                book.take_unanswered(venue, Request.CANCEL, order_id, now_ns)
+                return
+            book.write(J.EVENT_CANCEL, now_ns, venue, order_id, old)
+            self.board.count_venue(venue, B.VENUE_CANCELS)
+            old.state, old.sent_ns = L.PENDING_CANCEL, now_ns
+            return
+        sent = book.sent[new_id] = Sent(venue, slot, price, lots, now_ns)
+        if kind == L.ACTION_REPLACE:
+            assert old is not None, "only an order that was sent is replaced"
+            old.state, old.sent_ns = L.PENDING_REPLACE, now_ns
+        if failure:
+            return
+        if kind == L.ACTION_SUBMIT:
+            book.write(J.EVENT_SUBMIT, now_ns, venue, new_id, sent)
+            self.board.count_venue(venue, B.VENUE_ORDERS)
+        else:
+            book.write(J.EVENT_REPLACE, now_ns, venue, new_id, sent, filled_lots=order_id)
+            self.board.count_venue(venue, B.VENUE_REPLACES)
+
+    def _could_not_write(self, action: list[int], reason: str, now_ns: int) -> None:
         """A request that cannot be written down has not been sent: stop, it will not get better."""
+        kind, slot, _, new_id, _, _ = action
         request = Request.PLACE if kind == L.ACTION_SUBMIT else Request.REPLACE
-        self.book.take_unanswered(venue, request, order_id, now_ns)
+        self.book.take_unanswered(slot // L.VENUE_SLOTS, request, new_id, now_ns)
         self._host.note_maker("error", "an order could not be written", reason=reason)
         self.kill(J.REASON_VENUE_REFUSED, now_ns)
 
@@ -458,18 +481,3 @@ class Maker:
 
     def note_entry(self, venue: int, what: str, **facts: object) -> None:
         self._host.note_maker("info", what, venue=self.venue_names[venue], **facts)
-
-
-HALT_REASONS = {R.DAILY_LOSS: J.REASON_LOSS_LIMIT, R.KILLED: J.REASON_OPERATOR}
-REFUSAL_REASONS = {
-    R.ORDER_SIZE: J.REASON_ORDER_LOTS_LIMIT,
-    R.NOTIONAL: J.REASON_ORDER_LOTS_LIMIT,
-    R.COLLAR: J.REASON_PRICE_BAND,
-    R.OPEN_ORDERS: J.REASON_OPEN_ORDERS_LIMIT,
-    R.POSITION: J.REASON_POSITION_LIMIT,
-    R.EXPOSURE: J.REASON_POSITION_LIMIT,
-    R.OWN_CROSS: J.REASON_SELF_TRADE,
-    R.RATE_OWN: J.REASON_RATE_LIMIT,
-    R.RATE_VENUE: J.REASON_RATE_LIMIT,
-    R.RATE_DAY: J.REASON_RATE_LIMIT,
-}

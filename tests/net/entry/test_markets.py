@@ -11,6 +11,7 @@ import pytest
 from engine.scale import QUANTITY_LIMIT
 from net.entry.markets import MarketRules, binance_market, bitstamp_market
 from net.entry.order import EntryError, Market
+from net.entry.template import Template
 
 # Binance's filters.md has these filters; the numbers are such as real markets have.
 FILTERS: list[dict[str, Any]] = [
@@ -163,7 +164,8 @@ def test_bitstamp_s_rules() -> None:
     assert (rules.market.step_lots, rules.market.tick) == (10_000, (1, 2))
     assert (rules.lots_min, rules.lots_max) == (30_000, 1_234_560_000), "whole steps inside"
     assert rules.notional_min == "0"
-    assert rules.market.price_text(123) == b"1.23" and rules.market.quantity_text(1_010_000)
+    fields = [rules.market.price_field, rules.market.quantity_field]
+    assert Template([b"", b" ", b""], fields).write(123, 1_010_000) == b"1.23 0.0101"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
@@ -16,14 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.maker.order_layout import BUY, NO_SIDE, SELL
+from engine.maker.client_ids import format_client_id
+from engine.maker.order_layout import BUY, EPOCH_MAX, NO_SIDE, SELL, SEQUENCE_MAX
 from net.entry import binance, bitstamp
-from net.entry.binance import BinanceRequests
+from net.entry.binance import NUMBER, BinanceRequests
 from net.entry.bitstamp import BitstampRequests
-from net.entry.order import EntryError, Market, Style
+from net.entry.order import EntryError, Field, Market, Style
 from net.entry.posts import HttpRequest
 from net.entry.signing import Ed25519Signer
-from net.entry.template import Template
+from net.entry.template import ORDER_NAME, Template
 from tests.net.entry.rig import (
     BITSTAMP,
     BTCUSD,
@@ -33,7 +34,6 @@ from tests.net.entry.rig import (
     HMAC,
     NONCE,
     NOW_MS,
-    client_ids,
     nonces,
     price_ticks,
     request_ids,
@@ -47,9 +47,17 @@ SESSIONS = {
     "hmac": BinanceRequests(HMAC, is_logged_on=False),
 }
 OURS = BitstampRequests(BITSTAMP)
-orders = st.one_of(st.integers(0, 2**63 - 1), client_ids)
-wanted = st.tuples(request_ids, orders, client_ids, price_ticks, steps, timestamps)
-posted = st.tuples(nonces, orders, client_ids, price_ticks, steps, timestamps)
+order_ids = st.builds(
+    lambda epoch, sequence: epoch << 32 | sequence,
+    st.integers(1, EPOCH_MAX),
+    st.integers(1, SEQUENCE_MAX),
+)
+wanted = st.tuples(request_ids, order_ids, order_ids, price_ticks, steps, timestamps)
+posted = st.tuples(nonces, order_ids, price_ticks, steps, timestamps)
+
+
+def some_of(each: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+    return st.lists(each, min_size=1, max_size=5)
 
 
 def decimal_text(count: int, size: str) -> str:
@@ -90,18 +98,18 @@ def test_placing_on_binance(
     session: BinanceRequests, data: st.DataObject, market: Market, side: int, style: Style
 ) -> None:
     template = binance.PlaceTemplate(session, market, side, style, "EXPIRE_MAKER")
-    for number, _, name, ticks, count, stamp in data.draw(st.lists(wanted, min_size=1, max_size=5)):
+    for number, _, order_id, ticks, count, stamp in data.draw(some_of(wanted)):
         params = {
             "symbol": market.symbol,
             "side": "BUY" if side == BUY else "SELL",
             "selfTradePreventionMode": "EXPIRE_MAKER",
-            "newClientOrderId": name,
+            "newClientOrderId": format_client_id(order_id),
             "price": decimal_text(ticks, market.tick_size),
             "quantity": decimal_text(count, market.step_size),
             "timestamp": stamp,
             **STYLED[style],
         }
-        given_bytes = template.write(number, name, ticks, lots(market, count), stamp)
+        given_bytes = template.write(number, order_id, ticks, lots(market, count), stamp)
         assert given_bytes == plain(session, "order.place", number, params)
 
 
@@ -109,9 +117,9 @@ def test_placing_on_binance(
 @given(st.data())
 def test_cancelling_on_binance(session: BinanceRequests, data: st.DataObject) -> None:
     template = binance.CancelTemplate(session, BTCUSDT)
-    for number, order, _, _, _, stamp in data.draw(st.lists(wanted, min_size=1, max_size=5)):
-        key = "origClientOrderId" if isinstance(order, str) else "orderId"
-        params = {"symbol": "BTCUSDT", key: order, "timestamp": stamp}
+    for number, order, _, _, _, stamp in data.draw(some_of(wanted)):
+        name = format_client_id(order)
+        params = {"symbol": "BTCUSDT", "origClientOrderId": name, "timestamp": stamp}
         assert template.write(number, order, stamp) == plain(
             session, "order.cancel", number, params
         )
@@ -123,40 +131,21 @@ def test_replacing_on_binance(
     session: BinanceRequests, data: st.DataObject, market: Market
 ) -> None:
     template = binance.ReplaceTemplate(session, market, SELL, Style.POST_ONLY)
-    each_of = data.draw(st.lists(wanted, min_size=1, max_size=5))
-    for number, order, name, ticks, count, stamp in each_of:
+    for number, old, new, ticks, count, stamp in data.draw(some_of(wanted)):
         params = {
             "symbol": market.symbol,
             "side": "SELL",
             "cancelReplaceMode": "STOP_ON_FAILURE",
             "orderRateLimitExceededMode": "CANCEL_ONLY",
-            "cancelOrigClientOrderId" if isinstance(order, str) else "cancelOrderId": order,
-            "newClientOrderId": name,
+            "cancelOrigClientOrderId": format_client_id(old),
+            "newClientOrderId": format_client_id(new),
             "price": decimal_text(ticks, market.tick_size),
             "quantity": decimal_text(count, market.step_size),
             "timestamp": stamp,
             **STYLED[Style.POST_ONLY],
         }
-        given_bytes = template.write(number, order, name, ticks, lots(market, count), stamp)
+        given_bytes = template.write(number, old, new, ticks, lots(market, count), stamp)
         assert given_bytes == plain(session, "order.cancelReplace", number, params)
-
-
-@each_session
-@given(wanted, st.integers(0, 2**63 - 1))
-def test_amending_on_binance(
-    session: BinanceRequests, want: tuple[Any, ...], order_id: int
-) -> None:
-    number, _, name, _, count, stamp = want
-    params = {
-        "symbol": "BTCUSDT",
-        "orderId": order_id,
-        "newClientOrderId": name,
-        "newQty": decimal_text(count, BTCUSDT.step_size),
-        "timestamp": stamp,
-    }
-    template = binance.AmendTemplate(session, BTCUSDT)
-    written = template.write(number, order_id, name, lots(BTCUSDT, count), stamp)
-    assert written == plain(session, "order.amend.keepPriority", number, params)
 
 
 @each_session
@@ -200,14 +189,14 @@ def test_the_rest_on_binance(session: BinanceRequests) -> None:
         assert list(subscribed["params"]) == ["apiKey", "timestamp", "signature"]
 
 
-@given(request_ids, client_ids, price_ticks, steps, timestamps)
+@given(request_ids, order_ids, price_ticks, steps, timestamps)
 def test_a_signed_template_verifies_with_the_public_key(
-    number: int, name: str, ticks: int, count: int, stamp: int
+    number: int, order_id: int, ticks: int, count: int, stamp: int
 ) -> None:
     signer = ED25519.signer
     assert isinstance(signer, Ed25519Signer)
     template = binance.PlaceTemplate(SESSIONS["ed25519"], BTCUSDT, BUY, Style.LIMIT)
-    written = template.write(number, name, ticks, lots(BTCUSDT, count), stamp)
+    written = template.write(number, order_id, ticks, lots(BTCUSDT, count), stamp)
     params = orjson.loads(written)["params"]
     signature = base64.b64decode(params.pop("signature"))
     payload = "&".join(f"{key}={params[key]}" for key in sorted(params))
@@ -240,29 +229,29 @@ def plain_post(path: str, form: dict[str, Any], nonce: str, stamp: int) -> HttpR
 FLAGS = {Style.POST_ONLY: "moc_order", Style.IMMEDIATE: "ioc_order", Style.LIMIT: ""}
 
 
-@given(st.lists(posted, min_size=1, max_size=5), st.sampled_from([BUY, SELL]))
+@given(some_of(posted), st.sampled_from([BUY, SELL]))
 @pytest.mark.parametrize("style", Style)
 def test_placing_on_bitstamp(style: Style, each_of: list[Any], side: int) -> None:
     template = bitstamp.PlaceTemplate(OURS, BTCUSD, side, style)
-    for nonce, _, name, ticks, count, stamp in each_of:
+    for nonce, order_id, ticks, count, stamp in each_of:
         form = {
             "amount": decimal_text(count, BTCUSD.step_size),
             "price": decimal_text(ticks, BTCUSD.tick_size),
-            "client_order_id": name,
+            "client_order_id": format_client_id(order_id),
             **({FLAGS[style]: "True"} if FLAGS[style] else {}),
         }
         path = "buy/btcusd/" if side == BUY else "sell/btcusd/"
-        written = template.write(nonce, name, ticks, lots(BTCUSD, count), stamp)
+        written = template.write(nonce, order_id, ticks, lots(BTCUSD, count), stamp)
         assert written == plain_post(path, form, nonce, stamp)
         assert written == OURS.post(path, form, nonce, stamp)
 
 
-@given(st.lists(posted, min_size=1, max_size=5))
+@given(some_of(posted))
 def test_cancelling_on_bitstamp(each_of: list[Any]) -> None:
     cancel = bitstamp.CancelTemplate(OURS)
-    for nonce, order, _, _, _, stamp in each_of:
-        form = {"client_order_id" if isinstance(order, str) else "id": order}
-        written = cancel.write(nonce, order, stamp)
+    for nonce, order_id, _, _, stamp in each_of:
+        form = {"client_order_id": format_client_id(order_id)}
+        written = cancel.write(nonce, order_id, stamp)
         assert written == plain_post("cancel_order/", form, nonce, stamp)
 
 
@@ -294,17 +283,19 @@ def test_the_rest_on_bitstamp() -> None:
 
 HOT = binance.PlaceTemplate(SESSIONS["hmac"], BTCUSDT, BUY, Style.POST_ONLY)
 POST = bitstamp.PlaceTemplate(OURS, BTCUSD, BUY, Style.POST_ONLY)
-NOT_WHOLE: list[Any] = [0, -1, 2**63, 1 << 30_000, 1.0, "1", None, True, Decimal(1)]
-BAD_NAMES: list[Any] = ["", "a" * 37, "a b", 'a"', "a&b", "ä", "a\n", None, 7, "\udc80"]
+ID = 1 << 32 | 1
+NOT_WHOLE: list[Any] = [0, -1, 2**63, 1 << 30_000, 1.0, "1", None, True, Decimal(1), np.float64(1)]
+BAD_IDS: list[Any] = [0, 1, SEQUENCE_MAX, 1 << 32, -1, EPOCH_MAX + 1 << 32 | 1, 2**63, "1", None]
+BAD_NAMES: list[Any] = ["", "a" * 37, "a b", 'a"', "a&b", "ä", "a\n", "\udc80"]
 
 
 @pytest.mark.parametrize("bad", NOT_WHOLE, ids=range(len(NOT_WHOLE)))
 def test_numbers_that_do_not_fit_are_refused_and_leave_the_template_whole(bad: Any) -> None:
-    good = bytes(HOT.write(1, "mm-1", 100, 1000, NOW_MS))
+    good = HOT.write(1, ID, 100, 1000, NOW_MS)
     for args in [
-        ("mm-1", bad, 1000, NOW_MS),
-        ("mm-1", 100, bad, NOW_MS),
-        ("mm-1", 100, 1000, bad),
+        (ID, bad, 1000, NOW_MS),
+        (ID, 100, bad, NOW_MS),
+        (ID, 100, 1000, bad),
     ]:
         with pytest.raises(EntryError):
             HOT.write(1, *args)
@@ -312,39 +303,39 @@ def test_numbers_that_do_not_fit_are_refused_and_leave_the_template_whole(bad: A
             POST.write(NONCE, *args)
     if bad != 0:
         with pytest.raises(EntryError):
-            HOT.write(bad, "mm-1", 100, 1000, NOW_MS)
-    assert HOT.write(1, "mm-1", 100, 1000, NOW_MS) == good
+            HOT.write(bad, ID, 100, 1000, NOW_MS)
+    assert HOT.write(1, ID, 100, 1000, NOW_MS) == good
 
 
-@pytest.mark.parametrize("bad", BAD_NAMES, ids=repr)
-def test_names_that_a_venue_might_change_are_refused(bad: Any) -> None:
+@pytest.mark.parametrize("bad", BAD_IDS, ids=repr)
+def test_ids_that_are_none_of_ours_are_refused(bad: Any) -> None:
     calls: list[Callable[[], object]] = [
         lambda: HOT.write(1, bad, 100, 1000, NOW_MS),
         lambda: POST.write(NONCE, bad, 100, 1000, NOW_MS),
-        lambda: POST.write(bad, "mm-1", 100, 1000, NOW_MS),
+        lambda: binance.CancelTemplate(SESSIONS["hmac"], BTCUSDT).write(1, bad, NOW_MS),
+        lambda: bitstamp.CancelTemplate(OURS).write(NONCE, bad, NOW_MS),
     ]
-    if isinstance(bad, str):
-        calls += [
-            lambda: binance.CancelTemplate(SESSIONS["hmac"], BTCUSDT).write(1, bad, NOW_MS),
-            lambda: bitstamp.CancelTemplate(OURS).write(NONCE, bad, NOW_MS),
-            lambda: OURS.order_status(NONCE, NOW_MS, bad),
-        ]
     for call in calls:
         with pytest.raises(EntryError):
             call()
 
 
-def test_numbers_from_arrays_are_taken() -> None:
-    numbers = np.array([100, 1000, NOW_MS], np.int64)
-    written = bytes(HOT.write(1, "mm-1", *numbers))
-    assert written == HOT.write(1, "mm-1", 100, 1000, NOW_MS)
-    with pytest.raises(EntryError):
-        HOT.write(1, "mm-1", cast(Any, np.float64(100)), 1000, NOW_MS)
+@pytest.mark.parametrize("bad", BAD_NAMES, ids=repr)
+def test_names_that_a_venue_might_change_are_refused(bad: str) -> None:
+    session = SESSIONS["hmac"]
+    calls: list[Callable[[], object]] = [
+        lambda: OURS.order_status(NONCE, NOW_MS, bad),
+        lambda: session.order_status(1, NOW_MS, BTCUSDT, bad),
+        lambda: POST.write(bad, ID, 100, 1000, NOW_MS),
+    ]
+    for call in calls:
+        with pytest.raises(EntryError):
+            call()
 
 
 def test_a_quantity_between_steps_is_refused() -> None:
-    with pytest.raises(EntryError, match="no multiple of BTCUSDT's 1000"):
-        HOT.write(1, "mm-1", 100, 1001, NOW_MS)
+    with pytest.raises(EntryError, match="BTCUSDT in lots: 1001 is no multiple of 1000"):
+        HOT.write(1, ID, 100, 1001, NOW_MS)
 
 
 def test_odd_sides_styles_and_pairs_are_refused() -> None:
@@ -364,10 +355,21 @@ def test_odd_sides_styles_and_pairs_are_refused() -> None:
             call()
 
 
-@given(st.lists(st.lists(st.binary(max_size=5), min_size=3, max_size=3), min_size=1, max_size=8))
-def test_a_template_is_always_its_parts(rounds: list[list[bytes]]) -> None:
-    template = Template([b"<", b"|", b"", b">"])
-    for values in rounds:
-        for index, value in enumerate(values):
-            template.put(index, value)
-        assert template.buffer == b"<" + values[0] + b"|" + values[1] + values[2] + b">"
+@given(
+    st.lists(st.binary(max_size=5), min_size=4, max_size=4),
+    some_of(st.tuples(request_ids, st.integers(-1, 10**20), order_ids)),
+)
+def test_a_template_is_always_its_parts(
+    texts: list[bytes], rounds: list[tuple[int, int, int]]
+) -> None:
+    fields = [NUMBER, Field("third", 0, 10**18, 3, divisor=3, factor=25, decimals=4), ORDER_NAME]
+    template = Template(texts, fields)
+    for whole, third, order_id in rounds:
+        if third < 0 or third % 3 or third > 10**18:
+            with pytest.raises(EntryError, match="third"):
+                template.write(whole, third, order_id)
+            continue
+        decimal = f"{Decimal(third // 3 * 25).scaleb(-4):.4f}".encode()
+        middle = b"%d%b%b%b" % (whole, texts[1], decimal, texts[2])
+        name = format_client_id(order_id).encode()
+        assert template.write(whole, third, order_id) == texts[0] + middle + name + texts[3]
