@@ -30,7 +30,7 @@ PIPED_SECONDS = 30.0
 """Without a terminal nobody presses Ctrl-C."""
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = 5.0
-
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
 QUOTING = """
 [maker]
@@ -75,8 +75,18 @@ def run_demo(
     """Until Ctrl-C, or for some seconds; the exit status."""
     if seconds is None and not stdout.isatty():
         seconds = PIPED_SECONDS
-    # As an exception, so that the processes end with the demo.
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
+    # An exception, so that the processes end with the demo; set anew, because a job in the
+    # background was given an ignored SIGINT.
+    for number in ENDING:
+        signal.signal(number, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        return _run_demo(symbol, seed, seconds, stdout, is_quoting=is_quoting)
+    return 0
+
+
+def _run_demo(
+    symbol: str, seed: int, seconds: float | None, stdout: TextIO, *, is_quoting: bool
+) -> int:
     with tempfile.TemporaryDirectory(prefix="pollux-demo-") as folder, contextlib.ExitStack() as on:
         place = Path(folder)
         port = _gateway_port()
@@ -100,7 +110,14 @@ def run_demo(
         )
         if seconds is not None:
             _interrupt_after(seconds)
+        on.callback(_end_undisturbed)
         return run_watch(WatchOptions(target=f"127.0.0.1:{port}", symbol=symbol), stdout)
+
+
+def _end_undisturbed() -> None:
+    """From here on each process has its time to end, and nobody may be left behind."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _gateway_port() -> int:
