@@ -49,6 +49,7 @@ BENCHES = {
         Entry("tick", "tick to publish: ours, bare, asyncio, uvloop, naive", True, True),
         Entry("order", "tick to order: the market maker's orders on the socket", True, True),
         Entry("saturation", "frames a second at saturation: ours, bare, naive", True, True),
+        Entry("watched", "tick to publish while it is looked at and logged", has_bars=True),
         Entry("subscribers", "tick to publish with 0 to 100 subscribers", has_bars=True),
         Entry("fanout", "summaries a second to 100 against bare grpc.aio", has_bars=True),
         Entry("wire", "venue send to gRPC receive; --external measures others"),

@@ -46,6 +46,9 @@ from net.config import Config, parse_config
 from net.gateway.options import GatewayOptions
 from net.gateway.server import run_gateway
 from net.live import Live
+from net.log import Log
+from net.page.server import Page
+from net.page.view import DaemonView
 from net.supervisor import child_environment
 from tuning.measures import allow_huge_pages, timer_slack
 
@@ -92,6 +95,8 @@ class Host:
         self.engine = engine
         self.live: Live | None = None
         self.lines: list[str] = []
+        self.daemon_log: Log | None = None
+        """Where the daemon would write, too."""
         self._snapshot = snapshot
 
     def request_snapshot(self, feed: int, symbol: str, venue: str) -> None:
@@ -103,6 +108,8 @@ class Host:
 
     def log(self, level: str, event: str, **facts: object) -> None:
         self.lines.append(f"{level} {event} {facts}")
+        if self.daemon_log is not None:
+            self.daemon_log.log(level, event, **facts)
 
 
 def config_text(port: int, idle: str, ca_file: str, engine_lines: str) -> str:
@@ -129,6 +136,7 @@ class Target:
         self._engine: Engine | None = None
         self._gateway: Gateway | None = None
         self._quoting: Quoting | None = None
+        self._page: Page | None = None
         self._thread = threading.Thread(target=self._run, name="measured")
         self._body: Callable[[], object] = lambda: None
 
@@ -168,7 +176,21 @@ class Target:
         else:
             live = LesserLive(config, engine, host, without=request.get("without", ""))
         self._live = host.live = live
+        if request.get("is_watched"):
+            self._show(config, live, host)
         return live.run
+
+    def _show(self, config: Config, live: Live, host: Host) -> None:
+        """What a daemon shows: its page, and a log that leaves nothing out."""
+        host.daemon_log = Log("debug", "json", open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        view = DaemonView(config)
+        view.show(live, None)
+        self._page = Page("127.0.0.1:0", view, host.log)
+
+    @property
+    def page_port(self) -> int:
+        """0 where there is no page."""
+        return self._page.port if self._page is not None else 0
 
     def _prepare_quoting(self, config: Config, engine: Engine, host: Host) -> Callable[[], object]:
         stamps = Stamps(Path(self._request["stamps"]), self._request["columns"])
@@ -191,6 +213,8 @@ class Target:
         """End the measured thread; counters of the run."""
         if self._gateway is not None:
             self._gateway.stop()
+        if self._page is not None:
+            self._page.close()
         if self._live is not None and self._thread.is_alive():
             self._live.stop()
         write_word(self._stop, 0, 1)
@@ -295,7 +319,7 @@ def handlers() -> dict[str, Handler]:
         pin(*request["other_cpus"])
         current.append(Target(request))
         current[0].start()
-        return {"pid": os.getpid()}
+        return {"pid": os.getpid(), "page_port": current[0].page_port}
 
     def stop(request: Message) -> Message:
         return current.pop().stop()

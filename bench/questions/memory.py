@@ -62,13 +62,12 @@ def run(options: Options, say: Say) -> Result:
     load = default_load(options, 1.0, 8.0, 600.0)
     times_s: list[float] = []
     rss_bytes: list[int] = []
-    with Rig(("ours",), options) as rig, rig.running("ours", load.count) as shared:
-        stamps = shared.pop("array")
+    with Rig(("ours",), options) as rig, rig.running("ours", load.count) as running:
         process = psutil.Process(rig.targets["ours"].pid)
         seconds = load.count / load.rate_hz
         rig.sender.tell(
             "run", rate_hz=load.rate_hz, count=load.count, levels=load.levels, yields=False,
-            **shared,
+            **running.shared,
         )  # fmt: skip
         started_s = time.monotonic()
         while time.monotonic() - started_s < seconds:
@@ -77,6 +76,7 @@ def run(options: Options, say: Say) -> Result:
             say(f"{times_s[-1]:.0f} of {seconds:.0f} s, {rss_bytes[-1] >> 10} KiB")
             time.sleep(seconds / SAMPLES)
         rig.sender.answer(RUN_LIMIT_S)
+        stamps = running.stamps
         one = evaluate(stamps.intended, stamps.actual, stamps.published, load.warm_up, load.count)
     found, read = ([], 0) if jit.JIT_OFF else allocating_kernels()
     kib = [size / 1024 for size in rss_bytes]

@@ -47,17 +47,17 @@ def measure(rig: Rig, clients: Worker, load: Load, case: Case) -> tuple[Run, int
         "gateway_port": port,
         "gateway_cpu": rig.place.others[0],
     }
-    with rig.running("ours", load.count, **extra) as shared:
-        stamps = shared.pop("array")
+    with rig.running("ours", load.count, **extra) as running:
         # The book must be live before subscribers are answered: they connect once frames flow.
         clients.tell(
             "start", target=f"127.0.0.1:{port}", count=count, per_channel=PER_CHANNEL,
             cpus=rig.place.others,
         )  # fmt: skip
-        rig.send(load, shared)
+        rig.send(load, running.shared)
         clients.answer()
         received = int(clients.ask("count")["received"])
         clients.ask("stop")
+        stamps = running.stamps
         run = evaluate(stamps.intended, stamps.actual, stamps.published, load.warm_up, load.count)
         return run, received
 

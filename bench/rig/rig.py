@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from bench.options import Options
 from bench.report.stats import Floats
 from bench.rig.host import Placement, placement
 from bench.rig.segments import new_segment
-from bench.rig.stamps import new_stamps
+from bench.rig.stamps import Stamps, new_stamps
 from bench.rig.workers import Message, Worker, WorkerError
 from engine.atomics import Words
 
@@ -69,6 +69,16 @@ class Run:
     """Frames that became visible together with a later one."""
     missing: int
     """Frames that never became visible: not measured, and a fault."""
+
+
+class Running(NamedTuple):
+    """A target that is connected, or about to be."""
+
+    shared: dict[str, Any]
+    """What the sender has to know."""
+    stamps: Stamps
+    started: Message
+    """What the target said when it was started."""
 
 
 def evaluate(
@@ -156,8 +166,8 @@ class Rig:
         )  # fmt: skip
 
     @contextlib.contextmanager
-    def running(self, kind: str, columns: int, **more: Any) -> Iterator[dict[str, Any]]:
-        """A target that is connected, or about to be; yields what the sender has to know."""
+    def running(self, kind: str, columns: int, **more: Any) -> Iterator[Running]:
+        """Start a kind, and stop it with the block."""
         tls = more.pop("tls", None) or {}
         listening = self.sender.ask("listen", cpu=self.place.sender, tls_cert=tls.get("tls_cert"))
         with new_stamps(columns) as stamps, new_segment() as segment:
@@ -165,9 +175,9 @@ class Rig:
             handoff = "" if kind in ("naive", "quoting") else segment
             shared = {"stamps": str(stamps.path), "columns": columns, "handoff": handoff}
             facts = {**shared, "port": listening["port"], "ca_file": tls.get("ca_file", "")}
-            self.start(kind, facts, **more)
+            started = self.start(kind, facts, **more)
             try:
-                yield {**shared, "array": stamps}
+                yield Running(shared, stamps, started)
             finally:
                 ended = self.targets[kind].ask("stop")
             if not ended["ended"]:
@@ -176,9 +186,9 @@ class Rig:
 
     def measure(self, kind: str, load: Load, *, counts_all: bool = True, **more: Any) -> Run:
         """One run of one kind."""
-        with self.running(kind, load.count, **more) as shared:
-            stamps = shared.pop("array")
-            self.send(load, shared)
+        with self.running(kind, load.count, **more) as running:
+            stamps = running.stamps
+            self.send(load, running.shared)
             return evaluate(
                 stamps.intended, stamps.actual, stamps.published, load.warm_up, load.count,
                 counts_all,
@@ -194,11 +204,10 @@ class Rig:
 
     def flood(self, kind: str, seconds: float, count_max: int) -> Message:
         """One run of one kind at the highest rate it takes."""
-        with self.running(kind, 1) as shared:
-            shared.pop("array")
+        with self.running(kind, 1) as running:
             return self.sender.ask(
                 "flood", limit_s=RUN_LIMIT_S + 4 * seconds, seconds=seconds, count=count_max,
-                levels=F.LEVELS, **shared,
+                levels=F.LEVELS, **running.shared,
             )  # fmt: skip
 
 

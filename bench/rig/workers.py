@@ -45,6 +45,7 @@ ROLES = {
     "client": "bench.clients.client",
     "publisher": "bench.load.publisher",
     "venue": "bench.load.venue",
+    "onlookers": "bench.load.onlookers",
 }
 """Which module answers for a role."""
 
