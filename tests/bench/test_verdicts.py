@@ -206,8 +206,8 @@ def test_plots_are_written(tmp_path: Path) -> None:
     lines = {"b": ([1.0, 10.0], [5.0, 6.0])}
     plots = (Plot("p", "us", samples_ns=samples), Plot("q", "n", "ns", lines=lines))
     written = draw([replace(result_with(), plots=plots)], tmp_path)
-    assert [path.name for path in written] == ["tick-1.png", "tick-2.png"]
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in written)
+    assert [each.path.name for each in written] == ["tick-1.png", "tick-2.png"]
+    assert all(each.path.read_bytes().startswith(b"\x89PNG") for each in written)
 
 
 def test_the_list_names_every_bench() -> None:
