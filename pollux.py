@@ -404,9 +404,7 @@ def _print_json(entry: dict[str, object]) -> None:
 @click.option("--external", metavar="HOST:PORT", default="", help="Measure this server (wire).")
 @click.option("--feed-port", type=click.IntRange(0, 65535), default=0, help="Its feed is here.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), help="Report and JSON here."
-)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Report goes here.")
 @click.option("--check", is_flag=True, help="Exit status 1 if a bar is not reached.")
 def bench(
     names: tuple[str, ...],
