@@ -49,24 +49,30 @@ def draw_book(timeline: Timeline, track: BookTrack) -> str:
 
 
 def _draw_spread(axes: Any, bins: Bins, edges: Floats, track: BookTrack) -> None:
-    low, high = bins.known(track.spread_low_bps), bins.known(track.spread_high_bps)
     last = bins.held(track.spread_bps)
     _steps(axes, edges, np.where(np.isinf(last), np.nan, last), color=light("text"),
            linewidth=1, label="last")  # fmt: skip
-    axes.fill_between(edges, _to_edges(low), _to_edges(high), step="post", linewidth=0,
-                      color=light("v1"), alpha=0.35, label="lowest to highest")  # fmt: skip
-    crossed = np.nan_to_num(_to_edges(bins.held(track.crossed))) > 0
-    if crossed.any():
-        axes.fill_between(edges, 0, 1, where=crossed, step="post", linewidth=0, alpha=0.22,
-                          transform=axes.get_xaxis_transform(), color=light("warn"),
-                          label="crossed")  # fmt: skip
+    axes.stairs(bins.known(track.spread_high_bps), edges, fill=True, color=light("v1"), alpha=0.35,
+                baseline=bins.known(track.spread_low_bps), label="lowest to highest")  # fmt: skip
+    for number, (start, end) in enumerate(crossed_spans(bins, track)):
+        axes.axvspan(edges[start], edges[end], alpha=0.22, linewidth=0, color=light("warn"),
+                     label="_" if number else "crossed")  # fmt: skip
     axes.axhline(0, color=light("dim"), linewidth=0.8)
     _titled(axes, f"{track.symbol}: spread", "bps of the mid")
 
 
+def crossed_spans(bins: Bins, track: BookTrack) -> list[tuple[int, int]]:
+    """The first bin and the one behind the last of each time in which every bin was crossed."""
+    known, last = bins.known(track.crossed), bins.held(track.spread_bps)
+    # In a bin without a book the last one stands.
+    crossed = np.where(np.isnan(known), last <= 0, known)
+    return [(start, end) for start, end, is_crossed in _runs(crossed) if is_crossed]
+
+
 def _draw_states(axes: Any, timeline: Timeline, edges: Floats, track: BookTrack) -> None:
     bins, names = timeline.bins, list(timeline.venues)
-    seen = set()
+    seen: set[int] = set()
+    resyncs: list[tuple[float, int]] = []
     for row, venue in enumerate(track.venues):
         worst, held = bins.known(track.badness_worst[row]), bins.held(track.badness_last[row])
         for start, end, badness in _runs(np.where(np.isnan(worst), held, worst)):
@@ -80,9 +86,10 @@ def _draw_states(axes: Any, timeline: Timeline, edges: Floats, track: BookTrack)
                 facecolor=colour if not hatch else light("panel"), edgecolor=colour, hatch=hatch,
                 linewidth=0.5,
             )  # fmt: skip
-        resyncs = np.flatnonzero(bins.known(track.resyncs[row]))
-        axes.plot(edges[resyncs], np.full(len(resyncs), row), "v", color=light("text"),
-                  markersize=6, clip_on=False, label="" if row else "resync")  # fmt: skip
+        resyncs += [(edges[bin_], row) for bin_ in np.flatnonzero(bins.known(track.resyncs[row]))]
+    if resyncs:
+        axes.plot(*zip(*resyncs, strict=True), "v", color=light("text"), markersize=6,
+                  clip_on=False, label="resync")  # fmt: skip
     axes.set_yticks(range(len(track.venues)), track.venues)
     axes.set_ylim(len(track.venues) - 0.5, -0.5)
     patches = [_patch(state) for state in STATE_LOOKS if state in seen]

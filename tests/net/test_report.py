@@ -17,6 +17,7 @@ from net.config import parse_config
 from net.replay import Replay
 from net.report.bins import BINS_MAX, LAGS_MAX, Bins
 from net.report.drawing import COLOURS, VENUE_COLOURS
+from net.report.plots import crossed_spans
 from net.report.timeline import EVENTS_MAX, Timeline
 from net.tape import read_tape
 from tests.markup import Report
@@ -158,8 +159,7 @@ def test_the_timeline_has_what_happened_when(run: tuple[Replay, Timeline]) -> No
     assert live[1].tolist() == [False] * 2 + [True] * 10
     assert bins.held(book.bid)[[0, 2]].tolist() == [100.00, 100.05]
     assert bins.held(book.ask)[[0, 2, 8]].tolist() == [100.01, 100.01, 100.06]
-    crossed = bins.held(book.crossed)
-    assert crossed[0] == 0 and crossed[6] == 1 and crossed[10] == 0
+    assert crossed_spans(bins, book) == [(2, 4), (5, 8)]
     assert book.crossed_ns == pytest.approx(3.8e9, abs=0.1e9)
     assert 0 < book.crossed_ns < book.two_sided_ns < 12 * SECOND
     assert bins.known(book.spread_low_bps)[6] == pytest.approx(-4 / 100.03 * 100, rel=1e-3)
@@ -172,10 +172,12 @@ def test_the_timeline_has_what_happened_when(run: tuple[Replay, Timeline]) -> No
 
 def test_happenings_are_bounded(run: tuple[Replay, Timeline]) -> None:
     timeline = Timeline(run[0])
-    (session, _) = [s for venue in run[0].venues.values() for s in venue.sessions]
-    for number in range(EVENTS_MAX + 3):
-        timeline.on_note(session, "asked", {"try": number}, START_NS)
+    (session,) = run[0].venues["bitstamp"].sessions
+    for _ in range(EVENTS_MAX + 3):
+        timeline.on_note(session, "broken", {"reason": "sequence gap"}, START_NS)
     assert len(timeline.happenings) == EVENTS_MAX and timeline.happenings_left_out == 3
+    resyncs = [each.values.sum() for each in timeline.books[0].resyncs]
+    assert resyncs == [0, EVENTS_MAX + 3], "each is counted, for its own feed"
 
 
 def test_a_long_tape_needs_no_more_bins() -> None:
