@@ -24,10 +24,11 @@ TIME_UNITS = ((2 * 3600, 3600, "h"), (600, 60, "min"), (0, 1, "s"))
 """From so many seconds on, a tape's time is in units of so many."""
 HALF_STRIP = 0.36
 STATE_LOOKS: dict[int, tuple[str, str]] = {
-    L.CONNECTING: ("dim", "xxxx"), L.BUFFERING: ("dim", "...."), L.SYNCING: ("dim", "////"),
-    L.STALE: ("bad", "////"), L.DISCONNECTED: ("bad", ""),
+    L.CONNECTING: ("dim", "xxxx"), L.BUFFERING: ("dim", "\\\\\\\\"), L.SYNCING: ("dim", "////"),
+    L.STALE: ("bad", "----"), L.DISCONNECTED: ("bad", ""),
 }  # fmt: skip
-"""Colour and hatching of a state; LIVE has the venue's colour."""
+"""Colour and hatching of a state, none like another; LIVE has the venue's colour. Only lines: dots
+are a quarter of a megabyte of SVG."""
 
 
 def draw_book(timeline: Timeline, track: BookTrack) -> str:
@@ -37,10 +38,10 @@ def draw_book(timeline: Timeline, track: BookTrack) -> str:
     price, spread, states = figure.subplots(3, 1, sharex=True, height_ratios=(3.2, 2, strips))
     bins, edges = timeline.bins, _times(timeline.bins)
     bid, ask = (_prices(bins, each) for each in (track.bid, track.ask))
-    # The flatter of the two lines would else hide the other where the spread is small.
     _steps(price, edges, (bid + ask) / 2, color=light("dim"), linewidth=0.8, label="mid")
-    _steps(price, edges, ask, color=light("sell"), linestyle=(0, (4, 1)), label="best ask")
     _steps(price, edges, bid, color=light("buy"), label="best bid")
+    # Dashes over a line: where the spread is small both are seen.
+    _steps(price, edges, ask, color=light("sell"), linestyle=(0, (3, 3)), label="best ask")
     _titled(price, f"{track.symbol}: merged best prices", "price")
     _draw_spread(spread, bins, edges, track)
     _draw_states(states, timeline, edges, track)

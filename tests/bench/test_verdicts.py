@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from bench.report.tables import blocks, new_console, print_result, report_json, 
 from bench.rig import drive
 from bench.rig.host import describe, jitter, placement
 from bench.rig.rig import Load, Run, alternating, evaluate
-from bench.run import Request, chosen, list_benches, run_benches
+from bench.run import BenchError, Request, chosen, list_benches, run_benches
 from engine.handoff import HandoffReader
 from tests.markup import Report
 
@@ -225,6 +226,17 @@ def test_plots_and_verdicts_are_in_the_report(tmp_path: Path) -> None:
     assert ["x", "1.00"] in page.rows and describe()["kernel"] in html
     assert {"p<q>", "a", "b", "q", "99.9", "percentile"} <= set(page.drawn)
     assert "<code>pollux bench tick</code>" in html
+
+
+def test_without_matplotlib_nothing_is_measured_for_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(
+        BenchError, match=r"needs matplotlib: pip install .pollux\[bench\]"
+    ) as caught:
+        run_benches(Request(("merge",), TINY, out=tmp_path))
+    assert caught.value.status == 2 and list(tmp_path.iterdir()) == []
 
 
 def test_a_curve_is_thinned_and_keeps_its_ends() -> None:
