@@ -122,8 +122,8 @@ def _colours() -> str:
         "".join(f"--{name}:{pair[index]};" for name, pair in COLOURS.items()) for index in range(2)
     )
     return (
-        f":root{{color-scheme:light dark;{light}}}\n"
-        f"@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}\n"
+        f":root{{color-scheme:light;{light}}}\n"
+        f"@media screen and (prefers-color-scheme:dark){{:root{{color-scheme:dark;{dark}}}}}\n"
     )
 
 
@@ -133,8 +133,8 @@ def check_report(path: Path) -> None:
         # A tape or a configuration given by mistake is not to be lost.
         raise ReportError(f"{path}: the name must end with {SUFFIX}")
     check_drawing("a report")
-    is_new = not path.exists()
     try:
+        is_new = not path.exists()
         with path.open("ab"):
             pass
         if is_new:
@@ -152,6 +152,7 @@ def check_drawing(what: str) -> None:
 def write_report(path: Path, text: str) -> None:
     """Write a document; ReportError where the disk refuses."""
     try:
-        path.write_text(text, encoding="utf-8")
+        # A file's name may hold bytes that are no text.
+        path.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise ReportError(f"{path}: {error.strerror}", 1) from None

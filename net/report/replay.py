@@ -118,15 +118,16 @@ def _facts(summary: ReplaySummary, timeline: Timeline, seconds: float) -> dict[s
     begin, end = (
         datetime.fromtimestamp(ns // 10**9, UTC) for ns in (summary.first_ns, summary.last_ns)
     )
-    frames_hz = summary.frames / seconds
+    speed = (
+        f"{summary.frames / seconds:,.0f} frames a second, {span_s / seconds:,.0f} times as fast"
+    )
     return {
         "market": f"{span_s:,.1f} s, {begin:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC",
         "frames": f"{summary.frames:,}",
         "books": f"{summary.books:,} published, {summary.crossed:,} crossed",
         "digest": summary.digest,
         **{f"quoting: {what}": text for what, text in summary.quoting.items()},
-        "throughput": f"{frames_hz:,.0f} frames a second: {seconds:.2f} s, "
-        f"{span_s / seconds:,.0f} times as fast as it was recorded (with this report)",
+        "throughput": f"{speed} as recorded; {seconds:.2f} s, with what this report asks for",
         "plots": f"one point for {timeline.bins.width_s:g} s",
     }
 
