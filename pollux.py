@@ -18,7 +18,6 @@ from net.progress import compile_with_progress, progress_of_file
 
 if TYPE_CHECKING:
     from net.config import Config
-    from net.replay import ReplaySummary
 
 VERSION = "0.1.0"
 
@@ -217,20 +216,36 @@ def watch(target: str, symbol: str, count: int | None, as_json: bool, tls_ca: Pa
 @click.argument("tape", type=FILE)
 @click.option("--config", "config_file", type=FILE, required=True, help="The TOML configuration.")
 @click.option("--json", "as_json", is_flag=True, help="Print every published book, one a line.")
-def replay(tape: Path, config_file: Path, as_json: bool) -> int:
+@click.option("--report", type=FILE, help="Write an HTML report with plots here.")
+def replay(tape: Path, config_file: Path, as_json: bool, report: Path | None) -> int:
     """Run a recorded tape through the engine as fast as it goes, and print the digest."""
+    from net.report.document import ReportError, check_report
+
     config = read_config(config_file)
+    try:
+        if report is not None:
+            check_report(report)
+        return _run_tape(tape, config_file, config, as_json, report)
+    except ReportError as error:
+        raise CommandError(f"--report: {error}", error.status) from None
+
+
+def _run_tape(
+    tape: Path, config_file: Path, config: Config, as_json: bool, report: Path | None
+) -> int:
     compile_with_progress(is_quoting=config.maker is not None)
     from engine.handoff import HandoffError
     from engine.scale import ScaleError
     from net.config import ConfigError
     from net.replay import Replay, tick_sizes
+    from net.report.replay import ReplayReport
     from net.tape import TapeError, read_tape
 
     try:
         with progress_of_file(tape) as lines_of:
             ticks = tick_sizes(config, read_tape(tape))
             run = Replay(config, ticks, _print_json if as_json else None)
+            watch = ReplayReport(run, report, tape, config_file) if report is not None else None
             for line in lines_of(read_tape(tape)):
                 run.step(line)
     except TapeError as error:
@@ -239,11 +254,11 @@ def replay(tape: Path, config_file: Path, as_json: bool) -> int:
         raise CommandError(f"{config_file}: {error}", 2) from None
     summary = run.finish()
     if as_json:
-        quoting = {"quoting": summary.quoting} if summary.quoting else {}
-        facts = {"digest": summary.digest, "books": summary.books, "frames": summary.frames}
-        _print_json(facts | quoting)
+        _print_json(summary.as_json())
     else:
-        _print_summary(summary)
+        click.echo("\n".join(summary.lines()))
+    if watch is not None:
+        click.echo(f"written: {watch.write()}", err=True)
     return 0
 
 
@@ -373,21 +388,6 @@ def _print_json(entry: dict[str, object]) -> None:
     sys.stdout.buffer.write(orjson.dumps(entry) + b"\n")
 
 
-def _print_summary(summary: ReplaySummary) -> None:
-    span_s = (summary.last_ns - summary.first_ns) / 1e9
-    click.echo(f"frames    {summary.frames}")
-    click.echo(f"books     {summary.books} published, {summary.crossed} crossed")
-    click.echo(f"market    {span_s:.1f} s")
-    for venue, states in summary.states.items():
-        text = ", ".join(f"{symbol} {state}" for symbol, state in states.items())
-        click.echo(f"{venue:<9} {text}")
-    for what, count in sorted(summary.notes.items()):
-        click.echo(f"          {count} x {what}")
-    click.echo(f"digest    {summary.digest}")
-    for what, text in summary.quoting.items():
-        click.echo(f"quoting   {what} {text}")
-
-
 # --- measuring -----------------------------------------------------------------------------------
 
 
@@ -404,7 +404,7 @@ def _print_summary(summary: ReplaySummary) -> None:
 @click.option("--external", metavar="HOST:PORT", default="", help="Measure this server (wire).")
 @click.option("--feed-port", type=click.IntRange(0, 65535), default=0, help="Its feed is here.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="JSON and PNG here.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Report goes here.")
 @click.option("--check", is_flag=True, help="Exit status 1 if a bar is not reached.")
 def bench(
     names: tuple[str, ...],

@@ -1,7 +1,7 @@
 """`pollux bench`: runs the benches that were asked for, one after the other, and reports.
 
-First the host and its jitter, then each bench, then JSON and plots. A bench that cannot be run is
-reported as such; a bar that is not reached is printed as FAIL.
+First the host and its jitter, then each bench, then JSON, plots and the report. A bench that cannot
+be run is reported as such; a bar that is not reached is printed as FAIL.
 Runs on: the main thread of the command, pinned to the last CPU while a bench measures in this
 process. Called by: pollux.py.
 """
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 from rich.console import Console
@@ -22,8 +23,9 @@ from bench.contenders import bare, diffs, orders  # noqa: F401 (declare kernels)
 from bench.options import Options, Say
 from bench.questions import seqlock  # noqa: F401 (declare kernels)
 from bench.registry import BENCHES, Entry
+from bench.report.page import bench_document
 from bench.report.plots import draw
-from bench.report.result import Result
+from bench.report.result import Result, Table
 from bench.report.tables import (
     bars_table,
     new_console,
@@ -35,8 +37,10 @@ from bench.report.tables import (
 from bench.rig import drive, host, ring  # noqa: F401 (declare kernels)
 from bench.rig.kernels import compile_bench_kernels
 from bench.rig.workers import WorkerError
+from net.report.document import ReportError, check_report, write_report
 
 JITTER_S = {"tiny": 0.02, "short": 0.5, "full": 5.0}
+REPORT = "report.html"
 OWN_PROCESS = frozenset({"decode", "ladder", "merge", "seqlock", "edge", "growth"})
 """Benches that measure in the harness's own process, which is then pinned to the engine's CPU."""
 
@@ -96,7 +100,7 @@ def run_benches(request: Request) -> int:
     """Run and report; 1 where `is_checked` and a bar failed, else 0. BenchError: one line."""
     entries = chosen(request.names, request.has_bars)
     if request.out is not None:
-        request.out.mkdir(parents=True, exist_ok=True)
+        _check_folder(request.out)
     compile_bench_kernels()
     console = new_console(stderr=request.as_json)
     facts = host.describe()
@@ -120,15 +124,36 @@ def run_benches(request: Request) -> int:
     if request.as_json:
         sys.stdout.buffer.write(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
     if request.out is not None:
-        _write(console, request.out, report, results)
+        try:
+            for path in _write(request.out, report, results, gaps):
+                console.print(f"written: {path}", markup=False, soft_wrap=True)
+        except (OSError, ReportError) as error:
+            raise BenchError(f"--out: {error}", 1) from None
     return 1 if request.is_checked and report["verdict"] == "FAIL" else 0
 
 
-def _write(console: Console, out: Path, report: dict[str, object], results: list[Result]) -> None:
+def _check_folder(out: Path) -> None:
+    """Make it; BenchError, before anything is measured, where no report could be written there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        check_report(out / REPORT)
+    except OSError as error:
+        raise BenchError(f"--out: {out}: {error.strerror}", 2) from None
+    except ReportError as error:
+        raise BenchError(f"--out: {error}", 2) from None
+
+
+def _write(
+    out: Path, report: dict[str, Any], results: list[Result], jitter: Table
+) -> Iterator[Path]:
+    """JSON, PNGs and the report of a run: each path when it is there."""
     path = out / "bench.json"
     path.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
-    for written in (path, *draw(results, out)):
-        console.print(f"written: {written}", markup=False)
+    yield path
+    drawn = draw(results, out)
+    yield from (each.path for each in drawn)
+    write_report(out / REPORT, bench_document(report["host"], jitter, results, drawn))
+    yield out / REPORT
 
 
 def _progress(entries: list[Entry]) -> Iterator[tuple[Entry, Say]]:

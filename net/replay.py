@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
@@ -38,6 +38,27 @@ TIMER_NS = 50_000_000
 BookSink = Callable[[dict[str, object]], None]
 
 
+class Observer(Protocol):
+    """Who watches a replay, and looks at its engine and its reader, but changes nothing.
+
+    `now_ns` is the tape's time, and rises.
+    """
+
+    def on_frame(self, now_ns: int, receive_ns: int) -> None:
+        """A frame has been handled; `engine.last_feed` tells whose it was."""
+
+    def on_book(self, index: int, now_ns: int) -> None:
+        """The reader holds a book that was just published: of the instrument of this index."""
+
+    def on_note(
+        self, session: Session, what: str, facts: Mapping[str, object], now_ns: int
+    ) -> None:
+        """A session has said something that an operator should see."""
+
+    def on_timer(self, now_ns: int) -> None:
+        """Some time has gone by: TIMER_NS on the tape."""
+
+
 @dataclass
 class ReplaySummary:
     """What a replay came to."""
@@ -52,6 +73,32 @@ class ReplaySummary:
     digest: str = ""
     quoting: dict[str, str] = field(default_factory=dict)
     """With a market maker: its records and their digest, fills, position and result."""
+
+    @property
+    def span_s(self) -> float:
+        """How long the tape is, in its own time."""
+        return (self.last_ns - self.first_ns) / 1e9
+
+    def as_json(self) -> dict[str, object]:
+        """What `pollux replay --json` ends with."""
+        quoting = {"quoting": self.quoting} if self.quoting else {}
+        return {"digest": self.digest, "books": self.books, "frames": self.frames, **quoting}
+
+    def lines(self) -> list[str]:
+        """For the terminal."""
+        states = (
+            (venue, ", ".join(f"{symbol} {state}" for symbol, state in found.items()))
+            for venue, found in self.states.items()
+        )
+        return [
+            f"frames    {self.frames}",
+            f"books     {self.books} published, {self.crossed} crossed",
+            f"market    {self.span_s:.1f} s",
+            *(f"{venue:<9} {text}" for venue, text in states),
+            *(f"          {count} x {what}" for what, count in sorted(self.notes.items())),
+            f"digest    {self.digest}",
+            *(f"quoting   {what} {text}" for what, text in self.quoting.items()),
+        ]
 
 
 def book_entry(reader: HandoffReader, index: int) -> dict[str, object]:
@@ -145,6 +192,7 @@ class Replay:
         self.engine = Engine(instrument_specs(config, ticks))
         self.reader = self.engine.reader()
         self.summary = ReplaySummary()
+        self.observer: Observer | None = None
         self._config = config
         self._sink = sink
         self._digest = hashlib.sha256()
@@ -152,6 +200,8 @@ class Replay:
         self._bodies: dict[int, bytes] = {}
         self._now_ns = 0
         self._timer_ns = 0
+        self._moment_ns = 0
+        """What an observer is told: the timer's time while it runs, else the line's. It rises."""
         rng = random.Random(0)
         self.venues: dict[str, Venue] = {}
         for connection, (name, feeds) in enumerate(feed_specs_by_venue(config).items()):
@@ -165,7 +215,7 @@ class Replay:
 
         config = self._config
         assert config.maker is not None
-        self._decisions = DigestJournal()
+        self.decisions = DigestJournal()
         paper = config.maker.model_copy(update={"orders": "paper"})
         markets = {
             venue.name: plain_market(venue.symbol, ticks[venue.name, venue.symbol])
@@ -175,7 +225,7 @@ class Replay:
             config.model_copy(update={"maker": paper}),
             self.engine,
             markets,
-            self._decisions,
+            self.decisions,
             self,
             epoch=1,
             rng=random.Random(0),
@@ -203,6 +253,7 @@ class Replay:
         # Receive times of different venues may step back a little inside one tape.
         self._now_ns = max(self._now_ns, line.t_ns)
         self._run_timers()
+        self._moment_ns = self._now_ns
         venue_or_none = self.venues.get(line.venue)
         if venue_or_none is not None and line.kind == "ws":
             self._on_frame(venue_or_none, line)
@@ -213,16 +264,21 @@ class Replay:
     def _run_timers(self) -> None:
         while self._timer_ns + TIMER_NS <= self._now_ns:
             self._timer_ns += TIMER_NS
+            self._moment_ns = self._timer_ns
             for venue in self.venues.values():
                 venue.on_timer(self._timer_ns)
             if self.maker is not None:
                 self.maker.on_timer(self._timer_ns)
             self._collect()
+            if self.observer is not None:
+                self.observer.on_timer(self._timer_ns)
 
     def _on_frame(self, venue: Venue, line: TapeLine) -> None:
         self.summary.frames += 1
         raw = line.raw
         status = venue.handle(raw, line.t_ns, 1)
+        if self.observer is not None:
+            self.observer.on_frame(self._moment_ns, line.t_ns)
         if status != S.APPLIED:
             venue.on_status(status, lambda: raw, line.t_ns, 1)
         if self.maker is not None:
@@ -256,6 +312,8 @@ class Replay:
         self._digest.update(book[L.SLOT_ASKS_AT : asks].tobytes())
         if self._sink is not None:
             self._sink(book_entry(self.reader, index))
+        if self.observer is not None:
+            self.observer.on_book(index, self._moment_ns)
 
     def finish(self) -> ReplaySummary:
         """The summary, once the tape is through."""
@@ -264,7 +322,7 @@ class Replay:
         if self.maker is not None:
             from net.maker.build import result_texts
 
-            facts = {"records": str(self._decisions.records), "digest": self._decisions.digest}
+            facts = {"records": str(self.decisions.records), "digest": self.decisions.digest}
             self.summary.quoting = facts | result_texts(self.maker)
         for venue in self.venues.values():
             for session in venue.sessions:
@@ -287,6 +345,8 @@ class Replay:
 
     def note(self, session: Session, what: str, **facts: object) -> None:
         self._count(what if "reason" not in facts else f"{what}: {facts['reason']}")
+        if self.observer is not None:
+            self.observer.on_note(session, what, facts, self._moment_ns)
 
     def note_venue(self, venue: Venue, what: str, **facts: object) -> None:
         self._count(f"{venue.name}: {what}")

@@ -9,7 +9,7 @@ import hashlib
 import math
 import random
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from engine.engine import Engine
@@ -92,11 +92,15 @@ class DigestJournal:
 
     def __init__(self) -> None:
         self.records = 0
+        self.watch: Callable[[Record], None] | None = None
+        """Is shown each record."""
         self._digest = hashlib.sha256()
 
     def append(self, record: Record) -> int:
         self.records += 1
         self._digest.update(_RECORD.pack(*record[: J.DRAFT_WORDS]))
+        if self.watch is not None:
+            self.watch(record)
         return self.records
 
     @property

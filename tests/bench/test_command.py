@@ -16,6 +16,7 @@ import pytest
 import pollux
 from tests.bench.leftovers import segments_of
 from tests.e2e.rig import command
+from tests.markup import Report
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -38,6 +39,11 @@ def test_it_prints_tables_and_json_and_writes_both(tmp_path: Path) -> None:
     bars = report["results"][1]["bars"]
     assert bars and all(len(bar["values"]) == 1 and bar["verdict"] for bar in bars)
     assert orjson.loads((out / "bench.json").read_bytes()) == report
+    page = Report((out / "report.html").read_text(encoding="utf-8"))
+    assert f"written: {out / 'report.html'}\n" in done.stderr
+    assert page.loaded == []
+    assert page.row(f"ladder: {bars[0]['what']}")[-1] == bars[0]["verdict"]
+    assert f"{len(bars)} bars are reached" in (out / "report.html").read_text(encoding="utf-8")
     lines = [line for line in done.stderr.splitlines() if "written:" not in line]
     assert any("set anywhere" in line for line in lines)
     assert max(map(len, lines)) <= TABLE_COLUMNS_MAX
@@ -48,6 +54,7 @@ def test_it_prints_tables_and_json_and_writes_both(tmp_path: Path) -> None:
     [
         (("nonsense",), "no bench 'nonsense'"),
         (("tick", "--bars"), "either --bars or names"),
+        (("tick", "--out", "/proc/none"), "--out: /proc/none: No such file"),
         (("tick", "--external", "127.0.0.1:1"), "go together"),
         (("tick", "--external", "127.0.0.1:1", "--feed-port", "9"), "for the bench wire"),
     ],

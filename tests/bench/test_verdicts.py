@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +14,17 @@ from bench.load import frames as F
 from bench.options import Options
 from bench.questions import edge, fanout, ladder, memory, saturation, subscribers, tick, wire
 from bench.registry import BENCHES
-from bench.report.plots import draw
-from bench.report.result import Bar, Plot, Rate, Result, Table
+from bench.report.page import bench_document
+from bench.report.plots import CURVE_POINTS, draw, tail
+from bench.report.result import Bar, Plot, Rate, Result, Table, skipped
 from bench.report.stats import latency, ratios, spread
 from bench.report.tables import blocks, new_console, print_result, report_json, text_of
 from bench.rig import drive
 from bench.rig.host import describe, jitter, placement
 from bench.rig.rig import Load, Run, alternating, evaluate
-from bench.run import Request, chosen, list_benches, run_benches
+from bench.run import BenchError, Request, chosen, list_benches, run_benches
 from engine.handoff import HandoffReader
+from tests.markup import Report
 
 TABLE = Table("t", ("a", "b"), (("x", 1.0),))
 TINY = Options("tiny")
@@ -201,13 +204,46 @@ def test_a_failed_bar_is_printed_as_failed(capsys: pytest.CaptureFixture[str]) -
     assert report_json({}, TABLE, [bad])["verdict"] == "FAIL"
 
 
-def test_plots_are_written(tmp_path: Path) -> None:
+def test_plots_and_verdicts_are_in_the_report(tmp_path: Path) -> None:
     samples = {"a": np.random.default_rng(1).lognormal(9, 1, 2000), "empty": np.zeros(0)}
     lines = {"b": ([1.0, 10.0], [5.0, 6.0])}
-    plots = (Plot("p", "us", samples_ns=samples), Plot("q", "n", "ns", lines=lines))
-    written = draw([replace(result_with(), plots=plots)], tmp_path)
-    assert [path.name for path in written] == ["tick-1.png", "tick-2.png"]
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in written)
+    plots = (Plot("p<q>", "us", samples_ns=samples), Plot("q", "n", "ns", lines=lines))
+    bars = (Bar("x<script>", (9.0, 1.5, 2.0), 5.0, True), Bar("y", (1.25,), 2.0, False))
+    failing = replace(result_with(*bars, rates=(Rate("r", 100.0, 50.0),)), plots=plots)
+    left_out = skipped("memory", "flat?", "pollux bench memory", "no <room>")
+    results = [failing, left_out]
+    drawn = draw(results, tmp_path)
+    assert [each.path.name for each in drawn] == ["tick-1.png", "tick-2.png"]
+    assert all(each.path.read_bytes().startswith(b"\x89PNG") for each in drawn)
+    html = bench_document(describe(), TABLE, results, drawn)
+    page = Report(html)
+    assert page.loaded == [] and "://" not in html and "script" not in page.tags
+    assert page.row("tick: x<script>") == ["2.00 (1.50-9.00) x", "at least 5", "FAIL"]
+    assert page.row("tick: y") == ["1.25 (1.25-1.25) x", "at most 2", "PASS"]
+    assert page.row("r") == ["100.0", "50.0", "FAIL"]
+    assert "the rate r was not achieved, 50.00 of 100.0 a second" in html
+    assert "1 of 2 bars are reached" in html and "SKIPPED" in html and "no &lt;room&gt;" in html
+    assert ["x", "1.00"] in page.rows and describe()["kernel"] in html
+    assert {"p<q>", "a", "b", "q", "99.9", "percentile"} <= set(page.drawn)
+    assert "<code>pollux bench tick</code>" in html
+
+
+def test_without_matplotlib_nothing_is_measured_for_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(
+        BenchError, match=r"needs matplotlib: pip install .pollux\[bench\]"
+    ) as caught:
+        run_benches(Request(("merge",), TINY, out=tmp_path))
+    assert caught.value.status == 2 and list(tmp_path.iterdir()) == []
+
+
+def test_a_curve_is_thinned_and_keeps_its_ends() -> None:
+    values, parts = tail(np.arange(1.0, 100_001.0))
+    assert len(values) <= CURVE_POINTS
+    assert (values[0], parts[0]) == (100_000, 1e-5) and (values[-1], parts[-1]) == (1, 1.0)
+    assert np.interp(0.01, parts, values) == pytest.approx(99_000, rel=1e-4)
 
 
 def test_the_list_names_every_bench() -> None:

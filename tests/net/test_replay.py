@@ -12,6 +12,7 @@ import pytest
 
 from net.config import ConfigError, parse_config
 from net.replay import Replay, replay, tick_sizes
+from net.report.timeline import Timeline
 from net.tape import TapeLine, read_tape
 from tests import recorded
 
@@ -175,6 +176,18 @@ daily_loss_max = "500"
 """
 
 
+def watched(toml: str, lines: tuple[TapeLine, ...]) -> tuple[Any, Timeline]:
+    """The summary of a run with an observer, and what that has seen."""
+    config = parse_config(toml, "test")
+    steps = Replay(config, tick_sizes(config, lines))
+    timeline = Timeline(steps)
+    for line in lines:
+        steps.step(line)
+    summary = steps.finish()
+    timeline.end()
+    return summary, timeline
+
+
 def test_quoting_on_a_tape_is_deterministic_and_leaves_the_books_as_they_are() -> None:
     lines = lines_of(recorded.BTCUSDT)
     plain = instrument("X-USD", ("binance", "BTCUSDT", "0.01"))
@@ -183,12 +196,24 @@ def test_quoting_on_a_tape_is_deterministic_and_leaves_the_books_as_they_are() -
         config = parse_config(plain + maker, "test")
         return replay(config, iter(lines), tick_sizes(config, lines))
 
-    without, first, again, other = (
-        summary(maker)
-        for maker in ("", *(QUOTING.format(size=size) for size in ("0.01", "0.01", "0.02")))
+    without, first, other = (
+        summary(maker) for maker in ("", *(QUOTING.format(size=size) for size in ("0.01", "0.02")))
     )
+    again, timeline = watched(plain + QUOTING.format(size="0.01"), lines)
     assert without.digest == first.digest and without.quoting == {}
     assert first.quoting == again.quoting
     assert int(first.quoting["records"]) > 1000 and int(first.quoting["fills"]) > 10
     assert first.quoting["digest"] != other.quoting["digest"]
     assert abs(Decimal(first.quoting["position"])) <= Decimal("0.1")
+    assert again == first, "looking on changes nothing"
+    maker, bins = timeline.maker, timeline.bins
+    assert maker is not None
+    bought, sold = (float(each.values.sum()) / 1e8 for each in maker.fill_lots)
+    assert bought > 0 and sold > 0
+    assert bought - sold == pytest.approx(float(first.quoting["position"]))
+    assert bins.held(maker.position)[-1] == pytest.approx(float(first.quoting["position"]))
+    assert bins.held(maker.result)[-1] == pytest.approx(float(first.quoting["result"]), abs=0.2)
+    fair, buy, sell = (bins.held(each) for each in (maker.fair, maker.buy, maker.sell))
+    quoted = (buy > 0) & (sell > 0)
+    assert quoted.sum() > 300
+    assert (buy[quoted] < fair[quoted]).all() and (fair[quoted] < sell[quoted]).all()
