@@ -54,14 +54,15 @@ def progress_of_file(path: Path) -> Any:
             yield lambda lines: lines
             return
         from rich.console import Console
-        from rich.progress import Progress
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-
-            def wrap(lines: Iterator[Any]) -> Iterator[Any]:
-                kept = list(lines)
-                yield from bar.track(kept, description=path.name)
-
-            yield wrap
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),  # how many lines there are is known at the end
+            TextColumn("{task.completed:,.0f} lines"),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            yield lambda lines: iter(bar.track(lines, description=path.name))
 
     return context()
