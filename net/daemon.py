@@ -43,6 +43,7 @@ from net.page.server import Page, PageError
 from net.page.view import DaemonView
 from net.replay import instrument_specs
 from net.rest import RestClient, RestError
+from net.said import told
 from net.supervisor import Gateway, GatewayProcess, GatewayThread
 from net.tape import TapeLine, TapeWriter
 from net.venues import PROTOCOLS, MetadataError
@@ -409,7 +410,7 @@ class Daemon:
         if isinstance(self._engine_error, EngineCpuError):
             raise DaemonError(str(self._engine_error), status=2)
         if self._engine_error is not None:
-            raise DaemonError(f"the engine failed: {self._engine_error!r}")
+            raise DaemonError(f"the engine failed: {told(self._engine_error)}")
         if serving is not None and serving.done() and not self._stop.is_set():
             try:
                 serving.result()

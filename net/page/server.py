@@ -29,7 +29,7 @@ from net.metrics import make_registry
 from net.page.health import remarks, unhealthy, unready
 from net.page.state import PERIOD_S, Screen
 from net.page.view import DaemonView
-from net.said import said
+from net.said import said, told
 from net.supervisor import LogFunction
 
 CONNECTIONS_MAX = 64
@@ -102,8 +102,8 @@ class _Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no event; anything else is a line of the log."""
         error = sys.exc_info()[1]
-        if not isinstance(error, OSError):
-            self._log("error", "page request failed", reason=said(repr(error)))
+        if error is not None and not isinstance(error, OSError):
+            self._log("error", "page request failed", reason=told(error))
 
 
 class _Handler(BaseHTTPRequestHandler):
