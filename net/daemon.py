@@ -114,7 +114,7 @@ class Daemon:
         self._tape = tape
         self._has_gateway = has_gateway
         self._log = Log(config.log.level, config.log.format)
-        self._view = DaemonView(config)
+        self._view = DaemonView(config, self._log)
         self._clients: dict[str, RestClient] = {}
         self._ticks: Ticks = {}
         self._quoting: Housekeeping | None = None

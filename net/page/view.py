@@ -25,11 +25,21 @@ class Serves(Protocol):
     is_serving: bool
 
 
+class CountsLog(Protocol):
+    """The log, as far as this goes: net.log has it."""
+
+    @property
+    def dropped(self) -> int: ...
+    @property
+    def swallowed(self) -> int: ...
+
+
 class DaemonView:
     """A daemon of this configuration; `live` is None while it has no engine."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, log: CountsLog) -> None:
         self.config = config
+        self.log = log
         self.live: Live | None = None
         self.gateway: Serves | None = None
         self._troubles: dict[tuple[str, str], tuple[int, str]] = {}

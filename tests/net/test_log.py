@@ -14,14 +14,15 @@ import pytest
 import net.log
 import net.repeats
 from net.log import LibraryLog, Log
-from net.repeats import REASONS_MAX, REPEATS_MAX, WINDOW_S, Repeats
+from net.repeats import REASONS_MAX, REPEATS_MAX, WINDOW_S, Facts, Repeats
 
-FACTS: dict[str, object] = {"venue": "binance", "symbol": "BTCUSDT", "reason": "cut after 5 ms"}
+FACTS: Facts = {"venue": "binance", "symbol": "BTCUSDT", "reason": "cut after 5 ms"}
+LATER: Facts = {"reason": "cut after 734 ms", "took_ms": 9}
 
 
-def offer(repeats: Repeats, count: int, now_s: float = 0.0, **facts: object) -> int:
+def offer(repeats: Repeats, count: int, facts: Facts | None = None, now_s: float = 0.0) -> int:
     """How many of so many records of a kind are written."""
-    given = {**FACTS, **facts}
+    given = {**FACTS, **(facts or {})}
     return sum(repeats.admits("warning", "broken", given, now_s) for _ in range(count))
 
 
@@ -29,32 +30,31 @@ def test_a_repeat_is_counted_and_told_with_its_last_facts_when_the_window_ends()
     repeats = Repeats()
     assert repeats.wait_s(0.0) is None, "nothing to wait for"
     assert offer(repeats, 40) == REPEATS_MAX
-    assert offer(repeats, 1, 1.0, reason="cut after 734 ms", took_ms=9) == 0, "a number is no kind"
+    assert offer(repeats, 1, LATER, 1.0) == 0, "a number makes no kind"
     assert repeats.swallowed == 41 - REPEATS_MAX
     assert repeats.wait_s(1.0) == WINDOW_S - 1
     assert list(repeats.ended(WINDOW_S - 0.01)) == []
     [(level, event, facts)] = repeats.ended(WINDOW_S)
     assert (level, event) == ("warning", "broken")
-    more = {"reason": "cut after 734 ms", "took_ms": 9, "swallowed": 36, "in_s": WINDOW_S}
-    assert facts == {**FACTS, **more}
+    assert facts == {**FACTS, **LATER, "swallowed": 36, "in_s": WINDOW_S}
     assert list(repeats.ended(9e9)) == [] and repeats.wait_s(WINDOW_S) is None
-    assert offer(repeats, 9, WINDOW_S) == REPEATS_MAX, "a new window"
+    assert offer(repeats, 9, now_s=WINDOW_S) == REPEATS_MAX, "a new window"
 
 
 @pytest.mark.parametrize(
     "other", [{"venue": "bitstamp"}, {"symbol": "ETHUSDT"}, {"reason": "refused"}, {"text": "x"}]
 )
-def test_another_source_or_reason_stays_visible(other: dict[str, object]) -> None:
+def test_another_source_or_reason_stays_visible(other: Facts) -> None:
     repeats = Repeats()
     offer(repeats, 100)
-    assert offer(repeats, 1, **other) == 1
+    assert offer(repeats, 1, other) == 1
     assert repeats.admits("error", "broken", FACTS, 0.0)
     assert repeats.admits("warning", "silent", FACTS, 0.0)
 
 
 def test_reasons_that_strangers_make_up_are_bounded_and_information_is_not_limited() -> None:
     repeats = Repeats()
-    written = [offer(repeats, 1, reason="x" * size) for size in range(1, 500)]
+    written = [offer(repeats, 1, {"reason": "x" * size}) for size in range(1, 500)]
     assert sum(written) == REASONS_MAX + REPEATS_MAX
     told = list(repeats.ended(WINDOW_S))
     assert [facts["swallowed"] for _, _, facts in told] == [499 - REASONS_MAX - REPEATS_MAX]
