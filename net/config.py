@@ -49,6 +49,8 @@ def _url(value: str, schemes: tuple[str, ...]) -> str:
         raise ValueError(f"must start with {' or '.join(f'{s}://' for s in schemes)}")
     if re.search(r"\s", value) or len(value.split("://", 1)[1]) == 0:
         raise ValueError("is not an address")
+    if "@" in value or "?" in value or "#" in value:
+        raise ValueError("must hold no user, password or query: secrets come from the environment")
     return value.rstrip("/")
 
 
@@ -295,6 +297,14 @@ def _allowed_keys(location: tuple[Any, ...]) -> str:
     return ", ".join(model.model_fields)
 
 
+def _without_secrets(value: Any) -> Any:
+    """A value as an error may show it: an address without user, password and query."""
+    if not isinstance(value, str):
+        return value
+    shown = re.sub(r"^(\w+://)?.*@", r"\1***@", value, flags=re.DOTALL)
+    return re.sub(r"[?#].*", "***", shown, flags=re.DOTALL) if "://" in value else shown
+
+
 def _explain(error: ValidationError) -> str:
     errors = error.errors()
     first = errors[0]
@@ -310,7 +320,7 @@ def _explain(error: ValidationError) -> str:
     elif isinstance(first["input"], dict | BaseModel | tuple | list):
         text = message
     else:
-        text = f"{first['input']!r}: {message[0].lower()}{message[1:]}"
+        text = f"{_without_secrets(first['input'])!r}: {message[0].lower()}{message[1:]}"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return f"{where}: {text}{more}"
 

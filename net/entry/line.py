@@ -16,6 +16,7 @@ import ssl
 import time
 from collections.abc import Callable
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport
 
@@ -111,6 +112,7 @@ class Line:
         self.is_dropped = False
         """Whether the present connection has been given up."""
         self._url = url
+        self._address = urlsplit(url).netloc
         self._ssl_context = ssl_context
         self._backoff = backoff
         self._owner: LineOwner | None = None
@@ -164,7 +166,13 @@ class Line:
                 self._backoff.reset()
             delay_ns = max(self._backoff.next_ns(), self._wait_ns)
             self._wait_ns = 0
-            self._note("disconnected", reason=reason, again_in_ms=delay_ns // 1_000_000)
+            self._note(
+                "disconnected",
+                address=self._address,
+                reason=reason,
+                attempt=self._backoff.attempt,
+                again_in_ms=delay_ns // 1_000_000,
+            )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay_ns / 1e9):
                     await self._stopping.wait()
