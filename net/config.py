@@ -262,6 +262,15 @@ class Config(Section):
         symbol = self.maker.symbol if self.maker is not None else ""
         return next((e for e in self.instrument if e.symbol == symbol), self.instrument[0])
 
+    def instrument_of(self, venue: str, symbol: str) -> str:
+        """The instrument that a venue's symbol belongs to."""
+        wanted = (venue, symbol)
+        return next(
+            each.symbol
+            for each in self.instrument
+            if wanted in {(v.name, v.symbol) for v in each.venue}
+        )
+
     def venue_names(self) -> tuple[str, ...]:
         """The venues in use, in the order in which they first appear."""
         names = (venue.name for each in self.instrument for venue in each.venue)

@@ -286,9 +286,11 @@ class Daemon:
                 self.log(
                     "warning",
                     "market not learned yet",
+                    instrument=self._config.instrument_of(name, symbol),
                     venue=name,
                     symbol=symbol,
                     reason=str(error),
+                    attempt=backoff.attempt,
                     again_in_ms=int(delay_s * 1000),
                 )
                 await asyncio.sleep(delay_s)

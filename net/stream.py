@@ -137,6 +137,7 @@ class Stream:
         self._idle_ping_s = idle_ping_s
         self._backoff = backoff
         self._transport: WSTransport | None = None
+        self._drop_reason = ""
         self._opened_s = 0.0
         self._acknowledged = asyncio.Event()
         self._expected_acknowledgements = 0
@@ -162,13 +163,14 @@ class Stream:
         """Close the connection at once; a new one follows."""
         self._host.note_venue(self.venue, "dropping the connection", reason=reason)
         if self._transport is not None:
+            self._drop_reason = reason
             self._transport.disconnect(False)
 
     async def run(self) -> None:
         """Until cancelled or stopped: connect, wait for the end, wait, connect again."""
         while not self._is_stopping:
             self.venue.on_connecting(time.time_ns())
-            started_s = time.monotonic()
+            started_s, self._drop_reason = time.monotonic(), ""
             reason = await self._connect()
             if reason == "":
                 reason = await self._stay_connected()
@@ -258,7 +260,7 @@ class Stream:
             for task in pending:
                 task.cancel()
             if ended in done:
-                return end_reason(transport, ended)
+                return self._drop_reason or end_reason(transport, ended)
             if time.monotonic() > age_limit_s:
                 self.renew("the connection is near the venue's age limit")
             if self._renew.is_set():

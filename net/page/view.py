@@ -15,8 +15,9 @@ from net.config import Config
 from net.live import WARNINGS, Live
 from net.said import said
 
-TROUBLES = WARNINGS | {"market not learned yet"}
-"""What keeps a venue's book from being live; the market maker's troubles are on its board."""
+TROUBLES = (WARNINGS | {"market not learned yet"}) - {"lost"}
+"""What keeps a venue's book from being live; the market maker's troubles are on its board. That a
+feed was lost with its connection says nothing more than that this was disconnected."""
 
 
 class Serves(Protocol):
@@ -66,6 +67,9 @@ class DaemonView:
             self._troubles[venue, symbol] = next(self._heard), f"{event}: {said(reason)}"
 
     def trouble(self, venue: str, symbol: str) -> str:
-        """The last one told of a venue's symbol, or of the venue; empty where there is none."""
-        none = (-1, "")
-        return max(self._troubles.get((venue, each), none) for each in (symbol, ""))[1]
+        """The last one told of a venue's symbol and the last one of the venue, the older first.
+
+        Both: a venue that does not know the symbol is left for its silence, again and again.
+        """
+        found = (self._troubles.get((venue, each)) for each in (symbol, ""))
+        return "; ".join(text for _, text in sorted(each for each in found if each is not None))

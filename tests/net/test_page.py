@@ -144,9 +144,12 @@ def test_ready_is_every_venue_live_and_the_gateway_serving(served: Served) -> No
     status, text, _ = served.ask("/readyz")
     assert status == 503
     assert text.startswith("binance BTCUSDT is BUFFERING, last data ")
-    assert text.endswith(" ago (disconnected: refused)\n") and "bitstamp" not in text
+    assert text.endswith(" ago (broken: r; disconnected: refused)\n") and "bitstamp" not in text
     served.view.hear("order rejected", {"venue": "binance", "reason": "no trouble of the book's"})
-    assert "disconnected" in served.view.trouble("binance", "BTCUSDT")
+    served.view.hear("lost", {"venue": "binance", "symbol": "BTCUSDT", "reason": "refused"})
+    served.view.hear("snapshot refused", {"venue": "binance", "symbol": "BTCUSDT", "reason": "s"})
+    trouble = served.view.trouble("binance", "BTCUSDT")
+    assert trouble == "disconnected: refused; snapshot refused: s"
     served.view.hear("live", {"venue": "binance", "symbol": "BTCUSDT"})
     assert served.view.trouble("binance", "BTCUSDT") == "", "over"
 
