@@ -11,6 +11,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
@@ -47,10 +48,15 @@ def _listen_address(value: str) -> str:
 def _url(value: str, schemes: tuple[str, ...]) -> str:
     if not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
         raise ValueError(f"must start with {' or '.join(f'{s}://' for s in schemes)}")
-    if re.search(r"\s", value) or len(value.split("://", 1)[1]) == 0:
-        raise ValueError("is not an address")
     if "@" in value or "?" in value or "#" in value:
         raise ValueError("must hold no user, password or query: secrets come from the environment")
+    try:
+        parts = urlsplit(value)
+        is_address = bool((parts.hostname or "").encode("idna")) and parts.port != 0
+    except ValueError:  # a name of too long parts too
+        is_address = False
+    if not is_address or re.search(r"\s", value):
+        raise ValueError("is not an address")
     return value.rstrip("/")
 
 

@@ -28,7 +28,8 @@ LATE_NS_MIN = 100 * NS_PER_MS
 RECENT_NS = 60 * NS_PER_S
 """Late beats are shown for so long."""
 
-CLOCK_ADVICE = "timedatectl shows this host's clock; a slow network looks the same"
+CLOCK_ADVICE = "timedatectl shows how this host's clock is kept"
+SLOW_ADVICE = ", but a slow network looks the same"
 LATE_ADVICE = "something else had the engine's CPU, or one turn was long: run pollux doctor"
 
 
@@ -140,7 +141,8 @@ class Vitals:
         if clock.take(lag, self._engine.receive_ns(feed)):
             facts = {**self._names[feed], "lag_ms": lag // NS_PER_MS}
             if clock.is_off:
-                reason = f"its times are {lag_text(lag)}; {CLOCK_ADVICE}"
+                advice = CLOCK_ADVICE + (SLOW_ADVICE if lag > 0 else "")
+                reason = f"its times are {lag_text(lag)}; {advice}"
                 self._log("warning", "clock off", **facts, reason=reason)
             else:
                 self._log("info", "clock agrees again", **facts)
