@@ -260,7 +260,8 @@ class Stream:
             for task in pending:
                 task.cancel()
             if ended in done:
-                return self._drop_reason or end_reason(transport, ended)
+                seen = end_reason(transport, ended)
+                return self._drop_reason or seen
             if time.monotonic() > age_limit_s:
                 self.renew("the connection is near the venue's age limit")
             if self._renew.is_set():
@@ -294,7 +295,7 @@ class Stream:
                 self.venue, "renewal failed", address=self._address, reason=reason
             )
             return False
-        self._transport, self._opened_s = fresh, time.monotonic()
+        self._transport, self._opened_s, self._drop_reason = fresh, time.monotonic(), ""
         self.reconnects += 1
         self._send_subscriptions(fresh)
         if self.venue.protocol.has_gap_detection:

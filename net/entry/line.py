@@ -117,6 +117,7 @@ class Line:
         self._backoff = backoff
         self._owner: LineOwner | None = None
         self._transport: WSTransport | None = None
+        self._drop_reason = ""
         self._wait_ns = 0
         self._stopping = asyncio.Event()
 
@@ -144,7 +145,7 @@ class Line:
         if self._transport is None or self.is_dropped:
             return
         self._note("dropping the connection", reason=reason)
-        self.is_dropped = True
+        self.is_dropped, self._drop_reason = True, reason
         self._transport.disconnect(False)
 
     async def run(self, owner: LineOwner) -> None:
@@ -196,6 +197,7 @@ class Line:
 
     async def _connect_and_stay(self, owner: LineOwner) -> str:
         """One connection from its beginning to its end; why it ended."""
+        self._drop_reason = ""
         try:
             transport = await open_websocket(
                 lambda: _Listener(self, owner), self._url, self._ssl_context, IDLE_PING_S
@@ -207,7 +209,7 @@ class Line:
         failure = ended.exception()
         if failure is not None and not isinstance(failure, CONNECT_ERRORS):
             raise failure
-        return end_reason(transport, ended)
+        return self._drop_reason or end_reason(transport, ended)
 
     def _note(self, what: str, **facts: object) -> None:
         if self._owner is not None:

@@ -311,7 +311,8 @@ class Maker:
         if not was_halted:
             name = J.REASON_NAMES[reason]
             self.book.write(J.EVENT_KILL, now_ns, reason=reason)
-            self._host.note_maker("warning", "quoting killed", reason=name, cancels=count)
+            level = "info" if self.is_stopping else "warning"
+            self._host.note_maker(level, "quoting killed", reason=name, cancels=count)
 
     def release(self, now_ns: int) -> None:
         """Quote again: an operator's word."""
