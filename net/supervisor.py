@@ -122,7 +122,8 @@ class GatewayProcess:
             if time.monotonic() - started_s > STEADY_S:
                 backoff.reset()
             delay_s = backoff.next_ns() / 1e9
-            self._log("error", "gateway ended", reason=reason, again_in_ms=int(delay_s * 1000))
+            facts = {"attempt": backoff.attempt, "again_in_ms": int(delay_s * 1000)}
+            self._log("error", "gateway ended", reason=reason, **facts)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._retired.wait(), delay_s)
 
