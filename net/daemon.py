@@ -261,7 +261,8 @@ class Daemon:
         )
         self._ticks[name, symbol] = tick_size
         self._record(name, path, body)
-        self.log("info", "tick size", venue=name, symbol=symbol, tick_size=tick_size)
+        names = {"instrument": self._config.instrument_of(name, symbol), "venue": name}
+        self.log("info", "tick size", **names, symbol=symbol, tick_size=tick_size)
 
     async def _learn_market(self, venue: InstrumentVenue) -> None:
         """What the venue says of orders in the quoted market."""
