@@ -141,6 +141,8 @@ class Daemon:
                 finally:
                     # Before the runner is closed: that waits for helper threads, and they may hang.
                     logging.getLogger().removeHandler(libraries)
+                    # What a library says after the log's end would be a traceback on stderr.
+                    logging.getLogger().addHandler(logging.NullHandler())
                     is_flushed = self._flush()
                 self._status = status
                 if not is_flushed:
