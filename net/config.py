@@ -11,6 +11,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
@@ -47,7 +48,14 @@ def _listen_address(value: str) -> str:
 def _url(value: str, schemes: tuple[str, ...]) -> str:
     if not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
         raise ValueError(f"must start with {' or '.join(f'{s}://' for s in schemes)}")
-    if re.search(r"\s", value) or len(value.split("://", 1)[1]) == 0:
+    if "@" in value or "?" in value or "#" in value:
+        raise ValueError("must hold no user, password or query: secrets come from the environment")
+    try:
+        parts = urlsplit(value)
+        is_address = bool((parts.hostname or "").encode("idna")) and parts.port != 0
+    except ValueError:  # a name of too long parts too
+        is_address = False
+    if not is_address or re.search(r"\s", value):
         raise ValueError("is not an address")
     return value.rstrip("/")
 
@@ -260,6 +268,15 @@ class Config(Section):
         symbol = self.maker.symbol if self.maker is not None else ""
         return next((e for e in self.instrument if e.symbol == symbol), self.instrument[0])
 
+    def instrument_of(self, venue: str, symbol: str) -> str:
+        """The instrument that a venue's symbol belongs to."""
+        wanted = (venue, symbol)
+        return next(
+            each.symbol
+            for each in self.instrument
+            if wanted in {(v.name, v.symbol) for v in each.venue}
+        )
+
     def venue_names(self) -> tuple[str, ...]:
         """The venues in use, in the order in which they first appear."""
         names = (venue.name for each in self.instrument for venue in each.venue)
@@ -295,6 +312,14 @@ def _allowed_keys(location: tuple[Any, ...]) -> str:
     return ", ".join(model.model_fields)
 
 
+def _without_secrets(value: Any) -> Any:
+    """A value as an error may show it: an address without user, password and query."""
+    if not isinstance(value, str):
+        return value
+    shown = re.sub(r"^(\w+://)?.*@", r"\1***@", value, flags=re.DOTALL)
+    return re.sub(r"[?#].*", "***", shown, flags=re.DOTALL) if "://" in value else shown
+
+
 def _explain(error: ValidationError) -> str:
     errors = error.errors()
     first = errors[0]
@@ -310,7 +335,7 @@ def _explain(error: ValidationError) -> str:
     elif isinstance(first["input"], dict | BaseModel | tuple | list):
         text = message
     else:
-        text = f"{first['input']!r}: {message[0].lower()}{message[1:]}"
+        text = f"{_without_secrets(first['input'])!r}: {message[0].lower()}{message[1:]}"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return f"{where}: {text}{more}"
 

@@ -43,6 +43,7 @@ from net.page.server import Page, PageError
 from net.page.view import DaemonView
 from net.replay import instrument_specs
 from net.rest import RestClient, RestError
+from net.said import told
 from net.supervisor import Gateway, GatewayProcess, GatewayThread
 from net.tape import TapeLine, TapeWriter
 from net.venues import PROTOCOLS, MetadataError
@@ -113,7 +114,7 @@ class Daemon:
         self._tape = tape
         self._has_gateway = has_gateway
         self._log = Log(config.log.level, config.log.format)
-        self._view = DaemonView(config)
+        self._view = DaemonView(config, self._log)
         self._clients: dict[str, RestClient] = {}
         self._ticks: Ticks = {}
         self._quoting: Housekeeping | None = None
@@ -140,6 +141,8 @@ class Daemon:
                 finally:
                     # Before the runner is closed: that waits for helper threads, and they may hang.
                     logging.getLogger().removeHandler(libraries)
+                    # What a library says after the log's end would be a traceback on stderr.
+                    logging.getLogger().addHandler(logging.NullHandler())
                     is_flushed = self._flush()
                 self._status = status
                 if not is_flushed:
@@ -260,7 +263,8 @@ class Daemon:
         )
         self._ticks[name, symbol] = tick_size
         self._record(name, path, body)
-        self.log("info", "tick size", venue=name, symbol=symbol, tick_size=tick_size)
+        names = {"instrument": self._config.instrument_of(name, symbol), "venue": name}
+        self.log("info", "tick size", **names, symbol=symbol, tick_size=tick_size)
 
     async def _learn_market(self, venue: InstrumentVenue) -> None:
         """What the venue says of orders in the quoted market."""
@@ -285,9 +289,11 @@ class Daemon:
                 self.log(
                     "warning",
                     "market not learned yet",
+                    instrument=self._config.instrument_of(name, symbol),
                     venue=name,
                     symbol=symbol,
                     reason=str(error),
+                    attempt=backoff.attempt,
                     again_in_ms=int(delay_s * 1000),
                 )
                 await asyncio.sleep(delay_s)
@@ -409,7 +415,7 @@ class Daemon:
         if isinstance(self._engine_error, EngineCpuError):
             raise DaemonError(str(self._engine_error), status=2)
         if self._engine_error is not None:
-            raise DaemonError(f"the engine failed: {self._engine_error!r}")
+            raise DaemonError(f"the engine failed: {told(self._engine_error)}")
         if serving is not None and serving.done() and not self._stop.is_set():
             try:
                 serving.result()

@@ -32,6 +32,7 @@ from net.stream import Stream
 from net.tape import TapeLine, TapeWriter
 from net.venue import Venue
 from net.venues import PROTOCOLS
+from net.vitals import Vitals, feed_names
 from net.websocket import tls_context
 from tuning.host import Host
 from tuning.measures import CONFIGURED, CpuError, Measure, freeze_garbage, tuned
@@ -76,7 +77,16 @@ class EngineCpuError(Exception):
 
 
 WARNINGS = frozenset(
-    {"broken", "silent", "lost", "snapshot refused", "disconnected", "venue says error"}
+    {
+        "broken",
+        "silent",
+        "lost",
+        "snapshot refused",
+        "disconnected",
+        "renewal failed",
+        "venue says error",
+        "frame not understood",
+    }
 )
 
 
@@ -107,6 +117,7 @@ class Live:
     streams: dict[str, Stream] = field(init=False, default_factory=dict)
     measures: list[Measure] = field(init=False, default_factory=list)
     """What was done for the engine thread, and what was refused; whole once it runs."""
+    vitals: Vitals = field(init=False)
 
     def __post_init__(self) -> None:
         rng = random.Random(self.seed)
@@ -125,6 +136,8 @@ class Live:
                 for feed in feeds
             )
             self.venues.append(Venue(self.engine, connection, PROTOCOLS[name], sessions, self))
+        self.vitals = Vitals(self.engine, self.host.log, int(TIMER_S * 1e9))
+        self._names = feed_names(self.engine)
         self._sessions = {s.feed: s for venue in self.venues for s in venue.sessions}
         self._rng = rng
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -210,7 +223,7 @@ class Live:
         """The last word to whoever reads the handoff: no venue, no levels, stopped."""
         now_ns = time.time_ns()
         for venue in self.venues:
-            venue.on_lost(now_ns)
+            venue.on_lost("the engine ends", now_ns)
         self.engine.handoff.set_engine_state(L.ENGINE_IS_STOPPED)
         if self.maker is not None:
             self.maker.board.close()
@@ -236,6 +249,7 @@ class Live:
         while True:
             now_ns = time.time_ns()
             self.engine.handoff.beat(now_ns)
+            self.vitals.look(time.monotonic_ns())
             for venue in self.venues:
                 venue.on_timer(now_ns)
                 if venue.is_silent(now_ns, silence_ns):
@@ -294,14 +308,15 @@ class Live:
         self.host.request_snapshot(session.feed, session.spec.symbol, session.spec.venue)
 
     def note(self, session: Session, what: str, **facts: object) -> None:
-        level = "warning" if what in WARNINGS else "info"
-        self.host.log(level, what, venue=session.spec.venue, symbol=session.spec.symbol, **facts)
+        self.host.log(self._level(what), what, **self._names[session.feed], **facts)
 
     def note_venue(self, venue: Venue, what: str, **facts: object) -> None:
-        self.host.log("warning", what, venue=venue.name, **facts)
+        self.host.log(self._level(what), what, venue=venue.name, **facts)
 
-    def note_stream(self, venue: Venue, what: str, **facts: object) -> None:
-        self.host.log("warning" if what in WARNINGS else "info", what, venue=venue.name, **facts)
+    def _level(self, what: str) -> str:
+        """What is lost while we leave by ourselves needs nobody."""
+        is_leaving = self._stop is not None and self._stop.is_set()
+        return "warning" if what in WARNINGS and not is_leaving else "info"
 
     def acknowledged(self, venue: Venue) -> None:
         self.streams[venue.name].on_acknowledged()

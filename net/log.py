@@ -1,12 +1,14 @@
 """The log: one structured line an event, rendered and written by a thread of its own.
 
 The caller only puts a small record into a bounded queue; where the writer cannot keep up, records
-are dropped and counted, and the count is itself logged. Lines go to stderr, JSON or console.
-Runs on: any thread (`log`), the writer's thread (rendering). Called by: net.daemon.
+are dropped and counted, and the count is itself logged. Warnings and errors that repeat are limited
+on the writer's side (net.repeats). Lines go to stderr, JSON or console.
+Runs on: any thread (`log`), the writer's thread (the rest). Called by: net.daemon, net.watchdog.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import sys
@@ -17,6 +19,8 @@ from typing import Any, TextIO
 
 import structlog
 
+from net.repeats import Repeats
+from net.said import said, told
 from net.writer import end_writer
 
 QUEUE_RECORDS_MAX = 8192
@@ -37,12 +41,13 @@ class LibraryLog(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        facts: dict[str, object] = {"library": record.name}
+        text = said(record.getMessage().partition("\n")[0])
+        facts: dict[str, object] = {"library": record.name, "text": text}
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, BaseException):
-            facts["error"] = " ".join(f"{type(error).__name__}: {error}".split())
-        text = record.getMessage().partition("\n")[0]
-        self._log.log("error" if record.levelno >= logging.ERROR else "warning", text, **facts)
+        if error is not None:
+            facts["error"] = told(error)
+        level = "error" if record.levelno >= logging.ERROR else "warning"
+        self._log.log(level, "library says", **facts)
 
 
 class Log:
@@ -50,7 +55,9 @@ class Log:
 
     def __init__(self, level: str, style: str, stream: TextIO | None = None) -> None:
         self.dropped = 0
+        """Records that found the queue full, or nobody who took their line."""
         self._threshold = LEVELS[level]
+        self._repeats = Repeats()
         self._stream = stream or sys.stderr
         self._render: Any = (
             structlog.processors.JSONRenderer()
@@ -62,6 +69,11 @@ class Log:
         )
         self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
         self._thread.start()
+
+    @property
+    def swallowed(self) -> int:
+        """Records that were not written because they only repeated others."""
+        return self._repeats.swallowed
 
     def log(self, level: str, event: str, **facts: object) -> None:
         """Queue one record; never blocks."""
@@ -80,12 +92,23 @@ class Log:
         return end_writer(self._queue, self._thread, limit_s)
 
     def _write_all(self) -> None:
-        reported = 0
-        while (record := self._queue.get()) is not None:
-            self._write(*record)
+        reported, is_open = 0, True
+        while is_open:
+            with contextlib.suppress(queue.Empty):
+                record = self._queue.get(timeout=self._repeats.wait_s(time.monotonic()))
+                is_open = record is not None
+                if record is not None:
+                    self._take(*record)
             if self.dropped > reported:
                 reported = self.dropped
-                self._write(time.time_ns(), "warning", "log records dropped", {"count": reported})
+                facts: dict[str, object] = {"count": reported}
+                self._take(time.time_ns(), "warning", "log records dropped", facts)
+            for level, event, last in self._repeats.ended(time.monotonic(), is_last=not is_open):
+                self._write(time.time_ns(), level, event, last)
+
+    def _take(self, time_ns: int, level: str, event: str, facts: dict[str, object]) -> None:
+        if self._repeats.admits(level, event, facts, time.monotonic()):
+            self._write(time_ns, level, event, facts)
 
     def _write(self, time_ns: int, level: str, event: str, facts: dict[str, object]) -> None:
         stamp = datetime.fromtimestamp(time_ns // 1000 / 1e6, UTC).isoformat()

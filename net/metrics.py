@@ -25,8 +25,9 @@ from net.gateway.books import read_snapshot
 from net.live import Live
 from net.maker.metrics import maker_metrics
 from net.maker.view import MakerView
-from net.page.health import lag_ns, unready
+from net.page.health import unready
 from net.page.view import DaemonView
+from net.vitals import Vitals, lag_ns
 
 PAUSE_S = 0.000_1
 """After each family: an engine thread that waits for the interpreter gets it then, and not after
@@ -45,6 +46,12 @@ def make_registry(view: DaemonView) -> CollectorRegistry:
 
 def _gauge(name: str, text: str, number: float) -> Metric:
     family = GaugeMetricFamily(f"pollux_{name}", text)
+    family.add_metric((), number)
+    return family
+
+
+def _counter(name: str, text: str, number: float) -> Metric:
+    family = CounterMetricFamily(f"pollux_{name}", text)
     family.add_metric((), number)
     return family
 
@@ -68,9 +75,15 @@ class _Collector(Collector):
         )
         serves = gateway is not None and gateway.is_serving
         yield _gauge("gateway_serving", "1 while the gateway serves", float(serves))
+        for name, text, count in (
+            ("dropped", "the queue of the log was full", view.log.dropped),
+            ("swallowed", "they only repeated others, and were counted", view.log.swallowed),
+        ):
+            yield _counter(f"log_records_{name}", f"records not written: {text}", count)
         if live is not None:
             yield from self._of_feeds(live)
-            yield from _of_times(live.engine)
+            yield from _of_times(live.engine, live.vitals)
+            yield from _of_beats(live.vitals, time.monotonic_ns())
             yield from _of_books(live.engine)
             yield from self._of_venues(live)
         # A view of its own for each scrape: two may run at once.
@@ -119,6 +132,7 @@ class _Collector(Collector):
             CounterMetricFamily(f"pollux_{name}", text, labels=("venue",))
             for name, text in (
                 ("connections", "connections made, the first included"),
+                ("connect_failures", "connections that could not be made"),
                 ("other_symbols", "book frames of symbols that were not asked for"),
                 ("binary_frames", "binary frames, which no venue should send"),
                 ("not_understood", "text frames of a form nobody knows"),
@@ -127,13 +141,24 @@ class _Collector(Collector):
         for venue in live.venues:
             stream, seen = live.streams.get(venue.name), venue.counters
             connections = stream.reconnects + 1 if stream is not None else 0
-            values = (connections, seen.other_symbols, seen.binary_frames, seen.not_understood)
+            failures = stream.connect_failures if stream is not None else 0
+            odd = (seen.other_symbols, seen.binary_frames, seen.not_understood)
+            values = (connections, failures, *odd)
             for family, value in zip(families, values, strict=True):
                 family.add_metric((venue.name,), value)
         yield from families
 
 
-def _of_times(engine: Engine) -> Iterator[Metric]:
+def _of_beats(vitals: Vitals, steady_ns: int) -> Iterator[Metric]:
+    """Whether the engine thread gets its CPU when it wants it."""
+    text = "beats of the engine's timer that came more than 100 ms late"
+    yield _counter("engine_late_beats", text, vitals.beats.late_count)
+    text = "the latest of the last minute's late beats: by how much; 0 without one"
+    _, longest_ns = vitals.beats.recent(steady_ns)
+    yield _gauge("engine_beat_late_seconds", text, longest_ns / 1e9)
+
+
+def _of_times(engine: Engine, vitals: Vitals) -> Iterator[Metric]:
     """When something last happened, and how late the venues' data are."""
     yield _gauge(
         "engine_heartbeat_timestamp_seconds",
@@ -155,13 +180,19 @@ def _of_times(engine: Engine) -> Iterator[Metric]:
         "1 while a published level lies where the book is known only in part",
         labels=_FEED_LABELS,
     )
+    clock_off = GaugeMetricFamily(
+        "pollux_venue_clock_off",
+        "1 while the times of a live venue's frames do not fit this host's clock",
+        labels=_FEED_LABELS,
+    )
     for feed, spec in enumerate(engine.feeds):
         labels, late_ns = (spec.venue, spec.symbol), lag_ns(engine, feed)
         incomplete.add_metric(labels, float(engine.is_incomplete(feed)))
+        clock_off.add_metric(labels, float(vitals.clocks[feed].is_off))
         if late_ns is not None:
             lag.add_metric(labels, late_ns / 1e9)
             received.add_metric(labels, engine.receive_ns(feed) / 1e9)
-    yield from (lag, received, incomplete)
+    yield from (lag, received, incomplete, clock_off)
 
 
 def _of_books(engine: Engine) -> Iterator[Metric]:

@@ -1,4 +1,4 @@
-"""What outsiders said, fit for one line of a log or of an error.
+"""What outsiders said, or an unexpected error did, fit for one line of a log or of an error.
 
 They may say a megabyte, several lines, or a list in a list in a list, a thousand deep, which
 Python cannot write out at all.
@@ -20,6 +20,11 @@ def said(value: object) -> str:
     line = " ".join(text[: 2 * CHARACTERS_MAX].split())
     is_cut = len(text) > 2 * CHARACTERS_MAX or len(line) > CHARACTERS_MAX
     return f"{line[:CHARACTERS_MAX]}..." if is_cut else line
+
+
+def told(error: BaseException) -> str:
+    """An error that nobody expected, as one line: its kind and its text."""
+    return said(f"{type(error).__name__}: {error}")
 
 
 def _written(value: object) -> str:

@@ -181,10 +181,10 @@ class Session:
         """Another server serves the stream, and has not acknowledged it yet."""
         self._acknowledged_ns = 0
 
-    def on_lost(self, now_ns: int) -> None:
+    def on_lost(self, reason: str, now_ns: int) -> None:
         self._acknowledged_ns = 0
         self._forget()
-        self._go(Event.LOST, now_ns)
+        self._go(Event.LOST, now_ns, reason=reason)
 
     # --- frames ----------------------------------------------------------------------------------
 
@@ -268,7 +268,8 @@ class Session:
         self.counters.snapshots_refused += 1
         delay_ns = max(self._backoff.next_ns(), retry_after_ns)
         self._ask_at_ns = now_ns + delay_ns
-        self._host.note(self, "snapshot refused", reason=reason, again_in_ms=delay_ns // NS_PER_MS)
+        facts = {"attempt": self._backoff.attempt, "again_in_ms": delay_ns // NS_PER_MS}
+        self._host.note(self, "snapshot refused", reason=reason, **facts)
         if self.state == L.LIVE and retry_after_ns > 0:
             self._end_audit(now_ns)
 
@@ -304,13 +305,14 @@ class Session:
                 return
             self.counters.audits_passed += 1
         self._audited_at_ns = now_ns
-        was_live = self.state == L.LIVE
+        before = self.state
         self._forget()
         self._engine.activate(self.feed, now_ns)
-        if not was_live:
+        if before != L.LIVE:
             bids, asks = stage.levels
             self._since_ns = self._joined_at_ns = now_ns
-            self._host.note(self, "live", book_id=stage.last_id, bids=bids, asks=asks)
+            states = {"before": L.STATE_NAMES[before], "after": L.STATE_NAMES[L.LIVE]}
+            self._host.note(self, "live", **states, book_id=stage.last_id, bids=bids, asks=asks)
 
     def _is_confirmed(self, snapshot_id: int, now_ns: int) -> bool:
         """Whether the stream stands at the snapshot or behind it, and has spoken of both sides."""
@@ -354,7 +356,7 @@ class Session:
         silent_ns = now_ns - max(self._engine.receive_ns(self.feed), self._since_ns)
         if silent_ns > self._stale_after_ns:
             self._end_audit(now_ns)
-            self._go(Event.SILENT, now_ns, silent_ms=silent_ns // NS_PER_MS)
+            self._go(Event.SILENT, now_ns, reason="no data", silent_ms=silent_ns // NS_PER_MS)
             return
         last_id = self._engine.last_frame_id(self.feed)
         is_behind = 0 < last_id < self._engine.book_id(self.feed)

@@ -14,6 +14,7 @@ import ssl
 import time
 from collections.abc import Callable
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from picows import WSFrame, WSMsgType, WSTransport
 
@@ -43,7 +44,7 @@ OVERLAP_LIMIT_S = 10.0
 class StreamHost(Protocol):
     """What a stream tells the outside."""
 
-    def note_stream(self, venue: Venue, what: str, **facts: object) -> None:
+    def note_venue(self, venue: Venue, what: str, **facts: object) -> None:
         """Something an operator should see."""
 
     def lost(self, venue: Venue, reason: str) -> None:
@@ -127,13 +128,16 @@ class Stream:
         self.venue = venue
         self.is_recording = is_recording
         self.reconnects = -1
+        self.connect_failures = 0
         self._after_frame = after_frame
         self._host = host
         self._url = venue.protocol.stream_url(ws_url, venue.symbols, interval_ms)
+        self._address = urlsplit(ws_url).netloc
         self._ssl_context = ssl_context
         self._idle_ping_s = idle_ping_s
         self._backoff = backoff
         self._transport: WSTransport | None = None
+        self._drop_reason = ""
         self._opened_s = 0.0
         self._acknowledged = asyncio.Event()
         self._expected_acknowledgements = 0
@@ -152,32 +156,38 @@ class Stream:
 
     def renew(self, reason: str) -> None:
         """Connect anew before the old connection goes."""
-        self._host.note_stream(self.venue, "renewing the connection", reason=reason)
+        self._host.note_venue(self.venue, "renewing the connection", reason=reason)
         self._renew.set()
 
     def drop(self, reason: str) -> None:
         """Close the connection at once; a new one follows."""
-        self._host.note_stream(self.venue, "dropping the connection", reason=reason)
+        self._host.note_venue(self.venue, "dropping the connection", reason=reason)
         if self._transport is not None:
+            self._drop_reason = reason
             self._transport.disconnect(False)
 
     async def run(self) -> None:
         """Until cancelled or stopped: connect, wait for the end, wait, connect again."""
         while not self._is_stopping:
             self.venue.on_connecting(time.time_ns())
-            started_s = time.monotonic()
+            started_s, self._drop_reason = time.monotonic(), ""
             reason = await self._connect()
             if reason == "":
                 reason = await self._stay_connected()
-            self.venue.on_lost(time.time_ns())
+            self.venue.on_lost(reason, time.time_ns())
             self._host.lost(self.venue, reason)
             if self._is_stopping:
                 return
             if time.monotonic() - started_s > STEADY_S:
                 self._backoff.reset()
             delay_ns = self._backoff.next_ns()
-            self._host.note_stream(
-                self.venue, "disconnected", reason=reason, again_in_ms=delay_ns // 1_000_000
+            self._host.note_venue(
+                self.venue,
+                "disconnected",
+                address=self._address,
+                reason=reason,
+                attempt=self._backoff.attempt,
+                again_in_ms=delay_ns // 1_000_000,
             )
             await asyncio.sleep(delay_ns / 1e9)
 
@@ -188,7 +198,7 @@ class Stream:
         if transport is None or transport.is_disconnected:
             return
         was_answered = await close(transport)
-        self._host.note_stream(self.venue, "closed", was_answered=was_answered)
+        self._host.note_venue(self.venue, "closed", was_answered=was_answered)
 
     async def _open(self) -> WSTransport:
         return await open_websocket(self._listener, self._url, self._ssl_context, self._idle_ping_s)
@@ -200,12 +210,16 @@ class Stream:
 
     async def _connect(self) -> str:
         """Open the connection and subscribe; why it failed, or nothing."""
+        started_s = time.monotonic()
         try:
             self._transport = await self._open()
         except CONNECT_ERRORS as error:
+            self.connect_failures += 1
             return describe(error)
         self._opened_s = time.monotonic()
         self.reconnects += 1
+        took_ms = int((self._opened_s - started_s) * 1000)
+        self._host.note_venue(self.venue, "connected", address=self._address, took_ms=took_ms)
         return await self._subscribe(self._transport)
 
     async def _subscribe(self, transport: WSTransport) -> str:
@@ -246,7 +260,8 @@ class Stream:
             for task in pending:
                 task.cancel()
             if ended in done:
-                return end_reason(transport, ended)
+                seen = end_reason(transport, ended)
+                return self._drop_reason or seen
             if time.monotonic() > age_limit_s:
                 self.renew("the connection is near the venue's age limit")
             if self._renew.is_set():
@@ -274,9 +289,13 @@ class Stream:
         try:
             fresh = await self._open()
         except CONNECT_ERRORS as error:
-            self._host.note_stream(self.venue, "renewal failed", reason=describe(error))
+            self.connect_failures += 1
+            reason = describe(error)
+            self._host.note_venue(
+                self.venue, "renewal failed", address=self._address, reason=reason
+            )
             return False
-        self._transport, self._opened_s = fresh, time.monotonic()
+        self._transport, self._opened_s, self._drop_reason = fresh, time.monotonic(), ""
         self.reconnects += 1
         self._send_subscriptions(fresh)
         if self.venue.protocol.has_gap_detection:

@@ -1,8 +1,9 @@
 """Keeps the gateway running, as a process or as a thread of the daemon, and ends it in order.
 
 The process form is started again, after a back-off, whenever it ends or shows no sign of life: it
-writes a line a second to its stdout. What it says on stderr becomes lines of our log, so many and
-no more. The thread form cannot be started again safely; its failure is the daemon's.
+writes a line a second to its stdout. What it says on stderr becomes lines of our log, which limits
+them: strangers' handshakes can make many. The thread form cannot be started again safely; its
+failure is the daemon's.
 Runs on: the main thread's loop. Called by: net.daemon.
 """
 
@@ -20,6 +21,7 @@ from typing import Protocol
 
 from net.backoff import Backoff
 from net.gateway.options import GatewayError, GatewayOptions
+from net.said import said, told
 
 READY_LIMIT_S = 60.0
 """From the start of a gateway process to `ready`: it may have kernels to load, on a busy host."""
@@ -31,10 +33,6 @@ BACKOFF_FLOOR_MS, BACKOFF_FIRST_MS, BACKOFF_LIMIT_MS = 50, 100, 2000
 """A gateway that is killed now and then must serve again within 3 s, start included."""
 STEADY_S = 10.0
 """One that served for so long is started again as soon as the first time."""
-SAID_LINES_MAX = 20
-SAID_WINDOW_S = 10.0
-"""Lines of a gateway's stderr that are logged, per window: strangers' handshakes can fill it."""
-SAID_CHARACTERS_MAX = 500
 
 
 class LogFunction(Protocol):
@@ -86,7 +84,7 @@ class GatewayThread:
             except GatewayError as error:
                 self._error = error
             except Exception as error:
-                self._error = GatewayError(f"the gateway failed: {error!r}")
+                self._error = GatewayError(f"the gateway failed: {told(error)}")
             finally:
                 self.is_serving = False
                 tell(ended)
@@ -124,7 +122,8 @@ class GatewayProcess:
             if time.monotonic() - started_s > STEADY_S:
                 backoff.reset()
             delay_s = backoff.next_ns() / 1e9
-            self._log("error", "gateway ended", reason=reason, again_in_ms=int(delay_s * 1000))
+            facts = {"attempt": backoff.attempt, "again_in_ms": int(delay_s * 1000)}
+            self._log("error", "gateway ended", reason=reason, **facts)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._retired.wait(), delay_s)
 
@@ -184,7 +183,7 @@ class GatewayProcess:
 
     async def _relay(self, stderr: asyncio.StreamReader) -> str:
         """Log what it says on stderr; its last line."""
-        last, window_s, lines, swallowed = "", 0.0, 0, 0
+        last = ""
         while True:
             try:
                 raw = await stderr.readline()
@@ -192,22 +191,11 @@ class GatewayProcess:
                 continue  # longer than the reader's buffer, which is empty again
             if not raw:
                 return last
-            text = raw.decode(errors="replace").strip()[:SAID_CHARACTERS_MAX]
-            if not text:
-                continue
-            last = text.removeprefix("pollux gateway: ")
-            if last != text:
-                continue  # its own last line: the reason, told by who waits for it
-            now_s = time.monotonic()
-            if now_s - window_s > SAID_WINDOW_S:
-                if swallowed:
-                    self._log("warning", "gateway said more", lines=swallowed)
-                window_s, lines, swallowed = now_s, 0, 0
-            lines += 1
-            if lines > SAID_LINES_MAX:
-                swallowed += 1
-            else:
-                self._log("warning", "gateway says", text=text)
+            text = said(raw.decode(errors="replace"))
+            if text:
+                last = text.removeprefix("pollux gateway: ")
+                if last == text:  # else its own last line: the reason, told by who waits for it
+                    self._log("warning", "gateway says", text=text)
 
 
 async def line_within(reader: asyncio.StreamReader, limit_s: float) -> bytes | None:

@@ -92,9 +92,9 @@ class Venue:
             session.on_moving()
         self.restart_streams("moved to another server", now_ns)
 
-    def on_lost(self, now_ns: int) -> None:
+    def on_lost(self, reason: str, now_ns: int) -> None:
         for session in self.sessions:
-            session.on_lost(now_ns)
+            session.on_lost(reason, now_ns)
 
     def on_timer(self, now_ns: int) -> None:
         for session in self.sessions:

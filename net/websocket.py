@@ -8,6 +8,7 @@ net.live and net.maker (`tls_context`).
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import ssl
 from collections.abc import Callable
@@ -146,6 +147,12 @@ def describe(error: BaseException) -> str:
     error = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        # Its number is OpenSSL's, not the system's.
+        reason = error.reason or error.strerror or str(error)
+        return f"TLS failed: {reason.replace('_', ' ').lower()}"
+    if isinstance(error, ConnectionResetError) and not error.args:
+        return os.strerror(errno.ECONNRESET)
     if isinstance(error, OSError) and error.errno is not None:
         # asyncio puts addresses into strerror; a failed look-up has a negative number.
         return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)

@@ -350,12 +350,13 @@ class BinanceEntry:
     def _on_late(self, late: Asked, answer: Answer, now_ns: int) -> None:
         """Its request has been reported as unanswered: what is left of it are its events."""
         self.late_answers += 1
-        self._note("late answer", request=late.what, ms=(now_ns - late.sent_ns) // NS_PER_MS)
+        about = _named(late.what, late.order_id)
+        self._note("late answer", **about, took_ms=(now_ns - late.sent_ns) // NS_PER_MS)
         try:
             events = self._events_of(late, answer)
         except EntryError as error:
             self.unreadable_frames += 1
-            self._note("unreadable answer", request=late.what, reason=str(error))
+            self._note("unreadable answer", **about, reason=str(error))
             return
         # That a request failed, or how an order stood, has not happened to the order.
         news = tuple(event for event in events if event.kind not in (Kind.FAILED, Kind.STATE))
@@ -405,7 +406,7 @@ class BinanceEntry:
         asked.fail(asked, str(error), now_ns)
 
     def _fail_request(self, asked: Asked, reason: str, now_ns: int) -> None:
-        self._note("unanswered", request=asked.what, reason=reason)
+        self._note("unanswered", **_named(asked.what, asked.order_id), reason=reason)
         about = (asked.request, asked.order_id, asked.replaced_id)
         self._host.on_unanswered(self._venue, *about, now_ns)
 
@@ -451,6 +452,12 @@ class BinanceEntry:
 
     def _note(self, what: str, **facts: object) -> None:
         self._host.note_entry(self._venue, what, **facts)
+
+
+def _named(what: str, order_id: int) -> dict[str, str]:
+    """A request as the log names it."""
+    order = {"order": format_client_id(order_id)} if order_id else {}
+    return {"request": what, **order}
 
 
 def _refusals(answer: Answer, events: tuple[OrderEvent, ...]) -> tuple[Refusal, ...]:

@@ -286,7 +286,8 @@ class BitstampEntry:
         if posted.then is not None:
             self._give_up(f"{posted.path}: {reason}", now_ns)
             return
-        self._note("a request without an answer", path=posted.path, reason=reason)
+        order = {"order": format_client_id(posted.order_id)} if posted.order_id else {}
+        self._note("unanswered", request=posted.path, **order, reason=reason)
         if not is_late and posted.order_id:
             assert posted.request is not None
             self._host.on_unanswered(self._venue, posted.request, posted.order_id, 0, now_ns)
@@ -324,7 +325,7 @@ class BitstampEntry:
             if self.state is EntryState.OPENING:
                 self._give_up(f"the venue refuses a subscription: {push.text}", now_ns)
             else:
-                self._note("the venue reports an error", text=push.text)
+                self._note("the venue reports an error", reason=push.text)
 
     def on_lost(self, reason: str, now_ns: int) -> None:
         """The connection is gone."""

@@ -16,6 +16,7 @@ import ssl
 import time
 from collections.abc import Callable
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport
 
@@ -111,10 +112,12 @@ class Line:
         self.is_dropped = False
         """Whether the present connection has been given up."""
         self._url = url
+        self._address = urlsplit(url).netloc
         self._ssl_context = ssl_context
         self._backoff = backoff
         self._owner: LineOwner | None = None
         self._transport: WSTransport | None = None
+        self._drop_reason = ""
         self._wait_ns = 0
         self._stopping = asyncio.Event()
 
@@ -142,7 +145,7 @@ class Line:
         if self._transport is None or self.is_dropped:
             return
         self._note("dropping the connection", reason=reason)
-        self.is_dropped = True
+        self.is_dropped, self._drop_reason = True, reason
         self._transport.disconnect(False)
 
     async def run(self, owner: LineOwner) -> None:
@@ -164,7 +167,13 @@ class Line:
                 self._backoff.reset()
             delay_ns = max(self._backoff.next_ns(), self._wait_ns)
             self._wait_ns = 0
-            self._note("disconnected", reason=reason, again_in_ms=delay_ns // 1_000_000)
+            self._note(
+                "disconnected",
+                address=self._address,
+                reason=reason,
+                attempt=self._backoff.attempt,
+                again_in_ms=delay_ns // 1_000_000,
+            )
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay_ns / 1e9):
                     await self._stopping.wait()
@@ -188,6 +197,7 @@ class Line:
 
     async def _connect_and_stay(self, owner: LineOwner) -> str:
         """One connection from its beginning to its end; why it ended."""
+        self._drop_reason = ""
         try:
             transport = await open_websocket(
                 lambda: _Listener(self, owner), self._url, self._ssl_context, IDLE_PING_S
@@ -199,7 +209,7 @@ class Line:
         failure = ended.exception()
         if failure is not None and not isinstance(failure, CONNECT_ERRORS):
             raise failure
-        return end_reason(transport, ended)
+        return self._drop_reason or end_reason(transport, ended)
 
     def _note(self, what: str, **facts: object) -> None:
         if self._owner is not None:

@@ -21,6 +21,22 @@ from typing import NamedTuple, Protocol
 from net.entry.order import Balance, OrderEvent, Request
 from net.entry.refusals import Refusal
 
+WARNINGS = frozenset(
+    {
+        "disconnected",
+        "order entry is barred",
+        "the venue does not accept us",
+        "the venue's clock was not read",
+        "the venue reports an error",
+        "unanswered",
+        "unreadable answer",
+        "unreadable frame",
+        "an answer to nothing",
+        "more was traded while disconnected than the venue lists at once",
+    }
+)
+"""Notes of an entry that an operator may have to act on; the others tell how it went."""
+
 
 class EntryState(IntEnum):
     """Where a venue's order entry stands. Small integers: they travel through shared memory."""

@@ -93,7 +93,7 @@ class Housekeeping:
         self._markets[venue] = rules
         if not rules.is_trading:
             symbol = rules.market.symbol
-            self._log("error", "the market does not trade now", venue=venue, symbol=symbol)
+            self.note_maker("error", "the market does not trade now", venue=venue, symbol=symbol)
 
     def make_maker(self, config: Config, engine: Engine) -> Maker | None:
         """The market maker of a generation; None, said in the log, while a venue is missing.
@@ -104,7 +104,7 @@ class Housekeeping:
         wanted = {venue.name for venue in self._config.quoted_instrument().venue}
         missing = wanted - self._markets.keys()
         if missing or config.quoted_instrument() != self._config.quoted_instrument():
-            self._log("warning", "not quoting yet: markets unknown", venues=sorted(missing))
+            self.note_maker("warning", "not quoting yet: markets unknown", venues=sorted(missing))
             return None
         now_s = self._epoch = int(time.time())
         try:
@@ -127,7 +127,7 @@ class Housekeeping:
         except (RulesError, HandoffError) as error:
             raise HousekeepingError(str(error)) from None
         mode = self._settings.orders
-        self._log("info", "market maker", symbol=maker.symbol, orders=mode, epoch=now_s)
+        self.note_maker("info", "market maker", orders=mode, epoch=now_s)
         return maker
 
     def make_lines(self, config: Config) -> OrderLines | None:
@@ -140,7 +140,7 @@ class Housekeeping:
         return {venue: rules.market for venue, rules in self._markets.items()}
 
     def note_maker(self, level: str, what: str, **facts: object) -> None:
-        self._log(level, what, **facts)
+        self._log(level, what, instrument=self._config.quoted_instrument().symbol, **facts)
 
     @contextlib.asynccontextmanager
     async def attending(self, steered: Steered) -> AsyncIterator[None]:

@@ -28,7 +28,7 @@ from engine.maker.client_ids import format_client_id
 from engine.maker.orders import new_table
 from net.entry.order import EntryError, Kind, OrderEvent, Request
 from net.entry.refusals import Refusal
-from net.entry.session import EntryState, Opening, VenueEntry
+from net.entry.session import WARNINGS, EntryState, Opening, VenueEntry
 from net.maker import reasons
 from net.maker.book import Journal, OrderBook, Sent, side_of
 from net.maker.manners import Manners
@@ -100,6 +100,7 @@ class Maker:
         self._papers: dict[int, PaperEntry] = {}
         self._first_feed = sum(len(each.feeds) for each in engine.instruments[:instrument])
         self._halts = 0
+        self._risk_state = L.NORMAL
         self._refusals = self.risk[L.RISK_REFUSALS_AT :][: L.REFUSALS_MAX].copy()
         self._told_ns: dict[int, int] = {}
 
@@ -220,6 +221,12 @@ class Maker:
     def _look_at_risk(self, now_ns: int) -> None:
         """Tell what the gate has decided by itself: halts, and refusals that are new."""
         risk = self.risk
+        state = int(risk[L.RISK_STATE])
+        if state != self._risk_state:
+            before, self._risk_state = self._risk_state, state
+            states = {"before": L.RISK_STATE_NAMES[before], "after": L.RISK_STATE_NAMES[state]}
+            position = self.book.position_lots
+            self._host.note_maker("info", "risk state", **states, position_lots=position)
         halts = int(risk[L.RISK_HALTS])
         if halts != self._halts:
             self._halts = halts
@@ -311,8 +318,10 @@ class Maker:
         """A request that cannot be written down has not been sent: stop, it will not get better."""
         kind, slot, _, new_id, _, _ = action
         request = Request.PLACE if kind == L.ACTION_SUBMIT else Request.REPLACE
-        self.book.take_unanswered(slot // L.VENUE_SLOTS, request, new_id, now_ns)
-        self._host.note_maker("error", "an order could not be written", reason=reason)
+        venue = slot // L.VENUE_SLOTS
+        self.book.take_unanswered(venue, request, new_id, now_ns)
+        facts = {"venue": self.venue_names[venue], "order": format_client_id(new_id)}
+        self._host.note_maker("error", "an order could not be written", **facts, reason=reason)
         self.kill(J.REASON_VENUE_REFUSED, now_ns)
 
     # --- kill, release, stop ---------------------------------------------------------------------
@@ -326,7 +335,8 @@ class Maker:
         if not was_halted:
             name = J.REASON_NAMES[reason]
             self.book.write(J.EVENT_KILL, now_ns, reason=reason)
-            self._host.note_maker("warning", "quoting killed", reason=name, cancels=count)
+            level = "info" if self.is_stopping else "warning"
+            self._host.note_maker(level, "quoting killed", reason=name, cancels=count)
 
     def release(self, now_ns: int) -> None:
         """Quote again: an operator's word."""
@@ -396,10 +406,12 @@ class Maker:
             if event.kind is Kind.ACCEPTED and request is not Request.STATUS:
                 self.manners.succeed(venue, side)
             elif event.kind is Kind.REJECTED and request in (Request.PLACE, Request.REPLACE):
-                self._note_rejection(venue, side, event, now_ns)
+                self._note_rejection(venue, side, order_id, event, now_ns)
         self._run(now_ns)
 
-    def _note_rejection(self, venue: int, side: int, event: OrderEvent, now_ns: int) -> None:
+    def _note_rejection(
+        self, venue: int, side: int, order_id: int, event: OrderEvent, now_ns: int
+    ) -> None:
         is_ordinary, wait_ns = self.manners.fail(venue, side, event.error, now_ns)
         if not is_ordinary:
             self._host.note_maker(
@@ -407,6 +419,7 @@ class Maker:
                 "order rejected",
                 venue=self.venue_names[venue],
                 side=J.SIDE_NAMES[side],
+                order=format_client_id(order_id),
                 meaning=event.error.value,
                 reason=event.reason,
                 again_in_ms=wait_ns // 1_000_000,
@@ -480,4 +493,5 @@ class Maker:
         self._permit(now_ns)
 
     def note_entry(self, venue: int, what: str, **facts: object) -> None:
-        self._host.note_maker("info", what, venue=self.venue_names[venue], **facts)
+        level = "warning" if what in WARNINGS and not self.is_stopping else "info"
+        self._host.note_maker(level, what, venue=self.venue_names[venue], **facts)

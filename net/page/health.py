@@ -1,7 +1,7 @@
 """Whether the daemon is healthy and ready, and the reason in one line where it is not.
 
 Healthy: the engine's heart beats. Ready: every configured venue is LIVE, and the gateway serves.
-A remark spoils neither: venue times that do not fit this host's clock.
+A remark spoils neither: an engine that was held up, venue times that do not fit this host's clock.
 Runs on: the page's threads. Called by: net.page.
 """
 
@@ -11,19 +11,8 @@ from engine import layout as L
 from engine.engine import Engine
 from net.page.view import DaemonView
 from net.stat import SILENT_AFTER_NS
+from net.vitals import lag_ns, lag_text
 from net.watch.ladder import duration_text
-
-LAG_NS_MAX = 1_000_000_000
-"""Data that is older on arrival: a slow network, or a clock that is fast."""
-LAG_NS_MIN = -100_000_000
-"""Data from the future: this host's clock, or the venue's, is wrong by more than clocks are."""
-
-
-def lag_ns(engine: Engine, feed: int) -> int | None:
-    """From the venue's time of its last frame to its arrival; None before the first."""
-    # In this order a frame that comes in between makes it look late, not early.
-    venue_ns, receive_ns = engine.venue_ns(feed), engine.receive_ns(feed)
-    return receive_ns - venue_ns if venue_ns and receive_ns else None
 
 
 def unhealthy(view: DaemonView, now_ns: int) -> str:
@@ -68,17 +57,20 @@ def _not_live(engine: Engine, feed: int, now_ns: int) -> str:
     return f"is {L.STATE_NAMES[state]}, {seen}"
 
 
-def remarks(view: DaemonView) -> list[str]:
-    """What an operator should know although all is served."""
+def remarks(view: DaemonView, steady_ns: int) -> list[str]:
+    """What an operator should know although all may be served."""
     live = view.live
     if live is None:
         return []
-    engine = live.engine
-    return [
-        f"{spec.venue}'s times of {spec.symbol} are {abs(lag) / 1e9:.3f} s "
-        f"{'behind' if lag > 0 else 'ahead of'} this host's clock"
-        for feed, spec in enumerate(engine.feeds)
-        if engine.state(feed) == L.LIVE
-        and (lag := lag_ns(engine, feed)) is not None
-        and not LAG_NS_MIN <= lag <= LAG_NS_MAX
-    ]
+    found = []
+    times, longest_ns = live.vitals.beats.recent(steady_ns)
+    if times:
+        found.append(
+            f"the engine was held up {times} times in the last minute, for "
+            f"{duration_text(longest_ns)} at most: run pollux doctor"
+        )
+    for feed, (spec, clock) in enumerate(zip(live.engine.feeds, live.vitals.clocks, strict=True)):
+        lag = lag_ns(live.engine, feed)
+        if clock.is_off and lag is not None:
+            found.append(f"{spec.venue}'s times of {spec.symbol} are {lag_text(lag)}")
+    return found

@@ -29,7 +29,7 @@ from net.metrics import make_registry
 from net.page.health import remarks, unhealthy, unready
 from net.page.state import PERIOD_S, Screen
 from net.page.view import DaemonView
-from net.said import said
+from net.said import said, told
 from net.supervisor import LogFunction
 
 CONNECTIONS_MAX = 64
@@ -102,8 +102,8 @@ class _Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no event; anything else is a line of the log."""
         error = sys.exc_info()[1]
-        if not isinstance(error, OSError):
-            self._log("error", "page request failed", reason=said(repr(error)))
+        if error is not None and not isinstance(error, OSError):
+            self._log("error", "page request failed", reason=told(error))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -126,11 +126,10 @@ class _Handler(BaseHTTPRequestHandler):
             encode, kind = choose_encoder(self.headers.get("Accept") or "")
             self._answer(HTTPStatus.OK, encode(self.server.registry), kind)
         elif url.path == "/healthz":
-            self._report(unhealthy(self.server.view, time.time_ns()), "healthy")
+            trouble = unhealthy(self.server.view, time.time_ns())
+            self._report([trouble] if trouble else [], "healthy")
         elif url.path == "/readyz":
-            view = self.server.view
-            reasons = "; ".join(unready(view, time.time_ns()))
-            self._report(reasons, "; ".join(("ready", *remarks(view))))
+            self._report(unready(self.server.view, time.time_ns()), "ready")
         else:
             text = f"nothing is at {said(url.path)}; there is {' '.join(PATHS)}\n"
             self._answer(HTTPStatus.NOT_FOUND, text.encode(), PLAIN)
@@ -138,9 +137,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.do_GET()
 
-    def _report(self, trouble: str, fine: str) -> None:
-        status = HTTPStatus.SERVICE_UNAVAILABLE if trouble else HTTPStatus.OK
-        self._answer(status, f"{trouble or fine}\n".encode(), PLAIN)
+    def _report(self, troubles: list[str], fine: str) -> None:
+        """Why not, or that all is well; behind it, what is odd in either case."""
+        status = HTTPStatus.SERVICE_UNAVAILABLE if troubles else HTTPStatus.OK
+        odd = remarks(self.server.view, time.monotonic_ns())
+        text = "; ".join((*(troubles or [fine]), *odd))
+        self._answer(status, f"{text}\n".encode(), PLAIN)
 
     def _answer(self, status: HTTPStatus, body: bytes, kind: str) -> None:
         self._head(status, kind)

@@ -27,8 +27,9 @@ from engine.maker.board import MakerBoardError
 from net.gateway.books import Level, read_snapshot
 from net.gateway.maker_form import MakerForm
 from net.maker.view import MakerView
-from net.page.health import lag_ns, remarks, unhealthy, unready
+from net.page.health import remarks, unhealthy, unready
 from net.page.view import DaemonView
+from net.vitals import lag_ns
 from net.watch.decimals import decimal_text
 from net.watch.maker_lines import maker_facts
 from proto.pollux.v1 import maker_pb2
@@ -67,7 +68,7 @@ class Screen:
             "name": self._view.config.engine.name,
             "health": unhealthy(self._view, now_ns),
             "ready": unready(self._view, now_ns),
-            "remarks": remarks(self._view),
+            "remarks": remarks(self._view, time.monotonic_ns()),
             "symbols": self.symbols,
             "symbol": symbol,
             **(self._instrument(live.engine, symbol, now_ns) if live is not None else {}),

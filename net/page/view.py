@@ -15,8 +15,9 @@ from net.config import Config
 from net.live import WARNINGS, Live
 from net.said import said
 
-TROUBLES = WARNINGS | {"market not learned yet"}
-"""What keeps a venue's book from being live; the market maker's troubles are on its board."""
+TROUBLES = (WARNINGS | {"market not learned yet"}) - {"lost"}
+"""What keeps a venue's book from being live; the market maker's troubles are on its board. That a
+feed was lost with its connection says nothing more than that this was disconnected."""
 
 
 class Serves(Protocol):
@@ -25,11 +26,21 @@ class Serves(Protocol):
     is_serving: bool
 
 
+class CountsLog(Protocol):
+    """The log, as far as this goes: net.log has it."""
+
+    @property
+    def dropped(self) -> int: ...
+    @property
+    def swallowed(self) -> int: ...
+
+
 class DaemonView:
     """A daemon of this configuration; `live` is None while it has no engine."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, log: CountsLog) -> None:
         self.config = config
+        self.log = log
         self.live: Live | None = None
         self.gateway: Serves | None = None
         self._troubles: dict[tuple[str, str], tuple[int, str]] = {}
@@ -56,6 +67,9 @@ class DaemonView:
             self._troubles[venue, symbol] = next(self._heard), f"{event}: {said(reason)}"
 
     def trouble(self, venue: str, symbol: str) -> str:
-        """The last one told of a venue's symbol, or of the venue; empty where there is none."""
-        none = (-1, "")
-        return max(self._troubles.get((venue, each), none) for each in (symbol, ""))[1]
+        """The last one told of a venue's symbol and the last one of the venue, the older first.
+
+        Both: a venue that does not know the symbol is left for its silence, again and again.
+        """
+        found = (self._troubles.get((venue, each)) for each in (symbol, ""))
+        return "; ".join(text for _, text in sorted(each for each in found if each is not None))

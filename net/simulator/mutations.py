@@ -79,6 +79,13 @@ def gap(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]
     return (frame.text(),)
 
 
+def age(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+    """The venue's time of the frame is `value` ms earlier; its ids stay as they are."""
+    frame = _Frame(text)
+    frame.body["E"] -= int(value)
+    return (frame.text(),)
+
+
 # --- the same meaning in other words -------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ from engine.maker.board import MakerBoardError, MakerBoardReader
 from net.backoff import Backoff
 from net.entry.order import OrderEvent, Request
 from net.entry.refusals import Refusal
-from net.entry.session import Opening, VenueEntry
+from net.entry.session import WARNINGS, Opening, VenueEntry
 from net.supervisor import LogFunction
 from net.watchdog.pulse import Pulse
 from net.watchdog.sweep import Sweep
@@ -226,4 +226,5 @@ class Guard:
         )
 
     def note_entry(self, venue: int, what: str, **facts: object) -> None:
-        self._log("info", what, venue=self._name(venue), **facts)
+        level = "warning" if what in WARNINGS else "info"
+        self._log(level, what, venue=self._name(venue), **facts)

@@ -70,8 +70,8 @@ class Keeper:
             if time.monotonic() - started_s > STEADY_S:
                 backoff.reset()
             delay_ns = backoff.next_ns()
-            again_in_ms = delay_ns // 1_000_000
-            self._log("error", "watchdog ended", reason=reason, again_in_ms=again_in_ms)
+            facts = {"attempt": backoff.attempt, "again_in_ms": delay_ns // 1_000_000}
+            self._log("error", "watchdog ended", reason=reason, **facts)
             await asyncio.sleep(delay_ns / 1e9)
 
     async def leave(self) -> None:

@@ -20,6 +20,7 @@ from net.entry.order import EntryError
 from net.log import LibraryLog, Log
 from net.maker.lines import OrderLines, read_keys
 from net.maker.settings import MakerVenue
+from net.said import told
 from net.watchdog.guard import Guard, Phase
 from net.watchdog.options import WatchdogError, WatchdogOptions
 
@@ -47,7 +48,7 @@ def run_watchdog(options: WatchdogOptions, terminated: Sequence[int]) -> int:
         log.log("error", "the watchdog cannot go on", reason=str(error))
         return 1
     except Exception as error:
-        log.log("error", "the watchdog has failed", reason=repr(error))
+        log.log("error", "the watchdog has failed", reason=told(error))
         return 1
     finally:
         logging.getLogger().removeHandler(libraries)

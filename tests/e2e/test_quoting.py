@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import signal
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,16 +15,25 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import psutil
 import pytest
 
 from net.demo import simulated_keys
-from net.entry.keys import BINANCE_SECRET, BITSTAMP_SECRET
+from net.entry.keys import (
+    BINANCE_API_KEY,
+    BINANCE_ED25519_PEM,
+    BINANCE_SECRET,
+    BITSTAMP_API_KEY,
+    BITSTAMP_SECRET,
+)
 from tests.e2e.rig import (
+    ONE_INSTRUMENT,
     Daemon,
     Venues,
     command,
     daemon,
     free_port,
+    running,
     settings,
     simulated_venues,
     until,
@@ -194,16 +206,66 @@ def test_a_crash_leaves_orders_that_the_next_run_finds(quoting: Quoting) -> None
     assert open_at(quoting.venues) == []
 
 
-def test_wrong_keys_are_told_and_nothing_is_tried_again(tmp_path: Path) -> None:
-    port = free_port()
+def pages(listen: str) -> str:
+    """All that the daemon's listener shows."""
+    shown = []
+    for path in ("/", "/metrics", "/healthz", "/readyz", "/nothing", "/events?symbol=DOGE"):
+        try:
+            with urllib.request.urlopen(f"http://{listen}{path}", timeout=5) as answer:
+                shown.append(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            shown.append(error.read().decode())
+    with urllib.request.urlopen(f"http://{listen}/events", timeout=5) as events:
+        shown.append(events.readline().decode())
+    return "\n".join(shown)
+
+
+def commands_of(pid: int) -> str:
+    """The command lines of a process and of all it has started, which every user may read."""
+    process = psutil.Process(pid)
+    return str([each.cmdline() for each in (process, *process.children(recursive=True))])
+
+
+def test_wrong_keys_are_told_nowhere_shown_and_nothing_is_tried_again(tmp_path: Path) -> None:
+    port, listen = free_port(), f"127.0.0.1:{free_port()}"
     maker = MAKER.format(journal=tmp_path / "journal", kill_file="")
-    keys = simulated_keys() | {BINANCE_SECRET: "x" * 64, BITSTAMP_SECRET: "y" * 64}
+    maker = maker.replace("watchdog = false", "watchdog = true")
+    secrets = {
+        BINANCE_API_KEY: "BinanceApiKeyThatNobodyMaySee",
+        BINANCE_SECRET: "BinanceSecretThatNobodyMaySee" * 2,
+        BITSTAMP_API_KEY: "BitstampApiKeyThatNobodyMaySee",
+        BITSTAMP_SECRET: "BitstampSecretThatNobodyMaySee",
+    }
+    # One key is unknown to its venue, the other one known with another secret.
+    keys = secrets | {BITSTAMP_API_KEY: simulated_keys()[BITSTAMP_API_KEY]}
     with simulated_venues(tmp_path) as venues:
-        toml = venues.toml + settings(f"keys-{port}", port) + maker
-        with daemon(tmp_path, toml, port, keys) as process:
+        ours = settings(f"keys-{port}", port).replace('listen = ""', f'listen = "{listen}"')
+        with daemon(tmp_path, venues.toml + ours + maker, port, keys) as process:
             until(lambda: process.process.text.count("trouble at a venue") >= 2, 15, "trouble")
+            until(lambda: process.process.text.count("watchdog in trouble") >= 2, 20, "its trouble")
             process.wait_for(binance="LIVE", bitstamp="LIVE")
             total = [venues.get(v, "/simulator/stats")["connections_total"] for v in venues.urls]
-            assert max(total) <= 3 and open_at(venues) == []
+            assert max(total) <= 5 and open_at(venues) == []
+            shown = pages(listen) + commands_of(process.process.popen.pid)
             assert process.process.end() == 0
-            assert "x" * 64 not in process.process.text and "y" * 64 not in process.process.text
+            shown += process.process.text
+    assert "pollux_maker_entry_ready" in shown and "net.gateway" in shown
+    assert "MaySee" not in shown and keys[BITSTAMP_API_KEY] not in shown
+    for secret in keys.values():
+        for form in (secret.encode().hex(), base64.b64encode(secret.encode()).decode()):
+            assert form not in shown
+
+
+@pytest.mark.parametrize("wrong", ["path", "PEM"])
+def test_a_bad_private_key_is_one_line_that_does_not_show_it(tmp_path: Path, wrong: str) -> None:
+    config = tmp_path / "pollux.toml"
+    maker = MAKER.format(journal=tmp_path / "journal", kill_file="")
+    config.write_text(ONE_INSTRUMENT + settings("pem", free_port()) + maker)
+    key = "KeyThatNobodyMaySee"
+    pem = key if wrong == "path" else f"-----BEGIN PRIVATE KEY-----\n{key}\n"
+    keys = {BINANCE_API_KEY: key, BINANCE_ED25519_PEM: pem}
+    with running(tmp_path, "serve", "serve", "--config", str(config), keys=keys) as process:
+        assert process.popen.wait(30) == 2
+    (line,) = [each for each in process.text.splitlines() if each.startswith("pollux: ")]
+    assert f'maker.orders = "live": {BINANCE_ED25519_PEM}: ' in line
+    assert "MaySee" not in process.text and "Traceback" not in process.text

@@ -1,8 +1,9 @@
 """The daemon with short waits: every limit and back-off below, then the ordinary command line.
 
 `python -m tests.faults.patience CONFIG NO_DNS` runs `pollux serve --config CONFIG`. The names
-`binance.test` and `bitstamp.test` are this host, unless the file NO_DNS exists: then no name
-resolves. What the tests expect is computed from the numbers here.
+`binance.test` and `bitstamp.test` are this host, unless the file NO_DNS exists: then they are the
+address in it, or, where it is empty, no name resolves. What the tests expect is computed from the
+numbers here.
 Runs on: its own process. Called by: tests/faults/rig.py.
 """
 
@@ -67,9 +68,9 @@ def resolve_by(no_dns: Path) -> None:
     def answer(host: Any, *given: Any, **named: Any) -> Any:
         name = host.decode() if isinstance(host, bytes) else host
         if name in HOSTS:
-            if no_dns.exists():
+            host = no_dns.read_text() if no_dns.exists() else "127.0.0.1"
+            if not host:
                 raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
-            host = "127.0.0.1"
         return ask(host, *given, **named)
 
     socket.getaddrinfo = answer

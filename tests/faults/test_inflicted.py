@@ -117,10 +117,11 @@ CASES = (
     Case(("snapshot-straddled", "gap"), counted="gaps"),
 )
 
-ELSEWHERE = {"drop", "reorder", "crossed", "tls"} | {
+ELSEWHERE = {"drop", "reorder", "crossed", "tls", "venue-clock"} | {
     name for name, fault in FAULTS.items() if fault.occasion in ORDER_ENTRY
 }
-"""Faults with a test of their own, here, in test_names_and_tls.py or in tests/simulator."""
+"""Faults with a test of their own: here, in test_names_and_tls.py, in tests/simulator or
+tests/operate."""
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,16 @@ The venues are addressed by name; what the name says is decided on the client's 
 
 from __future__ import annotations
 
+import contextlib
+import re
+import socket
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 import trustme
 
@@ -47,12 +53,51 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield running
 
 
+def readiness(lab: Lab) -> str:
+    """What /readyz says."""
+    try:
+        with urllib.request.urlopen(f"http://{lab.metrics}/readyz", timeout=5) as answer:
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+
+
+def connect_failures(lab: Lab, venue: str) -> int:
+    """Connections that could not be made, as Prometheus sees them."""
+    with urllib.request.urlopen(f"http://{lab.metrics}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    (found,) = re.findall(rf'pollux_connect_failures_total{{venue="{venue}"}} (\d+)', text)
+    return int(found)
+
+
+def assert_told(lab: Lab, reason: str, failures: dict[str, int]) -> None:
+    """A way to both venues that is blocked: in the log, in numbers and in /readyz."""
+
+    def is_told() -> bool:
+        said = readiness(lab)
+        return all(
+            re.search(rf"{venue} \w+ is [A-Z]+, last data .* ago \(.*disconnected: {reason}", said)
+            and connect_failures(lab, venue) >= failures[venue] + 2
+            for venue in VENUES
+        )
+
+    lab.until(is_told, RECOVER_S, f"{reason} in {readiness(lab)}")
+    lines = [orjson.loads(each) for each in lab.log.read_text().splitlines() if each[:1] == "{"]
+    for venue, host in zip(VENUES, patience.HOSTS, strict=True):
+        wanted = {"event": "disconnected", "venue": venue, "level": "warning"}
+        told = [each for each in lines if wanted.items() <= each.items()]
+        last = [each for each in told if re.match(reason, each["reason"])][-1]
+        assert last["address"].startswith(f"{host}:") and last["attempt"] >= 1
+
+
 def test_tls_handshakes_that_fail_withdraw_the_venue_until_they_succeed(lab: Lab) -> None:
     lab.until_calm()
     before = lab.look()
+    failures = {venue: connect_failures(lab, venue) for venue in VENUES}
     seconds = 1.5
     lab.inflict(f"tls/{seconds}", "reset")
     lab.until(lambda: "LIVE" not in lab.states.values(), 5, "both withdrawn")
+    assert_told(lab, "(TLS failed|Connection reset by peer)", failures)
     lab.until_live(seconds + RECOVER_S)
     lab.assert_right()
     after = lab.look()
@@ -66,10 +111,12 @@ def test_tls_handshakes_that_fail_withdraw_the_venue_until_they_succeed(lab: Lab
 def test_a_name_that_does_not_resolve_withdraws_the_venue_until_it_does(lab: Lab) -> None:
     lab.until_calm()
     before = lab.look()
+    failures = {venue: connect_failures(lab, venue) for venue in VENUES}
     lab.no_dns.touch()
     lab.inflict("reset")
     lab.until(lambda: "LIVE" not in lab.states.values(), 5, "both withdrawn")
-    time.sleep(1.5)
+    assert_told(lab, "Temporary failure in name resolution", failures)
+    time.sleep(0.5)
     assert not {"LIVE", "STALE"} & set(lab.states.values())
     assert lab.look().connections("binance") == before.connections("binance")
     assert lab.log.read_text().count("Temporary failure in name resolution") >= 4
@@ -80,6 +127,35 @@ def test_a_name_that_does_not_resolve_withdraws_the_venue_until_it_does(lab: Lab
     after = lab.look()
     for venue in VENUES:
         assert after.connections(venue) - before.connections(venue) == 1
+
+
+@contextlib.contextmanager
+def black_hole(ports: list[int]) -> Iterator[str]:
+    """An address of this host where connections to these ports are neither made nor refused."""
+    address = "127.0.0.2"
+    with contextlib.ExitStack() as stack:
+        for port in ports:
+            hole = stack.enter_context(socket.socket())
+            hole.bind((address, port))
+            hole.listen(0)
+            for _ in range(3):  # more than its queue takes: from here on it drops what comes
+                filler = stack.enter_context(socket.socket())
+                filler.setblocking(False)
+                filler.connect_ex((address, port))
+        yield address
+
+
+def test_a_network_that_swallows_everything_is_told_until_it_does_not(lab: Lab) -> None:
+    lab.until_calm()
+    failures = {venue: connect_failures(lab, venue) for venue in VENUES}
+    with black_hole([int(url.rpartition(":")[2]) for url in lab.urls.values()]) as address:
+        lab.no_dns.write_text(address)
+        lab.inflict("reset")
+        lab.until(lambda: "LIVE" not in lab.states.values(), 5, "both withdrawn")
+        assert_told(lab, "timed out", failures)
+    lab.no_dns.unlink()
+    lab.until_live(patience.CONNECT_LIMIT_S + RECOVER_S)
+    lab.assert_right()
 
 
 @pytest.mark.parametrize("order", ["reset", "hang-up", "close", "silence", "fragments=7x3"])

@@ -129,6 +129,42 @@ def test_an_instrument_that_cannot_be_is_refused(before: str, after: str, words:
         assert word in str(caught.value), str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "url", "shown"),
+    [
+        ("ws_url", "wss://ann:S3cr/et@x.test", "wss://***@x.test"),
+        ("rest_url", "https://S3cret@x.test", "https://***@x.test"),
+        ("trade_url", "wss://x.test/?key=S3cret", "wss://x.test/***"),
+        ("ws_url", "ann:S3cret@x.test", "***@x.test"),
+        ("rest_url", "https://x.test#S3cret", "https://x.test***"),
+    ],
+)
+def test_an_address_with_a_secret_is_refused_and_the_secret_not_shown(
+    key: str, url: str, shown: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(f'{MINIMAL}\n[venue.binance]\n{key} = "{url}"\n', "c.toml")
+    text = str(caught.value)
+    assert f"venue.binance.{key}: '{shown}': must " in text and "S3c" not in text
+    assert url.startswith("ann") or "secrets come from the environment" in text
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ws://", "ws:///x", "ws://a b", "ws://h:abc", "ws://h:99999", "ws://h:0", "ws://[::1",
+     f"ws://{'a' * 64}.test", "ws://a..test"],
+)  # fmt: skip
+def test_what_nothing_can_be_connected_to_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"venue\.binance\.ws_url: '.*': is not an address"):
+        parse_config(f'{MINIMAL}\n[venue.binance]\nws_url = "{url}"\n', "c.toml")
+
+
+@pytest.mark.parametrize("url", ["ws://127.0.0.1:1", "wss://[::1]:9443", "ws://bücher.test/x"])
+def test_what_may_be_there_is_an_address(url: str) -> None:
+    config = parse_config(f'{MINIMAL}\n[venue.binance]\nws_url = "{url}"\n', "c.toml")
+    assert config.settings("binance").ws_url == url
+
+
 def test_doubles_are_refused() -> None:
     with pytest.raises(ConfigError, match="configured twice"):
         parse_config(MINIMAL + MINIMAL.replace("BTCUSDT", "BTCUSDC"), "c.toml")

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from net.config import Config
+from net.log import Log
 from net.metrics import make_registry
 from net.page.view import DaemonView
 from tests.gateway.maker_engine import MakerEngine
@@ -22,7 +23,7 @@ def registry() -> Iterator[tuple[MakerEngine, CollectorRegistry]]:
     """The daemon's page, of a daemon that has a market maker and nothing else."""
     name = f"test-{os.getpid()}-metrics"
     config = Config.model_validate({"instrument": (ONE,), "engine": {"name": name}})
-    maker, registry = MakerEngine(name), make_registry(DaemonView(config))
+    maker, registry = MakerEngine(name), make_registry(DaemonView(config, Log("info", "json")))
     yield maker, registry
     maker.close()
     assert b"pollux_maker" not in generate_latest(registry), "nothing without a market maker"

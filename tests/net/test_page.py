@@ -16,10 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from net.config import Config, parse_config
 from net.daemon import Daemon, DaemonError
-from net.page.health import LAG_NS_MAX
 from net.page.server import CONNECTIONS_MAX, PATHS, VIEWERS_MAX, Page, PageError
 from net.page.state import percentiles_us
 from net.page.view import DaemonView
+from net.vitals import HOLD_NS, LAG_NS_MAX, LATE_NS_MIN, NS_PER_MS, Vitals
 from tests.gateway.maker_engine import MakerEngine
 from tests.net.rig import SECOND, START_NS, Desk, binance_diff, bitstamp_diff
 
@@ -38,6 +38,9 @@ symbol = "BTC-USD"
 """
 VENUES_NS = START_NS + SECOND // 10
 """The time in the frames that make a desk's venues live."""
+COUNTS = SimpleNamespace(dropped=3, swallowed=5)
+"""Of the log."""
+PERIOD_NS = 50 * NS_PER_MS
 LATE_NS = 2 * LAG_NS_MAX
 """The desk's clock, set so far behind the venues' own times."""
 
@@ -51,7 +54,7 @@ class Served:
     """A desk's engine, shown on a page."""
 
     desk: Desk = field(default_factory=Desk)
-    view: DaemonView = field(default_factory=lambda: DaemonView(config()))
+    view: DaemonView = field(default_factory=lambda: DaemonView(config(), COUNTS))
     gateway: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(is_serving=True))
     logged: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
@@ -64,8 +67,12 @@ class Served:
     def start(self) -> None:
         """A generation begins: both venues LIVE, the clock that of the venues."""
         self.desk.now_ns += VENUES_NS - START_NS
+        self.vitals = Vitals(self.desk.engine, lambda *_, **__: None, PERIOD_NS)
         live: Any = SimpleNamespace(
-            engine=self.desk.engine, venues=[*self.desk.venues.values()], streams={}
+            engine=self.desk.engine,
+            venues=[*self.desk.venues.values()],
+            streams={},
+            vitals=self.vitals,
         )
         for name in self.desk.names:
             self.desk.go_live(name)
@@ -137,9 +144,12 @@ def test_ready_is_every_venue_live_and_the_gateway_serving(served: Served) -> No
     status, text, _ = served.ask("/readyz")
     assert status == 503
     assert text.startswith("binance BTCUSDT is BUFFERING, last data ")
-    assert text.endswith(" ago (disconnected: refused)\n") and "bitstamp" not in text
+    assert text.endswith(" ago (broken: r; disconnected: refused)\n") and "bitstamp" not in text
     served.view.hear("order rejected", {"venue": "binance", "reason": "no trouble of the book's"})
-    assert "disconnected" in served.view.trouble("binance", "BTCUSDT")
+    served.view.hear("lost", {"venue": "binance", "symbol": "BTCUSDT", "reason": "refused"})
+    served.view.hear("snapshot refused", {"venue": "binance", "symbol": "BTCUSDT", "reason": "s"})
+    trouble = served.view.trouble("binance", "BTCUSDT")
+    assert trouble == "disconnected: refused; snapshot refused: s"
     served.view.hear("live", {"venue": "binance", "symbol": "BTCUSDT"})
     assert served.view.trouble("binance", "BTCUSDT") == "", "over"
 
@@ -166,9 +176,33 @@ def test_a_clock_that_is_off_is_said_though_all_is_served(
 ) -> None:
     served.desk.now_ns += off_ns
     served.start()
-    status, text, _ = served.ask("/readyz")
-    assert status == 200
-    assert f"binance's times of BTCUSDT are 2.000 s {words} this host's clock" in text
+    served.vitals.look(0)
+    assert served.ask("/readyz")[:2] == (200, "ready\n"), "one frame proves nothing"
+    served.desk.now_ns += HOLD_NS
+    served.desk.frame("binance", binance_diff(101, 100 + HOLD_NS // NS_PER_MS))
+    served.vitals.look(0)
+    odd = f"binance's times of BTCUSDT are 2.000 s {words} this host's clock\n"
+    assert served.ask("/readyz")[:2] == (200, f"ready; {odd}")
+    assert served.ask("/healthz")[:2] == (200, f"healthy; {odd}")
+    assert next(served.watch())["remarks"] == [odd.strip()]
+    text = served.ask("/metrics")[1]
+    assert 'pollux_venue_clock_off{symbol="BTCUSDT",venue="binance"} 1.0' in text
+    assert 'pollux_venue_clock_off{symbol="btcusd",venue="bitstamp"} 0.0' in text
+
+
+def test_an_engine_that_was_held_up_is_said_though_all_is_served(served: Served) -> None:
+    served.start()
+    now_ns = time.monotonic_ns()
+    for ago_ns in (SECOND, SECOND - PERIOD_NS - LATE_NS_MIN, 0):
+        served.vitals.look(now_ns - ago_ns)
+    odd = "the engine was held up 2 times in the last minute, for 800 ms at most: run pollux doctor"
+    assert served.ask("/readyz")[:2] == (200, f"ready; {odd}\n")
+    assert served.ask("/healthz")[:2] == (200, f"healthy; {odd}\n")
+    served.gateway.is_serving = False
+    assert served.ask("/readyz")[:2] == (503, f"the gateway does not serve; {odd}\n")
+    text = served.ask("/metrics")[1]
+    assert "pollux_engine_late_beats_total 2.0" in text
+    assert "pollux_engine_beat_late_seconds 0.8" in text
 
 
 # --- what the page shows -------------------------------------------------------------------------
@@ -251,6 +285,8 @@ def test_metrics_are_named_and_counted(served: Served) -> None:
     before = samples()
     assert (before["pollux_ready", "", ""], before["pollux_gateway_serving", "", ""]) == (0, 0)
     assert ("process_resident_memory_bytes", "", "") in before
+    assert before["pollux_log_records_dropped_total", "", ""] == COUNTS.dropped
+    assert before["pollux_log_records_swallowed_total", "", ""] == COUNTS.swallowed
     served.start()
     served.desk.frame("bitstamp", b"{}")
     served.desk.frame("bitstamp", b'{"data":{},"channel":"diff_order_book_btcusd","event":"data"}')

@@ -290,7 +290,7 @@ def test_a_connection_that_brings_nothing_is_silent_even_where_a_feed_waits_for_
     assert desk.state("binance") == "SYNCING" and not venue.is_silent(desk.now_ns, 15 * SECOND)
     desk.wait(2.0)
     assert desk.state("binance") == "SYNCING" and venue.is_silent(desk.now_ns, 15 * SECOND)
-    venue.on_lost(desk.now_ns)
+    venue.on_lost("cut", desk.now_ns)
     desk.connect("binance")
     assert not venue.is_silent(desk.now_ns, 15 * SECOND), "the silence of the one before"
 
@@ -337,7 +337,7 @@ def test_answers_that_come_late_are_ignored() -> None:
     desk = Desk()
     desk.connect("binance")
     desk.frame("binance", binance_diff(100, 104))
-    desk.venues["binance"].on_lost(desk.now_ns)
+    desk.venues["binance"].on_lost("cut", desk.now_ns)
     desk.answer("binance", 104)
     assert desk.state("binance") == "DISCONNECTED" and desk.bids() == []
     desk.connect("binance")
@@ -390,7 +390,7 @@ def test_control_messages() -> None:
 def test_reconnecting_starts_from_nothing() -> None:
     desk = Desk()
     desk.go_live("binance")
-    desk.venues["binance"].on_lost(desk.now_ns)
+    desk.venues["binance"].on_lost("cut", desk.now_ns)
     assert desk.bids() == [] and desk.asks() == []
     desk.connect("binance")
     desk.frame("binance", binance_diff(7, 9))

@@ -6,19 +6,25 @@ Runs on: the tests' thread. Called by: tests/operate.
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
+import orjson
 import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client.parser import text_string_to_metric_families
 
 from engine.handoff import HandoffError, HandoffReader
 from proto.pollux.v1 import market_data_pb2 as pb
-from tests.e2e.rig import Daemon, Venues, daemon, free_port, settings
+from tests.e2e.rig import Daemon, Process, Venues, daemon, free_port, running, settings
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -89,17 +95,60 @@ def operated(
     """`pollux serve`, up; nothing of it is left behind."""
     port = free_port()
     name = name or f"operate-{port}"
-    with daemon(folder, toml + settings(name, port, extra=extra, engine=engine), port) as running:
-        yield Operated(name, running)
-    assert "Traceback" not in running.process.text, running.process.text[-2000:]
+    with daemon(folder, toml + settings(name, port, extra=extra, engine=engine), port) as served:
+        yield Operated(name, served)
+    assert "Traceback" not in served.process.text, served.process.text[-2000:]
 
 
 @contextlib.contextmanager
 def operated_live(folder: Path, venues: Venues, **given: str) -> Iterator[Operated]:
     """The same with both simulated venues, LIVE."""
-    with operated(folder, venues.toml, **given) as running:
-        running.daemon.wait_for(binance="LIVE", bitstamp="LIVE")
-        yield running
+    with operated(folder, venues.toml, **given) as live:
+        live.daemon.wait_for(binance="LIVE", bitstamp="LIVE")
+        yield live
+
+
+class Paged:
+    """A daemon that has a page, whatever becomes of its venues."""
+
+    def __init__(self, toml: str) -> None:
+        port = free_port()
+        self.listen = f"127.0.0.1:{free_port()}"
+        self.name = f"page-{port}"
+        ours = settings(self.name, port).replace('listen = ""', f'listen = "{self.listen}"')
+        self._toml = toml + ours
+
+    @contextlib.contextmanager
+    def running(self, folder: Path) -> Iterator[Process]:
+        config = folder / f"{self.name}.toml"
+        config.write_text(self._toml)
+        with running(folder, "serve", "serve", "--config", str(config)) as process:
+            yield process
+        assert "Traceback" not in process.text
+
+    def says(self, path: str) -> tuple[int, str]:
+        """A status and a line; 0 while nobody answers."""
+        try:
+            with urllib.request.urlopen(f"http://{self.listen}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def metric(self, name: str, **labels: str) -> float:
+        """A sample of the metrics page; NaN where it is not there."""
+        for family in text_string_to_metric_families(self.says("/metrics")[1]):
+            for sample in family.samples:
+                if sample.name == name and labels.items() <= sample.labels.items():
+                    return float(sample.value)
+        return math.nan
+
+
+def log_lines(text: str, event: str, **facts: object) -> list[dict[str, Any]]:
+    """The lines of a daemon's log that tell of this."""
+    lines = [orjson.loads(line) for line in text.splitlines() if line.startswith("{")]
+    return [each for each in lines if {"event": event, **facts}.items() <= each.items()]
 
 
 def gateways_of(name: str) -> list[int]:

@@ -2,60 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.rig import (
-    FIXED_TICKS,
-    ONE_INSTRUMENT,
-    Process,
-    free_port,
-    running,
-    settings,
-    until,
-)
+from tests.e2e.rig import FIXED_TICKS, ONE_INSTRUMENT, until
 from tests.operate import rig
-from tests.operate.rig import gateways_of
+from tests.operate.rig import Paged, gateways_of, log_lines
 
 pytestmark = pytest.mark.timeout(90)
 
 NOBODY = "127.0.0.1:1"
 """A port that refuses connections: what a firewall may do too."""
-
-
-class Paged:
-    """A daemon that has a page, and no venue that could be reached."""
-
-    def __init__(self, toml: str) -> None:
-        port = free_port()
-        self.listen = f"127.0.0.1:{free_port()}"
-        self.name = f"page-{port}"
-        ours = settings(self.name, port).replace('listen = ""', f'listen = "{self.listen}"')
-        self._toml = toml + ours
-
-    @contextlib.contextmanager
-    def running(self, folder: Path) -> Iterator[Process]:
-        config = folder / f"{self.name}.toml"
-        config.write_text(self._toml)
-        with running(folder, "serve", "serve", "--config", str(config)) as process:
-            yield process
-        assert "Traceback" not in process.text
-
-    def says(self, path: str) -> tuple[int, str]:
-        """A status and a line; 0 while nobody answers."""
-        try:
-            with urllib.request.urlopen(f"http://{self.listen}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
 
 
 UNREACHED = FIXED_TICKS.format(ws_url=f"ws://{NOBODY}")
@@ -77,10 +36,18 @@ def test_the_parts_of_a_daemon_are_named(folder: Path) -> None:
         until(lambda: daemon.says("/metrics")[1].count("pollux_gateway_serving 1.0"))
         until(lambda: "disconnected" in daemon.says("/readyz")[1])
         status, text = daemon.says("/readyz")
-        assert status == 503 and "; " not in text
+        assert status == 503 and "; b" not in text
         assert text.startswith("binance BTCUSDT is ") and ", no data yet (disconnected: " in text
         os.kill(gateways_of(daemon.name)[0], rig.KILL)
-        until(lambda: daemon.says("/readyz")[1].endswith("; the gateway does not serve\n"))
+        until(lambda: "; the gateway does not serve" in daemon.says("/readyz")[1])
         until(lambda: "the gateway" not in daemon.says("/readyz")[1])
-        assert daemon.says("/healthz") == (200, "healthy\n")
+        status, text = daemon.says("/healthz")
+        assert status == 200 and text.startswith("healthy")
+        told = log_lines(process.text, "disconnected", venue="binance", level="warning")
+        assert [each["attempt"] for each in told[:2]] == [1, 2]
+        assert told[0]["address"] == NOBODY and told[0]["reason"] == "Connection refused"
+        assert told[0]["again_in_ms"] > 0
+        assert daemon.metric("pollux_connect_failures_total", venue="binance") >= 2
+        assert daemon.metric("pollux_connections_total", venue="binance") == 0
+        assert daemon.metric("pollux_venue_live", venue="binance") == 0
         assert process.end() == 0

@@ -158,7 +158,7 @@ class Link:
         for path in self.paths:
             path.is_open = False
         self.paths = []
-        self.venue.on_lost(now_ns)
+        self.venue.on_lost("cut", now_ns)
         self.lost(self.venue, reason)
         if now_ns - self._started_ns > websocket.STEADY_S * NS_PER_S:
             self._backoff.reset()

@@ -38,7 +38,7 @@ def test_every_fault_was_inflicted_and_every_defence_was_used() -> None:
     struck = {fault for report in _reports for fault in report.faults}
     assert set(FAULTS) == struck
     seen = {what for report in _reports for what in report.seen}
-    assert {S.TEXTS[S.GAP], S.TEXTS[S.BACKWARDS], S.TEXTS[S.BAD_JSON], "silent", "resumed"} <= seen
+    assert {S.TEXTS[S.GAP], S.TEXTS[S.BACKWARDS], S.TEXTS[S.BAD_JSON], "no data", "resumed"} <= seen
     assert any(what.startswith("audit failed") for what in seen)
 
 

@@ -107,6 +107,13 @@ def test_other_words_mean_the_same(frame: str) -> None:
         assert all(key in told for key in meant)
 
 
+def test_a_venue_whose_clock_is_behind_sends_the_same_book() -> None:
+    (said,) = mutated("venue-clock", BINANCE_FRAME)
+    assert isinstance(said, str)
+    told, meant = orjson.loads(said), orjson.loads(BINANCE_FRAME)
+    assert told["data"].pop("E") == meant["data"].pop("E") - 1500 and told == meant
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_fragments_are_the_frame_in_pieces(seed: int) -> None:
     payload, opcodes = b"", []
