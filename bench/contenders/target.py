@@ -182,8 +182,8 @@ class Target:
 
     def _show(self, config: Config, live: Live, host: Host) -> None:
         """What a daemon shows: its page, and a log that leaves nothing out."""
-        host.daemon_log = Log("debug", "json", open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
-        view = DaemonView(config)
+        log = host.daemon_log = Log("debug", "json", open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        view = DaemonView(config, log)
         view.show(live, None)
         self._page = Page("127.0.0.1:0", view, host.log)
 
