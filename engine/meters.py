@@ -13,7 +13,8 @@ readable where the writer hangs or has died.
 Histograms are log-linear (as Gil Tene's HdrHistogram, https://hdrhistogram.org): 32 buckets to
 each power of two, so a bucket is at most 3.2 % wide, and one step finds it.
 Runs on: the thread that counts (writing), any thread (reading).
-Called by: engine.engine, net (gateway, spin, stat, metrics, page).
+Called by: engine.meter_layout, engine.feed, net (gateway, session, venue, spin, stat, metrics,
+page).
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ HEADER_WORDS = 2 * CACHE_LINE_WORDS
 SUB_BITS = 5
 """A power of two has 2**5 buckets."""
 VALUE_MAX = (1 << 40) - 1
-"""Larger values count in the last bucket: 18 minutes, in ns."""
+"""Larger values count in the last bucket, and as so much in the sum: 18 minutes, in ns. A venue
+that sends times of 1970 must not make the sum of its lags overflow."""
 BUCKETS = (40 - SUB_BITS + 1) << SUB_BITS
 (SUM, MAX, NEGATIVE, BUCKETS_AT) = range(4)
 HISTOGRAM_WORDS = BUCKETS_AT + BUCKETS
@@ -124,9 +126,10 @@ def observe(meters: Words, at: int, value: int) -> None:
     if value < 0:
         meters[at + NEGATIVE] += 1
         return
-    meters[at + SUM] += value
+    counted = min(value, VALUE_MAX)
+    meters[at + SUM] += counted
     meters[at + MAX] = max(meters[at + MAX], value)
-    meters[at + BUCKETS_AT + bucket_of(min(value, VALUE_MAX))] += 1
+    meters[at + BUCKETS_AT + bucket_of(counted)] += 1
 
 
 @kernel("void(int64[::1], int64, int64)")
@@ -140,6 +143,11 @@ def _copy(meters: Words, at: int, out: Words) -> None:
     """Words as they are now; each is whole, all of them may be some moments apart."""
     for word in range(len(out)):
         out[word] = load_acquire(meters, at + word)
+
+
+def meters_kind(process: str) -> str:
+    """The kind of segment that holds the meters of a process: "engine" or "gateway"."""
+    return f"{process}-meters"
 
 
 class MeterWriter:
@@ -168,7 +176,7 @@ class MeterWriter:
         image[START_NS] = image[HEARTBEAT_NS] = start_ns
         image[DESCRIPTION_BYTES], image[VALUES_AT] = len(raw), values_at
         image[HEADER_WORDS:values_at] = np.frombuffer(raw.ljust(described * 8, b"\0"), np.int64)
-        path = segment_path(name, f"{kind}-meters") if name else None
+        path = segment_path(name, meters_kind(kind)) if name else None
         self._segment = OwnedSegment(path, image, VERSION_AT, VERSION)
         self.words = self._segment.words
         self.block_at = [values_at + block_at for block_at in self.block_at]
@@ -184,6 +192,30 @@ class MeterWriter:
     def close(self) -> None:
         """Remove the segment's name, if it is still ours."""
         self._segment.remove()
+
+
+class Counted:
+    """An object whose attributes are counters of one block: `words`, and where that begins."""
+
+    def __init__(self, words: Words, at: int) -> None:
+        self.words = words
+        self.at = at
+
+
+class Count:
+    """One of them, by its place in the block: read and written where it is.
+
+    For what is rare: some 200 ns a time.
+    """
+
+    def __init__(self, place: int) -> None:
+        self._place = place
+
+    def __get__(self, counted: Counted, owner: type[Counted]) -> int:
+        return int(counted.words[counted.at + self._place])
+
+    def __set__(self, counted: Counted, value: int) -> None:
+        counted.words[counted.at + self._place] = value
 
 
 def _described(block: Block, meter: Meter, at: int) -> dict[str, object]:
@@ -267,7 +299,7 @@ class MeterReader:
     @classmethod
     def attach(cls, name: str, kind: str) -> MeterReader:
         """Map the meters of a daemon's engine or gateway; HandoffError says why it cannot be."""
-        path = segment_path(name, f"{kind}-meters")
+        path = segment_path(name, meters_kind(kind))
         return cls(map_words(path, "Pollux' meters", f"the {kind} of {name!r} counts nothing"))
 
     def _described(self) -> Iterator[Series]:

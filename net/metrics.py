@@ -141,7 +141,7 @@ class _Collector(Collector):
         for venue in live.venues:
             stream, seen = live.streams.get(venue.name), venue.counters
             connections = stream.reconnects + 1 if stream is not None else 0
-            failures = stream.connect_failures if stream is not None else 0
+            failures = venue.counters.connect_failures
             odd = (seen.other_symbols, seen.binary_frames, seen.not_understood)
             values = (connections, failures, *odd)
             for family, value in zip(families, values, strict=True):

@@ -127,8 +127,6 @@ class Stream:
     ) -> None:
         self.venue = venue
         self.is_recording = is_recording
-        self.reconnects = -1
-        self.connect_failures = 0
         self._after_frame = after_frame
         self._host = host
         self._url = venue.protocol.stream_url(ws_url, venue.symbols, interval_ms)
@@ -143,6 +141,11 @@ class Stream:
         self._expected_acknowledgements = 0
         self._renew = asyncio.Event()
         self._is_stopping = False
+
+    @property
+    def reconnects(self) -> int:
+        """Connections made after the first one; -1 before that."""
+        return self.venue.counters.connections - 1
 
     def record(self, raw: bytes, t_ns: int) -> None:
         self._host.record(self.venue, "ws", raw, t_ns)
@@ -214,10 +217,10 @@ class Stream:
         try:
             self._transport = await self._open()
         except CONNECT_ERRORS as error:
-            self.connect_failures += 1
+            self.venue.counters.connect_failures += 1
             return describe(error)
         self._opened_s = time.monotonic()
-        self.reconnects += 1
+        self.venue.counters.connections += 1
         took_ms = int((self._opened_s - started_s) * 1000)
         self._host.note_venue(self.venue, "connected", address=self._address, took_ms=took_ms)
         return await self._subscribe(self._transport)
@@ -289,14 +292,14 @@ class Stream:
         try:
             fresh = await self._open()
         except CONNECT_ERRORS as error:
-            self.connect_failures += 1
+            self.venue.counters.connect_failures += 1
             reason = describe(error)
             self._host.note_venue(
                 self.venue, "renewal failed", address=self._address, reason=reason
             )
             return False
         self._transport, self._opened_s, self._drop_reason = fresh, time.monotonic(), ""
-        self.reconnects += 1
+        self.venue.counters.connections += 1
         self._send_subscriptions(fresh)
         if self.venue.protocol.has_gap_detection:
             # Both connections feed the book; ids make the overlap harmless and a hole visible.
