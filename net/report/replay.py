@@ -144,8 +144,9 @@ def _feeds(run: Replay) -> list[Html]:
         )  # fmt: skip
         columns.append((L.STATE_NAMES[session.state], *(f"{count:,}" for count in counts)))
         refused += [
-            (spec.venue, spec.symbol, S.TEXTS[status], f"{count:,}")
-            for status, count in own.refused.most_common()
+            (spec.venue, spec.symbol, S.TEXTS[status], f"{own.refused[status]:,}")
+            for status in sorted(S.REFUSALS, key=own.refused.__getitem__, reverse=True)
+            if own.refused[status]
         ]
     heads = ("", *(f"{session.spec.venue} {session.spec.symbol}" for session in sessions))
     rows = zip(("at the end", *COUNTS), *columns, strict=True)
