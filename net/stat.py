@@ -16,8 +16,8 @@ from engine import layout as L
 from engine.handoff import HandoffError, HandoffReader
 from engine.maker.board import MakerBoardError
 from net.gateway.books import book_form, read_snapshot
+from net.gateway.counters import GatewayCounters
 from net.gateway.maker_form import MakerForm
-from net.gateway.options import GatewayCounters
 from net.maker.view import MakerView
 from net.measured import kept_measures
 from net.watch.ladder import duration_text
