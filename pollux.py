@@ -18,7 +18,6 @@ from net.progress import compile_with_progress, progress_of_file
 
 if TYPE_CHECKING:
     from net.config import Config
-    from net.replay import ReplaySummary
 
 VERSION = "0.1.0"
 
@@ -205,7 +204,7 @@ def _announcer(write_config: Path | None) -> Callable[[str], None]:
 @click.option("--tls-ca", type=FILE, help="PEM authority of a gateway that serves TLS.")
 def watch(target: str, symbol: str, count: int | None, as_json: bool, tls_ca: Path | None) -> int:
     """Subscribe and show the merged book."""
-    from net.watch import WatchOptions, run_watch
+    from net.watch.run import WatchOptions, run_watch
 
     options = WatchOptions(
         target=target, symbol=symbol, count=count, json=as_json, tls_ca=str(tls_ca or "")
@@ -243,7 +242,7 @@ def replay(tape: Path, config_file: Path, as_json: bool) -> int:
         facts = {"digest": summary.digest, "books": summary.books, "frames": summary.frames}
         _print_json(facts | quoting)
     else:
-        _print_summary(summary)
+        click.echo("\n".join(summary.lines()))
     return 0
 
 
@@ -283,19 +282,23 @@ def journal(folder: Path, as_json: bool, follow: bool) -> int:
 @cli.command()
 @click.option("--name", help="The daemon, as [engine] name says [pollux].")
 @click.option("--config", "config_file", type=FILE, help="Or the configuration that says it.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def stat(name: str | None, config_file: Path | None, as_json: bool) -> int:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object (a line, with --watch).")
+@click.option("--watch", "is_watching", is_flag=True, help="Again and again, until Ctrl-C.")
+@click.option("--interval", type=click.FloatRange(0.1, 3600), default=1.0, show_default=True)
+def stat(
+    name: str | None, config_file: Path | None, as_json: bool, is_watching: bool, interval: float
+) -> int:
     """Show the running daemon's state; exit status 1 if it hangs, has died or is not there."""
-    import time
-
-    from net.stat import StatError, read_stat
+    if is_watching:
+        end_on_signals()
+    name = _daemon_name(name, config_file)
+    from net.stat.read import StatError
+    from net.stat.run import StatOptions, run_stat
 
     try:
-        found = read_stat(_daemon_name(name, config_file), time.time_ns())
+        return run_stat(StatOptions(name, as_json, interval if is_watching else 0.0), sys.stdout)
     except StatError as error:
         raise CommandError(str(error), 1) from None
-    click.echo(found.json() if as_json else "\n".join(found.lines()))
-    return found.status
 
 
 # --- steering ------------------------------------------------------------------------------------
@@ -355,6 +358,7 @@ def _daemon_name(name: str | None, config_file: Path | None) -> str:
     """Which daemon is meant; its kernels for reading are compiled then."""
     import engine.handoff
     import engine.maker.board
+    import engine.meters
     from engine.jit import compile_kernels
 
     if name and config_file:
@@ -371,21 +375,6 @@ def _print_json(entry: dict[str, object]) -> None:
     import orjson
 
     sys.stdout.buffer.write(orjson.dumps(entry) + b"\n")
-
-
-def _print_summary(summary: ReplaySummary) -> None:
-    span_s = (summary.last_ns - summary.first_ns) / 1e9
-    click.echo(f"frames    {summary.frames}")
-    click.echo(f"books     {summary.books} published, {summary.crossed} crossed")
-    click.echo(f"market    {span_s:.1f} s")
-    for venue, states in summary.states.items():
-        text = ", ".join(f"{symbol} {state}" for symbol, state in states.items())
-        click.echo(f"{venue:<9} {text}")
-    for what, count in sorted(summary.notes.items()):
-        click.echo(f"          {count} x {what}")
-    click.echo(f"digest    {summary.digest}")
-    for what, text in summary.quoting.items():
-        click.echo(f"quoting   {what} {text}")
 
 
 # --- measuring -----------------------------------------------------------------------------------

@@ -53,6 +53,20 @@ class ReplaySummary:
     quoting: dict[str, str] = field(default_factory=dict)
     """With a market maker: its records and their digest, fills, position and result."""
 
+    def lines(self) -> Iterator[str]:
+        """For a terminal."""
+        yield f"frames    {self.frames}"
+        yield f"books     {self.books} published, {self.crossed} crossed"
+        yield f"market    {(self.last_ns - self.first_ns) / 1e9:.1f} s"
+        for venue, states in self.states.items():
+            text = ", ".join(f"{symbol} {state}" for symbol, state in states.items())
+            yield f"{venue:<9} {text}"
+        for what, count in sorted(self.notes.items()):
+            yield f"          {count} x {what}"
+        yield f"digest    {self.digest}"
+        for what, text in self.quoting.items():
+            yield f"quoting   {what} {text}"
+
 
 def book_entry(reader: HandoffReader, index: int) -> dict[str, object]:
     """The book in a reader's buffer with exact decimals, as `pollux replay --json` prints it."""

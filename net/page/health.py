@@ -10,8 +10,8 @@ from __future__ import annotations
 from engine import layout as L
 from engine.engine import Engine
 from net.page.view import DaemonView
-from net.stat import SILENT_AFTER_NS
-from net.watch.ladder import duration_text
+from net.stat.read import SILENT_AFTER_NS
+from net.watch.lines import duration_text
 
 LAG_NS_MAX = 1_000_000_000
 """Data that is older on arrival: a slow network, or a clock that is fast."""
