@@ -13,13 +13,15 @@ import numpy as np
 
 from engine import feed as kernels
 from engine import layout as L
+from engine import meter_layout as M
 from engine import status as S
 from engine.atomics import Words, address_of
 from engine.fastcall import FrameHandler, frame_handler
-from engine.handoff import BoardInfo, HandoffReader, HandoffWriter
+from engine.handoff import BoardInfo, HandoffError, HandoffReader, HandoffWriter
 from engine.jit import compile_kernels
 from engine.memory import resident_words
 from engine.merge import NOT_TOUCHED
+from engine.meter_layout import EngineMeters
 from engine.scale import (
     PRICE_LIMIT,
     QUANTITY_LIMIT,
@@ -120,7 +122,7 @@ def _check(instruments: tuple[InstrumentSpec, ...], window_slots: int, far_level
 
 
 class Engine:
-    """Arena, stage and handoff of one process, and the kernels over them."""
+    """Arena, stage, meters and handoff of one process, and the kernels over them."""
 
     def __init__(
         self,
@@ -142,7 +144,13 @@ class Engine:
             BoardInfo(each.symbol, tuple(f.venue for f in each.feeds), each.depth, *unit)
             for each, unit in zip(instruments, units, strict=True)
         )
-        self.handoff = HandoffWriter(handoff_name, boards, start_ns)
+        # Before the handoff: whoever finds that finds these too.
+        self.meters = EngineMeters(handoff_name, instruments, start_ns)
+        try:
+            self.handoff = HandoffWriter(handoff_name, boards, start_ns)
+        except (HandoffError, OSError):
+            self.meters.close()
+            raise
         self._stage = Stage(L.FRAME_LEVELS_MAX)
         self.arena = self._new_arena(window_slots, far_levels_max, reads_clock)
         self._address = int(self.arena.ctypes.data)
@@ -169,6 +177,8 @@ class Engine:
         arena[L.ENGINE_ARENA_WORDS] = len(arena)
         arena[L.ENGINE_LAST_FEED] = kernels.ANY_FEED
         arena[L.ENGINE_READS_CLOCK] = reads_clock
+        arena[L.ENGINE_METERS_ADDRESS] = self.meters.words.ctypes.data
+        arena[L.ENGINE_METERS_WORDS] = len(self.meters.words)
         return arena
 
     def _describe(self, units: list[tuple[int, int]]) -> None:
@@ -179,12 +189,14 @@ class Engine:
             self.arena[at + L.INSTRUMENT_VENUES] = len(instrument.feeds)
             self.arena[at + L.INSTRUMENT_TRIGGER] = NOT_TOUCHED
             self.arena[at + L.INSTRUMENT_BOARD] = self.handoff.board_at(number)
+            self.arena[at + L.INSTRUMENT_METERS] = self.meters.instrument_at[number]
             for venue, feed_spec in enumerate(instrument.feeds):
                 feed = self._feed_at(index)
                 self.arena[at + L.INSTRUMENT_FEEDS_AT + venue] = feed
                 self._describe_feed(feed, feed_spec, unit)
                 self.arena[feed + L.FEED_INSTRUMENT] = at
                 self.arena[feed + L.FEED_VENUE] = venue
+                self._place_meters(feed, self.meters.feed_at[index])
                 index += 1
 
     def _describe_feed(self, feed: int, spec: FeedSpec, unit: tuple[int, int]) -> None:
@@ -208,6 +220,15 @@ class Engine:
         lots = scale_table(_LOT_UNIT, QUANTITY_LIMIT)
         arena[feed + L.FEED_PRICE_SCALE_AT : feed + L.FEED_PRICE_SCALE_AT + len(prices)] = prices
         arena[feed + L.FEED_LOT_SCALE_AT : feed + L.FEED_LOT_SCALE_AT + len(lots)] = lots
+
+    def _place_meters(self, feed: int, counters: int) -> None:
+        """Tell a feed and its sides where they count; both books have the same meters."""
+        self.arena[feed + L.FEED_METERS] = counters
+        for number in range(4):
+            side = feed + L.FEED_BOOKS_AT + number * int(self.arena[L.ENGINE_SIDE_WORDS])
+            is_asks = number % 2
+            side_meters = counters + M.FEED_SIDES_AT + is_asks * M.SIDE_WORDS
+            self.arena[side + L.SIDE_METERS] = side_meters
 
     def instrument_at(self, index: int) -> int:
         """Where an instrument begins in the arena."""
@@ -324,17 +345,18 @@ class Engine:
         return bool(self.arena[self._feed_at(feed) + L.FEED_IS_INCOMPLETE])
 
     def counters(self, feed: int) -> FeedCounters:
-        at = self._feed_at(feed)
-        words = (L.FEED_FRAMES, L.FEED_BYTES, L.FEED_LEVELS, L.FEED_OLD, L.FEED_UNKNOWN_DELETES)
-        return FeedCounters(*(int(self.arena[at + word]) for word in words))
+        at = self.meters.feed_at[feed]
+        places = (M.FEED_FRAMES, M.FEED_BYTES, M.FEED_LEVELS, M.FEED_OLD, M.FEED_UNKNOWN_DELETES)
+        return FeedCounters(*(int(self.meters.words[at + place]) for place in places))
 
     def reader(self) -> HandoffReader:
         """A reader of this engine's own handoff, in this process."""
         return HandoffReader(self.handoff.words)
 
     def close(self) -> None:
-        """Mark the handoff stopped and remove its name."""
+        """Mark the handoff stopped and remove its name, and that of the meters."""
         self.handoff.close()
+        self.meters.close()
 
 
 def describe_refusal(status: int) -> str:

@@ -8,8 +8,10 @@ Runs on: the engine thread. Called by: engine.ladder.
 from __future__ import annotations
 
 from engine import layout as L
+from engine import meter_layout as M
 from engine.atomics import Words, move_words
 from engine.jit import inner
+from engine.meter_layout import view_meters
 from engine.side import far_keys_at
 
 
@@ -65,7 +67,7 @@ def far_make_room(arena: Words, side: int, slots: int) -> None:
     dropped = max(far_max >> 2, 1)
     last_dropped = arena[far_keys_at(side, slots) + dropped - 1]
     arena[side + L.SIDE_HORIZON] = max(arena[side + L.SIDE_HORIZON], last_dropped)
-    arena[side + L.SIDE_FAR_DROPPED] += dropped
+    view_meters(arena)[arena[side + L.SIDE_METERS] + M.SIDE_FAR_DROPPED] += dropped
     arena[side + L.SIDE_TOP_IS_STALE] = 1
     _far_compact(arena, side, slots, dropped)
 

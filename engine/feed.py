@@ -13,12 +13,15 @@ Called by: engine.engine.
 from __future__ import annotations
 
 from engine import layout as L
+from engine import meter_layout as M
 from engine import status as S
 from engine.atomics import Bytes, Words, view_bytes, view_words
 from engine.decode import decode_diff, decode_snapshot
 from engine.jit import hot, inlined, inner, kernel
 from engine.ladder import clear_side, place_window, read_top, set_level, set_levels
-from engine.merge import publish
+from engine.merge import NOT_PUBLISHED, publish
+from engine.meter_layout import view_meters
+from engine.meters import observe
 from engine.side import side_at
 from engine.stage import is_symbol, rows_at, scale_rows
 from engine.template import learn_template, read_by_template
@@ -92,8 +95,11 @@ def _check_book(arena: Words, feed: int, book: int, stage: Words) -> int:
 
 
 @hot
-def _apply(arena: Words, feed: int, book: int, stage: Words) -> None:
-    """Set every staged level; mark the tops that may have changed; take over id and time."""
+def _apply(arena: Words, feed: int, book: int, stage: Words) -> int:
+    """Set every staged level, mark the tops that may have changed and take over the id.
+
+    How many levels were deleted that the book did not have.
+    """
     slots = arena[L.ENGINE_WINDOW_SLOTS]
     depth = arena[arena[feed + L.FEED_INSTRUMENT] + L.INSTRUMENT_DEPTH]
     unknown_deletes = 0
@@ -104,7 +110,17 @@ def _apply(arena: Words, feed: int, book: int, stage: Words) -> None:
         row = rows_at(stage, is_asks)
         unknown_deletes += set_levels(arena, side, slots, sign, depth, stage, row, count)
     arena[feed + L.FEED_BOOK_ID_0 + book] = stage[L.STAGE_LAST_ID]
-    arena[feed + L.FEED_UNKNOWN_DELETES] += unknown_deletes
+    return unknown_deletes
+
+
+@inner
+def _count_far_levels(arena: Words, feed: int) -> None:
+    """Tell how many levels of each side of the active book lie outside the window."""
+    meters = view_meters(arena)
+    for is_asks in range(2):
+        side = side_at(arena, feed, arena[feed + L.FEED_ACTIVE_BOOK], is_asks)
+        levels = arena[side + L.SIDE_FAR_LEVELS] - arena[side + L.SIDE_FAR_DELETED]
+        meters[arena[side + L.SIDE_METERS] + M.SIDE_FAR_LEVELS] = levels
 
 
 @inner
@@ -140,7 +156,6 @@ def _take_frame(arena: Words, connection: int, protocol: int, frame: Bytes, rece
         return status
     index = _route(arena, connection, frame, stage)
     if index < 0:
-        arena[L.ENGINE_UNKNOWN_SYMBOLS] += 1
         return S.UNKNOWN_SYMBOL
     arena[L.ENGINE_LAST_FEED] = index
     feed = feed_at(arena, index)
@@ -171,19 +186,21 @@ def _take_diff(arena: Words, index: int, stage: Words, frame_bytes: int, receive
     """Count, check and apply a staged diff whose rows are ticks and lots; the status."""
     arena[L.ENGINE_LAST_FEED] = index
     feed = feed_at(arena, index)
-    arena[feed + L.FEED_FRAMES] += 1
-    arena[feed + L.FEED_BYTES] += frame_bytes
-    arena[feed + L.FEED_LEVELS] += stage[L.STAGE_BIDS] + stage[L.STAGE_ASKS]
+    meters, counters = view_meters(arena), arena[feed + L.FEED_METERS]
+    meters[counters + M.FEED_FRAMES] += 1
+    meters[counters + M.FEED_BYTES] += frame_bytes
+    meters[counters + M.FEED_LEVELS] += stage[L.STAGE_BIDS] + stage[L.STAGE_ASKS]
     status = _check_stream(arena, feed, stage)
     if status == S.GAP:
         # The broken stream begins anew with this frame: it is the first to be buffered.
         arena[feed + L.FEED_LAST_FRAME_ID] = stage[L.STAGE_LAST_ID]
     if status != S.APPLIED:
-        arena[feed + L.FEED_OLD] += 1 if status == S.OLD else 0
+        meters[counters + M.FEED_OLD] += 1 if status == S.OLD else 0
         return status
     arena[feed + L.FEED_LAST_FRAME_ID] = stage[L.STAGE_LAST_ID]
     arena[feed + L.FEED_VENUE_NS] = stage[L.STAGE_TIME]
     arena[feed + L.FEED_RECEIVE_NS] = receive_ns
+    observe(meters, counters + M.FEED_RECEIVE_LAG, receive_ns - stage[L.STAGE_TIME])
     return _apply_by_state(arena, index, stage)
 
 
@@ -196,7 +213,9 @@ def _apply_by_state(arena: Words, index: int, stage: Words) -> int:
     book = arena[feed + L.FEED_ACTIVE_BOOK]
     status = _check_book(arena, feed, book, stage)
     if status == S.APPLIED:
-        _apply(arena, feed, book, stage)
+        unknown_deletes = _apply(arena, feed, book, stage)
+        view_meters(arena)[arena[feed + L.FEED_METERS] + M.FEED_UNKNOWN_DELETES] += unknown_deletes
+        _count_far_levels(arena, feed)
         arena[arena[feed + L.FEED_INSTRUMENT] + L.INSTRUMENT_TRIGGER] = index
         if _is_crossed_for_long(arena, feed):
             return S.CROSSED_TOO_LONG
@@ -224,7 +243,11 @@ def _publish_touched(arena: Words) -> None:
         trigger = arena[instrument + L.INSTRUMENT_TRIGGER]
         if trigger >= 0:
             feed = feed_at(arena, trigger)
-            publish(arena, instrument, handoff, feed, arena[feed + L.FEED_RECEIVE_NS], False)
+            receive_ns = arena[feed + L.FEED_RECEIVE_NS]
+            publish_ns = publish(arena, instrument, handoff, feed, receive_ns, False)
+            if publish_ns != NOT_PUBLISHED and arena[L.ENGINE_READS_CLOCK] != 0:
+                latency = arena[instrument + L.INSTRUMENT_METERS] + M.INSTRUMENT_PUBLISH_LATENCY
+                observe(view_meters(arena), latency, publish_ns - receive_ns)
 
 
 @kernel("int64(int64, int64, int64, int64, int64, int64, int64)")
@@ -384,11 +407,10 @@ def replay_frame(arena_address: int, index: int, frame_address: int, frame_bytes
     scaled = scale_rows(stage, arena, feed)
     if scaled != S.APPLIED:
         return scaled
-    unknown_deletes = arena[feed + L.FEED_UNKNOWN_DELETES]
-    _apply(arena, feed, spare, stage)
-    if is_echo:
-        # What it deletes is of course gone.
-        arena[feed + L.FEED_UNKNOWN_DELETES] = unknown_deletes
+    unknown_deletes = _apply(arena, feed, spare, stage)
+    if not is_echo:
+        # What an echo deletes is of course gone.
+        view_meters(arena)[arena[feed + L.FEED_METERS] + M.FEED_UNKNOWN_DELETES] += unknown_deletes
     return status
 
 
@@ -442,6 +464,8 @@ def activate(arena_address: int, index: int, now_ns: int) -> None:
     arena[feed + L.FEED_CROSSED_FRAMES] = 0
     for is_asks in range(2):
         arena[side_at(arena, feed, active, is_asks) + L.SIDE_TOP_IS_STALE] = 1
+    view_meters(arena)[arena[feed + L.FEED_METERS] + M.FEED_SNAPSHOT_NS] = now_ns
+    _count_far_levels(arena, feed)
     was_live = arena[feed + L.FEED_STATE] == L.LIVE
     arena[feed + L.FEED_STATE] = L.LIVE
     instrument = arena[feed + L.FEED_INSTRUMENT]

@@ -21,6 +21,7 @@ Runs on: the engine thread. Called by: engine.feed and engine.merge.
 from __future__ import annotations
 
 from engine import layout as L
+from engine import meter_layout as M
 from engine.atomics import (
     Words,
     int64,
@@ -31,6 +32,7 @@ from engine.atomics import (
 )
 from engine.far import far_make_room, far_set, far_trim
 from engine.jit import inner
+from engine.meter_layout import view_meters
 from engine.side import bitmap_at, far_keys_at, lots_at, summary_words
 
 _ONE = uint64(1)
@@ -171,7 +173,7 @@ def _slide_to(arena: Words, side: int, slots: int, low: int) -> None:
 
     The caller has made sure that no level is at or above low + slots.
     """
-    arena[side + L.SIDE_SLIDES] += 1
+    view_meters(arena)[arena[side + L.SIDE_METERS] + M.SIDE_SLIDES] += 1
     far_max = arena[L.ENGINE_FAR_MAX]
     keys = far_keys_at(side, slots)
     key = _next_better(arena, side, slots, arena[side + L.SIDE_WINDOW_LOW])

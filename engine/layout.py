@@ -61,10 +61,11 @@ NO_KEY = -(2**63)
     ENGINE_STAGE_WORDS,
     ENGINE_ARENA_WORDS,
     ENGINE_LAST_FEED,
-    ENGINE_UNKNOWN_SYMBOLS,
     ENGINE_READS_CLOCK,
+    ENGINE_METERS_ADDRESS,
+    ENGINE_METERS_WORDS,
     ENGINE_WORDS,
-) = range(18)
+) = range(19)
 
 (
     INSTRUMENT_DEPTH,
@@ -72,10 +73,9 @@ NO_KEY = -(2**63)
     INSTRUMENT_TRIGGER,
     INSTRUMENT_SEQUENCE,
     INSTRUMENT_BOARD,
-    INSTRUMENT_UNCHANGED,
-    INSTRUMENT_CROSSED,
+    INSTRUMENT_METERS,
     INSTRUMENT_FEEDS_AT,
-) = range(8)
+) = range(7)
 INSTRUMENT_HEADS_AT = INSTRUMENT_FEEDS_AT + VENUES_MAX
 """FEEDS_AT holds the offsets of the venues' feeds, HEADS_AT the next level of each in a merge."""
 HEAD_WORDS = 3
@@ -105,13 +105,9 @@ INSTRUMENT_WORDS = INSTRUMENT_MERGED_AT + 2 * MERGED_SIDE_WORDS
     FEED_VENUE_NS,
     FEED_RECEIVE_NS,
     FEED_IS_INCOMPLETE,
-    FEED_FRAMES,
-    FEED_BYTES,
-    FEED_LEVELS,
-    FEED_OLD,
-    FEED_UNKNOWN_DELETES,
+    FEED_METERS,
     FEED_SYMBOL_AT,
-) = range(22)
+) = range(18)
 PARTS_MAX = 8
 """Numbers and level lists in one frame's template, its end included; Binance has five."""
 TEMPLATE_WORDS = 64
@@ -151,12 +147,12 @@ FEED_BOOKS_AT = FEED_LOT_SCALE_AT + (DECIMALS_MAX + 1) * SCALE_WORDS
     SIDE_FAR_LEVELS,
     SIDE_FAR_DELETED,
     SIDE_HORIZON,
-    SIDE_FAR_DROPPED,
-    SIDE_SLIDES,
+    SIDE_METERS,
     SIDE_TOP_LEVELS,
     SIDE_TOP_IS_STALE,
     SIDE_TOP_KEYS_AT,
-) = range(11)
+) = range(10)
+"""Each METERS word: where the instrument's, feed's or side's begin (engine.meter_layout)."""
 SIDE_TOP_LOTS_AT = SIDE_TOP_KEYS_AT + DEPTH_MAX
 SIDE_SUMMARY_AT = SIDE_TOP_LOTS_AT + DEPTH_MAX
 """One byte for each word of the bitmap behind it: whether it has a bit set."""

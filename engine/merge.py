@@ -9,15 +9,20 @@ Runs on: the engine thread. Called by: engine.feed.
 from __future__ import annotations
 
 from engine import layout as L
+from engine import meter_layout as M
 from engine.atomics import Words, prefetch
 from engine.handoff import begin_slot, end_slot, slot_at
 from engine.jit import hot, inner
 from engine.ladder import read_top
+from engine.meter_layout import view_meters
 from engine.side import side_at
 from engine.wall import CLOCK_REALTIME, clock_ns
 
 NOT_TOUCHED = -1
 """INSTRUMENT_TRIGGER while no frame has changed the instrument since it was published."""
+
+NOT_PUBLISHED = -1
+"""What `publish` answers where the book is the one last published."""
 
 
 @inner
@@ -188,7 +193,8 @@ def _ask_for_next_slot(
 @hot
 def _write_slot(
     arena: Words, instrument: int, handoff: Words, trigger_feed: int, receive_ns: int
-) -> None:
+) -> int:
+    """Write the merged book to the next slot; when it was published."""
     board = arena[instrument + L.INSTRUMENT_BOARD]
     sequence = arena[instrument + L.INSTRUMENT_SEQUENCE] + 1
     arena[instrument + L.INSTRUMENT_SEQUENCE] = sequence
@@ -197,7 +203,9 @@ def _write_slot(
     handoff[slot + L.SLOT_VENUE_NS] = arena[trigger_feed + L.FEED_VENUE_NS]
     handoff[slot + L.SLOT_TRIGGER_VENUE] = arena[trigger_feed + L.FEED_VENUE]
     crossed = _is_crossed(arena, instrument)
-    arena[instrument + L.INSTRUMENT_CROSSED] += 1 if crossed else 0
+    meters, counters = view_meters(arena), arena[instrument + L.INSTRUMENT_METERS]
+    meters[counters + M.INSTRUMENT_PUBLISHED] = sequence
+    meters[counters + M.INSTRUMENT_CROSSED] += 1 if crossed else 0
     handoff[slot + L.SLOT_FLAGS] = L.FLAG_CROSSED if crossed else 0
     depth = arena[instrument + L.INSTRUMENT_DEPTH]
     for venue in range(arena[instrument + L.INSTRUMENT_VENUES]):
@@ -217,9 +225,11 @@ def _write_slot(
         levels = slot + (L.SLOT_ASKS_AT if is_asks else L.SLOT_BIDS_AT)
         for index in range(min(count, depth) * L.LEVEL_WORDS):
             handoff[levels + index] = arena[merged + 1 + index]
-    handoff[slot + L.SLOT_PUBLISH_NS] = _now(arena, receive_ns)
+    publish_ns = _now(arena, receive_ns)
+    handoff[slot + L.SLOT_PUBLISH_NS] = publish_ns
     end_slot(handoff, board, slot, sequence)
     _ask_for_next_slot(arena, instrument, handoff, board, sequence + 1)
+    return publish_ns
 
 
 @inner
@@ -230,8 +240,8 @@ def publish(
     trigger_feed: int,
     receive_ns: int,
     is_forced: bool,
-) -> bool:
-    """Merge an instrument and publish it if its levels changed or `is_forced`; whether it was.
+) -> int:
+    """Merge an instrument and publish it if its levels changed or `is_forced`; when that was.
 
     Forced: a venue's state changed, which subscribers must see even where no level did.
     """
@@ -249,7 +259,7 @@ def publish(
     changed = read & 1 != 0 and _merge_side(arena, instrument, 0)
     changed |= read & 2 != 0 and _merge_side(arena, instrument, 1)
     if not (changed or is_forced):
-        arena[instrument + L.INSTRUMENT_UNCHANGED] += 1
-        return False
-    _write_slot(arena, instrument, handoff, trigger_feed, receive_ns)
-    return True
+        unchanged = arena[instrument + L.INSTRUMENT_METERS] + M.INSTRUMENT_UNCHANGED
+        view_meters(arena)[unchanged] += 1
+        return NOT_PUBLISHED
+    return _write_slot(arena, instrument, handoff, trigger_feed, receive_ns)

@@ -16,6 +16,7 @@ import numpy as np
 import orjson
 
 from engine import layout as L
+from engine import meter_layout as M
 from engine import status as S
 from engine.engine import Engine, FeedSpec, InstrumentSpec, Stage
 from tests import oracle
@@ -215,6 +216,11 @@ class Rig:
         arena = self.engine.arena
         return int(arena[L.ENGINE_FEEDS_OFFSET] + feed * arena[L.ENGINE_FEED_WORDS])
 
+    def side_meter(self, feed: int, is_asks: int, place: int) -> int:
+        """What a feed has counted on one side, in both of its books."""
+        at = self.engine.meters.feed_at[feed] + M.FEED_SIDES_AT + is_asks * M.SIDE_WORDS
+        return int(self.engine.meters.words[at + place])
+
     def levels(self, is_asks: int, feed: int = 0, book: int | None = None) -> dict[int, int]:
         """Every level of one side, {price in the venue's ticks: lots}, wherever it is kept."""
         side = read_side(self, feed, self.active_book(feed) if book is None else book, is_asks)
@@ -301,7 +307,7 @@ def read_side(rig: Rig, feed: int, book: int, is_asks: int) -> Side:
         far_entries=list(zip(far_keys, far_lots, strict=True)),
         far_deleted=int(words[L.SIDE_FAR_DELETED]),
         horizon=int(words[L.SIDE_HORIZON]),
-        far_dropped=int(words[L.SIDE_FAR_DROPPED]),
+        far_dropped=rig.side_meter(feed, is_asks, M.SIDE_FAR_DROPPED),
         top=list(zip(top_keys, top_lots, strict=True)),
         is_top_stale=bool(words[L.SIDE_TOP_IS_STALE]),
         window_levels=int(words[L.SIDE_WINDOW_LEVELS]),

@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from engine import layout as L
+from engine import meter_layout as M
 from engine import status as S
 from engine.engine import FeedSpec, InstrumentSpec
 from engine.jit import JIT_OFF
@@ -176,9 +177,7 @@ def test_small_windows_slide_on_real_data() -> None:
         pair.compare_top(10)
         if played % WHOLE_BOOK_EVERY == 0:
             pair.compare_whole()
-    at = pair.rig.feed_at(0) + L.FEED_BOOKS_AT
-    size = int(pair.rig.engine.arena[L.ENGINE_SIDE_WORDS])
-    slides = sum(int(pair.rig.engine.arena[at + s * size + L.SIDE_SLIDES]) for s in range(4))
+    slides = sum(pair.rig.side_meter(0, is_asks, M.SIDE_SLIDES) for is_asks in range(2))
     assert slides > (10 if JIT_OFF else 1000)
 
 
