@@ -18,10 +18,14 @@ from engine import layout as L
 from engine import status as S
 from engine.atomics import Words, view_words
 from engine.jit import inlined
-from engine.meters import Block, Kind, Meter, MeterWriter, places
+from engine.meters import Block, Kind, Meter, MeterWriter, meters_kind, places
 
 if TYPE_CHECKING:
     from engine.engine import InstrumentSpec
+
+ENGINE = "engine"
+ENGINE_METERS = meters_kind(ENGINE)
+"""The segment's kind, beside the handoff."""
 
 _COUNTER, _GAUGE, _HISTOGRAM = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
 
@@ -165,7 +169,7 @@ class EngineMeters(MeterWriter):
             ),
         )
         blocks = [Block(meters, each) for meters, blocks in labels for each in blocks]
-        super().__init__(name, "engine", blocks, start_ns)
+        super().__init__(name, ENGINE, blocks, start_ns)
         places_left = iter(self.block_at)
         self.loop_at = next(places_left)
         self.venue_at = {connection: next(places_left) for connection in venues}

@@ -18,15 +18,15 @@ Runs on: the engine thread. Called by: net.venue.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
 from engine import layout as L
+from engine import meter_layout as M
 from engine import status as S
 from engine.engine import Engine, Stage
+from engine.meters import Count, Counted
 from net.backoff import Backoff
 from net.venues import VenueProtocol
 
@@ -100,18 +100,32 @@ class SessionHost(Protocol):
         """Something an operator should see."""
 
 
-@dataclass
-class SessionCounters:
-    """What a session has been through since the start."""
-
-    resyncs: int = 0
-    refused: Counter[int] = field(default_factory=Counter)
+class RefusedFrames(Counted):
     """Refused frames by the kernel's status, which says why."""
-    gaps: int = 0
-    snapshots_asked: int = 0
-    snapshots_refused: int = 0
-    audits_passed: int = 0
-    audits_failed: int = 0
+
+    def __getitem__(self, status: int) -> int:
+        return int(self.words[self.at + S.REFUSALS.index(status)])
+
+    def __setitem__(self, status: int, count: int) -> None:
+        self.words[self.at + S.REFUSALS.index(status)] = count
+
+    def total(self) -> int:
+        return sum(self[status] for status in S.REFUSALS)
+
+
+class SessionCounters(Counted):
+    """What a session has been through since the start: its part of the feed's meters."""
+
+    resyncs = Count(M.FEED_RESYNCS)
+    gaps = Count(M.FEED_GAPS)
+    snapshots_asked = Count(M.FEED_SNAPSHOTS_ASKED)
+    snapshots_refused = Count(M.FEED_SNAPSHOTS_REFUSED)
+    audits_passed = Count(M.FEED_AUDITS_PASSED)
+    audits_failed = Count(M.FEED_AUDITS_FAILED)
+
+    @property
+    def refused(self) -> RefusedFrames:
+        return RefusedFrames(self.words, self.at + M.FEED_REFUSED_AT)
 
     @property
     def refused_frames(self) -> int:
@@ -136,7 +150,7 @@ class Session:
         self.spec = engine.feeds[feed]
         self.protocol = protocol
         self.snapshot_depth = snapshot_depth
-        self.counters = SessionCounters()
+        self.counters = SessionCounters(engine.meters.words, engine.meters.feed_at[feed])
         self._engine = engine
         self._host = host
         self._stale_after_ns = stale_after_ms * NS_PER_MS

@@ -126,7 +126,6 @@ class Stream:
     ) -> None:
         self.venue = venue
         self.is_recording = is_recording
-        self.reconnects = -1
         self._after_frame = after_frame
         self._host = host
         self._url = venue.protocol.stream_url(ws_url, venue.symbols, interval_ms)
@@ -139,6 +138,11 @@ class Stream:
         self._expected_acknowledgements = 0
         self._renew = asyncio.Event()
         self._is_stopping = False
+
+    @property
+    def reconnects(self) -> int:
+        """Connections made after the first one; -1 before that."""
+        return self.venue.counters.connections - 1
 
     def record(self, raw: bytes, t_ns: int) -> None:
         self._host.record(self.venue, "ws", raw, t_ns)
@@ -205,7 +209,7 @@ class Stream:
         except CONNECT_ERRORS as error:
             return describe(error)
         self._opened_s = time.monotonic()
-        self.reconnects += 1
+        self.venue.counters.connections += 1
         return await self._subscribe(self._transport)
 
     async def _subscribe(self, transport: WSTransport) -> str:
@@ -277,7 +281,7 @@ class Stream:
             self._host.note_stream(self.venue, "renewal failed", reason=describe(error))
             return False
         self._transport, self._opened_s = fresh, time.monotonic()
-        self.reconnects += 1
+        self.venue.counters.connections += 1
         self._send_subscriptions(fresh)
         if self.venue.protocol.has_gap_detection:
             # Both connections feed the book; ids make the overlap harmless and a hole visible.

@@ -8,14 +8,15 @@ Runs on: the engine thread. Called by: net.stream (live), net.replay.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import orjson
 
 from engine import layout as L
+from engine import meter_layout as M
 from engine import status as S
 from engine.engine import Engine
+from engine.meters import Count, Counted
 from net.session import Session
 from net.venues import Control, VenueProtocol
 
@@ -36,13 +37,13 @@ class VenueHost(Protocol):
         """A session of this venue lost its book (for resync_scope = "all")."""
 
 
-@dataclass
-class VenueCounters:
-    """What came over a venue's connection that no feed has counted."""
+class VenueCounters(Counted):
+    """A venue's connections, and what came over them that no feed has counted: its meters."""
 
-    other_symbols: int = 0
-    binary_frames: int = 0
-    not_understood: int = 0
+    connections = Count(M.VENUE_CONNECTIONS)
+    other_symbols = Count(M.VENUE_OTHER_SYMBOLS)
+    binary_frames = Count(M.VENUE_BINARY_FRAMES)
+    not_understood = Count(M.VENUE_NOT_UNDERSTOOD)
 
 
 class Venue:
@@ -62,7 +63,8 @@ class Venue:
         self.symbols = tuple(session.spec.symbol for session in sessions)
         self.handle = engine.frame_handler(connection, protocol.protocol)
         """f(frame, receive_ns, is_last) -> status: the compiled path."""
-        self.counters = VenueCounters()
+        meters = engine.meters
+        self.counters = VenueCounters(meters.words, meters.venue_at[connection])
         self._engine = engine
         self._host = host
         self._by_feed = {session.feed: session for session in sessions}

@@ -218,9 +218,9 @@ class Target:
         return facts
 
     def abandon(self) -> None:
-        """Take back the segment's name; all else ends with the process, at once."""
+        """Take back the segments' names; all else ends with the process, at once."""
         if self._engine is not None:
-            self._engine.handoff.close()
+            self._engine.close()
 
     def gateway_cpu_s(self) -> float:
         return self._gateway.cpu_s() if self._gateway is not None else 0.0

@@ -63,7 +63,7 @@ def handlers() -> dict[str, Handler]:
 
     def close(request: Message) -> Message:
         for publisher in current:
-            publisher.engine.handoff.close()
+            publisher.engine.close()
         return {}
 
     return {"start": start, "stop": stop, "close": close}

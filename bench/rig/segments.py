@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 
 from engine.handoff import segment_path
+from engine.meter_layout import ENGINE_METERS
 
 _numbers = itertools.count()
 
@@ -22,9 +23,10 @@ def run_prefix(pid: int | None = None) -> str:
 
 @contextlib.contextmanager
 def new_segment() -> Iterator[str]:
-    """The name of a handoff to be made by another process, which might die before it cleans up."""
+    """The name of an engine to be made by another process, which might die before it cleans up."""
     name = f"{run_prefix()}{next(_numbers)}"
     try:
         yield name
     finally:
-        segment_path(name).unlink(missing_ok=True)
+        for kind in ("", ENGINE_METERS):
+            segment_path(name, kind).unlink(missing_ok=True)

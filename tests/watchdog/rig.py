@@ -25,6 +25,7 @@ from bench.soak.venues import VENUES, VenueThread
 from engine.maker import order_layout as L
 from engine.maker.board import BOARD_KIND, MakerBoardError, MakerBoardReader
 from engine.maker.client_ids import parse_client_id
+from engine.meter_layout import ENGINE_METERS
 from engine.segment import segment_path
 from net.entry.keys import BINANCE_API_KEY, BINANCE_SECRET, BITSTAMP_API_KEY, BITSTAMP_SECRET
 from net.simulator import SimulatorOptions, TradingOptions
@@ -196,7 +197,7 @@ def quoting(folder: Path, market: Market) -> Iterator[Quoting]:
             with contextlib.suppress(psutil.Error):
                 each.kill()
         process.wait()
-        for kind in ("", BOARD_KIND):  # what a daemon that was killed leaves behind
+        for kind in ("", ENGINE_METERS, BOARD_KIND):  # what a daemon that was killed leaves behind
             segment_path(name, kind).unlink(missing_ok=True)
 
 
