@@ -1,7 +1,8 @@
 """What the gateway counts: meters of kind "gateway" under the handoff's name, and who listens.
 
 Runs on: the gateway's event loop writes; anybody reads, from this process or another.
-Called by: net.gateway.server (`open_counters`), net.gateway.hub and the services.
+Called by: net.gateway.server (`open_counters`), net.gateway.hub and the services; net.stat,
+net.metrics and net.page (`attach_meters`).
 """
 
 from __future__ import annotations
@@ -124,6 +125,18 @@ def open_counters(options: GatewayOptions, now_ns: int) -> GatewayCounters:
     return GatewayCounters("", options.subscribers_max, now_ns)
 
 
+def attach_meters(name: str, engine_start_ns: int) -> MeterReader | None:
+    """The meters of the gateway that serves this engine, or did last; None where none has.
+
+    What a gateway of a daemon before this one has left is not its own.
+    """
+    try:
+        reader = MeterReader.attach(name, KIND)
+    except HandoffError:
+        return None
+    return reader if reader.heartbeat_ns >= engine_start_ns else None
+
+
 def _living_gateway(name: str, now_ns: int) -> int:
     """The process whose gateway counts under this name; 0 where it has ended or hangs."""
     try:
@@ -135,4 +148,4 @@ def _living_gateway(name: str, now_ns: int) -> int:
     return 0 if is_silent or not psutil.pid_exists(pid) else pid
 
 
-__all__ = ["KIND", "SILENT_AFTER_NS", "GatewayCounters", "open_counters"]
+__all__ = ["KIND", "SILENT_AFTER_NS", "GatewayCounters", "attach_meters", "open_counters"]

@@ -137,7 +137,7 @@ def read_stat(name: str, now_ns: int) -> Stat:
         maker_trouble=maker_trouble,
         meters=meters,
         meters_trouble=meters_trouble,
-        gateway=_read_gateway(name, meters, now_ns),
+        gateway=_read_gateway(name, meters.start_ns if meters is not None else 0, now_ns),
     )
 
 
@@ -192,13 +192,11 @@ def _read_engine_meters(name: str, reader: HandoffReader, now_ns: int) -> tuple[
     return meters, ""
 
 
-def _read_gateway(name: str, engine: Meters | None, now_ns: int) -> GatewayStat | None:
-    try:
-        meters = read_meters(MeterReader.attach(name, counters.KIND), now_ns)
-    except HandoffError:
+def _read_gateway(name: str, engine_start_ns: int, now_ns: int) -> GatewayStat | None:
+    reader = counters.attach_meters(name, engine_start_ns)
+    if reader is None:
         return None
-    if engine is not None and meters.heartbeat_ns < engine.start_ns:
-        return None  # a dead one of the daemon before
+    meters = read_meters(reader, now_ns)
     subscribers: tuple[Subscribed, ...] = ()
     try:
         table = SubscriberReader(name)
