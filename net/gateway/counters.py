@@ -145,7 +145,14 @@ def _living_gateway(name: str, now_ns: int) -> int:
         return 0
     is_silent = abs(now_ns - reader.heartbeat_ns) > SILENT_AFTER_NS
     pid = reader.writer_pid
-    return 0 if is_silent or not psutil.pid_exists(pid) else pid
+    return 0 if is_silent or has_ended(pid) else pid
 
 
-__all__ = ["KIND", "SILENT_AFTER_NS", "GatewayCounters", "attach_meters", "open_counters"]
+def has_ended(pid: int) -> bool:
+    """Whether no process of this number lives; one that nobody has waited for has ended, too."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.AccessDenied:
+        return False
+    except psutil.NoSuchProcess:
+        return True

@@ -10,8 +10,6 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import psutil
-
 from engine import layout as L
 from engine.handoff import HandoffError, HandoffReader
 from engine.maker.board import MakerBoardError
@@ -153,7 +151,7 @@ def _silence(pid: int, age_ns: int, limit_ns: int) -> str:
     age_ns = abs(age_ns)
     if age_ns <= limit_ns:
         return ""
-    if not psutil.pid_exists(pid):
+    if counters.has_ended(pid):
         return f"dead: its process has ended, its last sign of life is {age_ns / 1e9:.1f} s old"
     return f"hung: no sign of life for {age_ns / 1e9:.1f} s"
 

@@ -35,16 +35,23 @@ def stat_lines(stat: Stat) -> Iterator[str]:
     yield f"  heartbeat   {age} ago"
     for measure, what in stat.measures.items():
         yield f"  {measure:<18}  {what}"
+    gateway = stat.gateway
+    if gateway is None:
+        yield "gateway: none shows itself"
+    else:
+        yield f"gateway, pid {gateway.meters.pid}: {gateway.trouble or 'running'}"
     for symbol, book in zip(stat.symbols, stat.books, strict=True):
         yield ""
         yield from _book_lines(symbol, book, stat.now_ns)
-    yield ""
-    yield from _gateway_lines(stat.gateway, stat.now_ns)
+    both = (stat.meters, gateway.meters if gateway is not None else None)
+    yield from _latency_lines([meters for meters in both if meters is not None])
     yield ""
     if stat.meters is None:
         yield from textwrap.wrap(f"no counters: {stat.meters_trouble}", WIDTH)
     else:
-        yield from _meter_lines(stat.meters, stat.gateway)
+        yield from _count_lines(stat.meters)
+    if gateway is not None:
+        yield from _gateway_lines(gateway, stat.now_ns)
     if stat.maker is not None:
         yield ""
         yield from table_lines(stat.maker)
@@ -77,19 +84,16 @@ def _book_lines(symbol: str, book: market_data_pb2.Book | None, now_ns: int) -> 
 # --- the gateway ---------------------------------------------------------------------------------
 
 
-def _gateway_lines(gateway: GatewayStat | None, now_ns: int) -> Iterator[str]:
-    if gateway is None:
-        yield "gateway: none shows itself"
-        return
+def _gateway_lines(gateway: GatewayStat, now_ns: int) -> Iterator[str]:
     meters = gateway.meters
-    yield f"gateway, pid {meters.pid}: {gateway.trouble or 'running'}"
-    yield from _wrapped("  ", _items(meters.looks, meters))
+    yield from _counted("gateway", _items(meters.looks, meters))
     found = {look.series.name: look.value for look in meters.looks}
     streams, listed = found.get("gateway_subscribers", 0), len(gateway.subscribers)
     if not gateway.subscribers:
         if not streams:
-            yield "  nobody listens"
+            yield "  nobody listens to the gateway"
         return
+    yield ""
     yield f"  {'subscriber':<22} {'to':<25} {'for':>7} {'sent':>10} {'skipped':>9}"
     by_skipped = sorted(gateway.subscribers, key=lambda row: -row.conflated)
     for row in by_skipped[:SUBSCRIBERS_SHOWN]:
@@ -107,21 +111,39 @@ def _gateway_lines(gateway: GatewayStat | None, now_ns: int) -> Iterator[str]:
 # --- meters --------------------------------------------------------------------------------------
 
 
-def _meter_lines(engine: Meters, gateway: GatewayStat | None) -> Iterator[str]:
-    since = f"since {time_text(engine.start_ns)}"
-    yield f"counted {since}, for {duration_text(engine.taken_ns - engine.start_ns)}"
+def _count_lines(engine: Meters) -> Iterator[str]:
+    age = duration_text(engine.taken_ns - engine.start_ns)
+    yield f"counted since {time_text(engine.start_ns)}, for {age}"
     groups: dict[str, list[Look]] = {}
     for look in engine.looks:
         groups.setdefault(_place(look), []).append(look)
     for place, looks in groups.items():
-        yield from _wrapped(f"  {_cut(place or 'loop', 20):<20}  ", _items(looks, engine))
-    looks = [*engine.looks, *(gateway.meters.looks if gateway is not None else ())]
-    rows = list(_latency_rows(looks))
+        yield from _counted(place or "loop", _items(looks, engine))
+
+
+def _counted(place: str, items: Iterable[str]) -> Iterator[str]:
+    """What was counted in one place: items one after another, none of them broken."""
+    indent = f"  {_cut(place, 20):<20}  "
+    wrapped = textwrap.wrap(
+        ", ".join(item.replace(" ", "\0") for item in items),
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=" " * len(indent),
+        break_on_hyphens=False,
+    )
+    for line in wrapped:
+        yield line.replace("\0", " ")
+
+
+def _latency_lines(every: Iterable[Meters]) -> Iterator[str]:
+    """A table of all histograms that hold something."""
+    rows = [row for meters in every for row in _latency_rows(meters.looks)]
+    intervals_s = [meters.interval_s for meters in every if meters.interval_s]
     if rows:
-        when = f"last {engine.interval_s:.1f} s" if engine.interval_s else since
+        when = f"latency, last {max(intervals_s):.1f} s" if intervals_s else "latency so far"
         heads = "".join(f"{name:>9}" for name in (*PERCENTS, "max"))
         yield ""
-        yield f"latency, {when}"[: _LABEL_WIDTH - 1].ljust(_LABEL_WIDTH) + f"{heads}{'count':>11}"
+        yield f"{when:<{_LABEL_WIDTH}}{heads}{'count':>11}"
         yield from rows
 
 
@@ -163,21 +185,22 @@ def _loop_items(found: dict[str, Look]) -> Iterator[str]:
     turns = turn.value if turn.grown is None else turn.grown
     idle_ns = idle.value if idle.grown is None else idle.grown
     assert isinstance(turns, Histogram) and isinstance(idle_ns, int)
-    yield f"turns {turns.count:,}"
     if turns.sum + idle_ns:
+        yield f"turns {turns.count:,}"
         yield f"idle {100 * idle_ns / (turns.sum + idle_ns):.2f} %"
 
 
 def _rate(look: Look, meters: Meters) -> str:
     if not isinstance(look.grown, int) or not look.grown or not meters.interval_s:
         return ""
-    return f" (+{look.grown / meters.interval_s:,.1f}/s)"
+    rate = look.grown / meters.interval_s
+    return f" (+{rate:,.{0 if rate >= 100 else 1}f}/s)"
 
 
 def _latency_rows(looks: Iterable[Look]) -> Iterator[str]:
     """A row for each histogram that holds something, those of one name below each other."""
     said = ""
-    for look in sorted(looks, key=lambda look: look.series.name):
+    for look in looks:
         seen = look.value if look.grown is None else look.grown
         if not isinstance(seen, Histogram) or not (seen.count or seen.negative):
             continue
@@ -209,17 +232,3 @@ def latency_text(duration_ns: int | None) -> str:
 
 def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 2] + ".."
-
-
-def _wrapped(indent: str, items: Iterable[str]) -> Iterator[str]:
-    """Items one after another, none of them broken."""
-    text = ", ".join(item.replace(" ", "\0") for item in items) or "nothing yet"
-    wrapped = textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=indent,
-        subsequent_indent=" " * len(indent),
-        break_on_hyphens=False,
-    )
-    for line in wrapped:
-        yield line.replace("\0", " ")

@@ -68,7 +68,7 @@ def test_names_units_and_labels() -> None:
     assert found["pollux_idle_seconds_total", two] == 1.5
     assert found["pollux_far_levels", (("side", "bid"), *two)] == 5
     assert found["pollux_far_levels", (("side", "ask"), *two)] == 6
-    assert found["pollux_snapshot_timestamp_seconds", two] == 1_700_000_000.25
+    assert found["pollux_snapshot_timestamp_seconds", two] == pytest.approx(1_700_000_000.25)
     assert ("pollux_snapshot_timestamp_seconds", (("venue", "one"),)) not in found
 
 

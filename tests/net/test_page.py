@@ -196,7 +196,6 @@ def test_events_show_the_book_the_venues_and_the_rates(served: Served) -> None:
         pass
     assert latest["book"]["crossed"] and latest["book"]["spread"] == "-0.04"
     assert latest["venues"][0]["frames"] == venue["frames"] + 1
-    assert latest["venues"][0]["lag_us"]["count"] == 1
     assert latest["engine_us"] is None, "a desk's engine reads no clock"
 
 
