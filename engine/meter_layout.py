@@ -21,7 +21,7 @@ from engine.jit import inlined
 from engine.meters import Block, Kind, Meter, MeterWriter, meters_kind, places
 
 if TYPE_CHECKING:
-    from engine.engine import InstrumentSpec
+    from engine.engine import FeedSpec, InstrumentSpec
 
 ENGINE = "engine"
 ENGINE_METERS = meters_kind(ENGINE)
@@ -147,6 +147,10 @@ def view_meters(arena: Words) -> Words:
     return view_words(arena[L.ENGINE_METERS_ADDRESS], arena[L.ENGINE_METERS_WORDS])
 
 
+def _feed_labels(instrument: InstrumentSpec, feed: FeedSpec) -> tuple[tuple[str, str], ...]:
+    return (("venue", feed.venue), ("symbol", feed.symbol), ("instrument", instrument.symbol))
+
+
 class EngineMeters(MeterWriter):
     """The meters of one engine, and where each block begins in `words`.
 
@@ -156,26 +160,19 @@ class EngineMeters(MeterWriter):
     def __init__(self, name: str, instruments: tuple[InstrumentSpec, ...], start_ns: int) -> None:
         feeds = [(each, feed) for each in instruments for feed in each.feeds]
         venues = {feed.connection: feed.venue for _, feed in feeds}
-        labels = (
-            (LOOP_METERS, [()]),
-            (VENUE_METERS, [(("venue", venue),) for venue in venues.values()]),
-            (INSTRUMENT_METERS, [(("instrument", each.symbol),) for each in instruments]),
-            (
-                FEED_METERS,
-                [
-                    (("venue", feed.venue), ("symbol", feed.symbol), ("instrument", each.symbol))
-                    for each, feed in feeds
-                ],
-            ),
-        )
-        blocks = [Block(meters, each) for meters, blocks in labels for each in blocks]
+        blocks = [
+            Block(LOOP_METERS),
+            *(Block(VENUE_METERS, (("venue", venue),)) for venue in venues.values()),
+            *(Block(INSTRUMENT_METERS, (("instrument", each.symbol),)) for each in instruments),
+            *(Block(FEED_METERS, _feed_labels(each, feed)) for each, feed in feeds),
+        ]
         super().__init__(name, ENGINE, blocks, start_ns)
-        places_left = iter(self.block_at)
-        self.loop_at = next(places_left)
-        self.venue_at = {connection: next(places_left) for connection in venues}
+        begins = iter(self.block_at)
+        self.loop_at = next(begins)
+        self.venue_at = {connection: next(begins) for connection in venues}
         """By the connection's number."""
-        self.instrument_at = [next(places_left) for _ in instruments]
-        self.feed_at = [next(places_left) for _ in feeds]
+        self.instrument_at = [next(begins) for _ in instruments]
+        self.feed_at = [next(begins) for _ in feeds]
 
     @property
     def loop(self) -> Words:

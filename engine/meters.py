@@ -13,7 +13,8 @@ readable where the writer hangs or has died.
 Histograms are log-linear (as Gil Tene's HdrHistogram, https://hdrhistogram.org): 32 buckets to
 each power of two, so a bucket is at most 3.2 % wide, and one step finds it.
 Runs on: the thread that counts (writing), any thread (reading).
-Called by: engine.engine, net (gateway, spin, stat, metrics, page).
+Called by: engine.meter_layout, engine.feed, net (gateway, session, venue, spin, stat, metrics,
+page).
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ HEADER_WORDS = 2 * CACHE_LINE_WORDS
 SUB_BITS = 5
 """A power of two has 2**5 buckets."""
 VALUE_MAX = (1 << 40) - 1
-"""Larger values count in the last bucket: 18 minutes, in ns."""
+"""Larger values count in the last bucket, and as so much in the sum: 18 minutes, in ns. A venue
+that sends times of 1970 must not make the sum of its lags overflow."""
 BUCKETS = (40 - SUB_BITS + 1) << SUB_BITS
 (SUM, MAX, NEGATIVE, BUCKETS_AT) = range(4)
 HISTOGRAM_WORDS = BUCKETS_AT + BUCKETS
@@ -124,9 +126,10 @@ def observe(meters: Words, at: int, value: int) -> None:
     if value < 0:
         meters[at + NEGATIVE] += 1
         return
-    meters[at + SUM] += value
+    counted = min(value, VALUE_MAX)
+    meters[at + SUM] += counted
     meters[at + MAX] = max(meters[at + MAX], value)
-    meters[at + BUCKETS_AT + bucket_of(min(value, VALUE_MAX))] += 1
+    meters[at + BUCKETS_AT + bucket_of(counted)] += 1
 
 
 @kernel("void(int64[::1], int64, int64)")

@@ -3,7 +3,8 @@
 It is written under another name and given its own when it is whole; its version word is written
 last. A new segment is a new file, never the old one resized: whoever maps the segment of a dead
 writer keeps its memory.
-Runs on: the thread that starts a writer or a reader. Called by: engine.handoff, engine.maker.board.
+Runs on: the thread that starts a writer or a reader. Called by: engine.handoff, engine.meters,
+engine.maker.board.
 """
 
 from __future__ import annotations

@@ -136,6 +136,7 @@ class Live:
     def run(self) -> None:
         """The engine thread's body: until `stop`."""
         settings = self.config.engine
+        new_loop = partial(new_event_loop, settings.idle, self.engine.meters.loop)
         before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
         try:
             with (
@@ -146,7 +147,7 @@ class Live:
                     lock_memory=settings.lock_memory,
                     stay_awake=settings.stay_awake,
                 ) as self.measures,
-                asyncio.Runner(loop_factory=lambda: new_event_loop(settings.idle)) as runner,
+                asyncio.Runner(loop_factory=new_loop) as runner,
             ):
                 if settings.cpu is not None and before:
                     runner.get_loop().set_default_executor(helpers_on(before))

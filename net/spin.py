@@ -11,7 +11,8 @@ Timers and `call_soon_threadsafe` work as ever: the first bound the spin, the se
 loop's own pipe readable. The end of a connection is asyncio's to find.
 
 Idle policies: `spin` never sleeps; `backoff` spins for a while after the last event, then sleeps in
-epoll_wait; `block` is the plain selector.
+epoll_wait; `block` is the plain selector. Each tells the loop's meters how long its turns take,
+from the end of a wait to the beginning of the next, and how long it waits, spinning or asleep.
 Runs on: the engine thread. Called by: net.live.
 """
 
@@ -23,6 +24,7 @@ import os
 import platform
 import select
 import selectors
+import time
 from errno import EAGAIN, EINTR
 from selectors import EVENT_READ, EVENT_WRITE
 from typing import Any
@@ -30,8 +32,10 @@ from typing import Any
 import numpy as np
 from aiofastnet.selector_transport import SelectorSocketTransport
 
-from engine.atomics import Words, int64, view_bytes
+from engine import meter_layout as M
+from engine.atomics import Words, int64, view_bytes, view_words
 from engine.jit import JIT_OFF, inner, kernel
+from engine.meters import observe, observe_value
 from engine.wall import CLOCK_MONOTONIC, clock_ns
 
 EVENTS_MAX = 64
@@ -61,6 +65,10 @@ INTAKES_MAX = 8
 """Sockets that are received from in compiled code; any others are asyncio's."""
 INTAKE_WORDS = 3
 """Of a socket: its descriptor, and the address and size of the buffer that was offered."""
+(EPOLL, EVENTS_ADDRESS, METERS_ADDRESS, EXITED_NS, TURN, INTAKES_AT) = range(6)
+READY_AT = INTAKES_AT + INTAKE_WORDS * INTAKES_MAX
+STATE_WORDS = READY_AT + 2 * EVENTS_MAX
+"""A selector's words: one address costs a call some 60 ns less than the arrays it stands for."""
 NOBODY = -1
 NOTHING = 0
 RECEIVED = 1 << 48
@@ -74,7 +82,8 @@ if JIT_OFF:
     _libc.recv.restype = ctypes.c_ssize_t
 
     def _epoll_wait(descriptor: int, address: int, count: int, timeout_ms: int) -> int:
-        return int(_libc.epoll_wait(descriptor, ctypes.c_void_p(address), count, timeout_ms))
+        where = ctypes.c_void_p(int(address))
+        return int(_libc.epoll_wait(int(descriptor), where, count, timeout_ms))
 
     def recv(descriptor: int, address: int, size: int, flags: int) -> int:
         """recv(2)."""
@@ -153,21 +162,16 @@ def _receive(intakes: Words, first: int) -> int:
     return NOTHING
 
 
-@kernel("int64(int64, int64, int64, int64, int64[::1], int64[::1])", releases_gil=True)
-def poll_until(
-    descriptor: int, events_address: int, turn: int, spin_ns: int, intakes: Words, ready: Words
-) -> int:
-    """Look at an epoll descriptor and receive from the intakes until something is there.
-
-    Returns NOTHING after `spin_ns`, below RECEIVED how many descriptors `ready` names, else what
-    `_receive` says. `turn` goes round: everybody comes first now and then. Runs without the GIL.
-    """
-    end_ns = clock_ns(CLOCK_MONOTONIC) + spin_ns
+@inner
+def _poll(state: Words, intakes: Words, ready: Words, end_ns: int) -> int:
+    """What `poll_until` returns. The turn goes round: everybody comes first now and then."""
+    turn = state[TURN]
+    state[TURN] = turn + 1
     polls = int64(0)
     while True:
         if (turn + polls) % EPOLL_EVERY == 0:
-            count = _epoll_wait(descriptor, events_address, EVENTS_MAX, 0)
-            count = _others(events_address, count, intakes, ready)
+            count = _epoll_wait(state[EPOLL], state[EVENTS_ADDRESS], EVENTS_MAX, 0)
+            count = _others(state[EVENTS_ADDRESS], count, intakes, ready)
             if count > 0:
                 return count
         found = _receive(intakes, turn % INTAKES_MAX)
@@ -176,6 +180,26 @@ def poll_until(
         polls += 1
         if polls % CLOCK_EVERY == 0 and clock_ns(CLOCK_MONOTONIC) >= end_ns:
             return NOTHING
+
+
+@kernel("int64(int64, int64)", releases_gil=True)
+def poll_until(state_address: int, spin_ns: int) -> int:
+    """Look at an epoll descriptor and receive from the intakes until something is there.
+
+    Returns NOTHING after `spin_ns`, below RECEIVED how many descriptors the words from READY_AT
+    name, else what `_receive` says. Runs without the GIL.
+    """
+    state = view_words(state_address, STATE_WORDS)
+    intakes = view_words(state_address + 8 * INTAKES_AT, INTAKE_WORDS * INTAKES_MAX)
+    ready = view_words(state_address + 8 * READY_AT, 2 * EVENTS_MAX)
+    meters = view_words(state[METERS_ADDRESS], M.LOOP_WORDS)
+    entered_ns = clock_ns(CLOCK_MONOTONIC)
+    observe(meters, M.LOOP_TURN, entered_ns - state[EXITED_NS])
+    found = _poll(state, intakes, ready, entered_ns + spin_ns)
+    exited_ns = clock_ns(CLOCK_MONOTONIC)
+    meters[M.LOOP_IDLE] += exited_ns - entered_ns
+    state[EXITED_NS] = exited_ns
+    return found
 
 
 def _transport_of(key: selectors.SelectorKey) -> Any:
@@ -194,21 +218,27 @@ def _transport_of(key: selectors.SelectorKey) -> Any:
 class SpinSelector(selectors.EpollSelector):
     """An epoll selector that polls and receives in compiled code and calls readers itself.
 
-    `spin_ns`: how long it polls before it sleeps in epoll_wait; FOREVER_NS never sleeps.
+    `spin_ns`: how long it polls before it sleeps in epoll_wait; FOREVER_NS never sleeps. `meters`:
+    the loop's block, int64, shape (LOOP_WORDS,).
     """
 
-    def __init__(self, spin_ns: int) -> None:
+    def __init__(self, spin_ns: int, meters: Words) -> None:
         super().__init__()
-        self.turns = 0
         self._spin_ns = spin_ns
+        self._meters = meters
         self._by_descriptor: dict[int, selectors.SelectorKey] = {}
         self._events = np.zeros(EVENTS_MAX * EVENT_BYTES, np.uint8)
-        self._events_address = int(self._events.ctypes.data)
-        self._ready = np.zeros(2 * EVENTS_MAX, np.int64)
-        self._intakes = np.full(INTAKE_WORDS * INTAKES_MAX, NOBODY, np.int64)
+        self._state = np.zeros(STATE_WORDS, np.int64)
+        self._state[EPOLL] = self.fileno()
+        self._state[EVENTS_ADDRESS] = self._events.ctypes.data
+        self._state[METERS_ADDRESS] = meters.ctypes.data
+        self._state[EXITED_NS] = time.monotonic_ns()
+        self._address = int(self._state.ctypes.data)
+        self._intakes = self._state[INTAKES_AT:READY_AT]
+        self._intakes[:] = NOBODY
+        self._ready = self._state[READY_AT:]
         self._transports: list[Any] = [None] * INTAKES_MAX
         self._protocols: list[Any] = [None] * INTAKES_MAX
-        self._descriptor = self.fileno()
 
     # --- who is there ----------------------------------------------------------------------------
 
@@ -260,13 +290,10 @@ class SpinSelector(selectors.EpollSelector):
 
         Ends when something was ready or after `timeout` seconds, so that timers run on time.
         """
-        self.turns += 1
         limit_ns = FOREVER_NS if timeout is None else max(int(timeout * 1e9), 0)
         spin_ns = min(limit_ns, self._spin_ns)
         self._ask_for_buffers()
-        found = poll_until(
-            self._descriptor, self._events_address, self.turns, spin_ns, self._intakes, self._ready
-        )
+        found = poll_until(self._address, spin_ns)
         if found >= RECEIVED:
             place, received = found >> PLACE_SHIFT & PLACE_MASK, (found & BYTES_MASK) - ERRNO_LIMIT
             if received > 0:
@@ -277,16 +304,24 @@ class SpinSelector(selectors.EpollSelector):
                 return []
             if received < 0:
                 # recv has taken the error from the socket: nobody else can find it any more.
-                failure = OSError(-received, os.strerror(-received))
+                error_number = -int(received)
+                failure = OSError(error_number, os.strerror(error_number))
                 self._transports[place]._force_close(failure)
                 return []
             return self._serve(int(self._intakes[place * INTAKE_WORDS]), EPOLLIN)
         if found == NOTHING and limit_ns > spin_ns:
-            return super().select(None if timeout is None else (limit_ns - spin_ns) / 1e9)
+            return self._sleep(None if timeout is None else (limit_ns - spin_ns) / 1e9)
         others: list[tuple[selectors.SelectorKey, int]] = []
         for descriptor, mask in self._ready[: 2 * found].reshape(-1, 2).tolist():
             others += self._serve(descriptor, mask)
         return others
+
+    def _sleep(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(timeout)
+        exited_ns = time.monotonic_ns()
+        self._meters[M.LOOP_IDLE] += exited_ns - int(self._state[EXITED_NS])
+        self._state[EXITED_NS] = exited_ns
+        return ready
 
     def _abort(self, place: int, error: Exception) -> None:
         """As a transport does whose protocol fails: say so, and close."""
@@ -310,9 +345,29 @@ class SpinSelector(selectors.EpollSelector):
         return [(key, events)] if events else []
 
 
-def new_event_loop(idle: str) -> asyncio.AbstractEventLoop:
-    """The engine thread's loop for an idle policy: spin, backoff or block."""
+class BlockSelector(selectors.DefaultSelector):
+    """The plain selector; it only tells the loop's meters (see SpinSelector) of its turns."""
+
+    def __init__(self, meters: Words) -> None:
+        super().__init__()
+        self._meters = meters
+        self._exited_ns = time.monotonic_ns()
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        entered_ns = time.monotonic_ns()
+        observe_value(self._meters, M.LOOP_TURN, entered_ns - self._exited_ns)
+        ready = super().select(timeout)
+        self._exited_ns = time.monotonic_ns()
+        self._meters[M.LOOP_IDLE] += self._exited_ns - entered_ns
+        return ready
+
+
+def new_event_loop(idle: str, meters: Words) -> asyncio.AbstractEventLoop:
+    """The engine thread's loop for an idle policy: spin, backoff or block.
+
+    `meters`: the loop's block, int64, shape (LOOP_WORDS,).
+    """
     if idle == "block" or not hasattr(selectors, "EpollSelector"):
-        return asyncio.SelectorEventLoop()
+        return asyncio.SelectorEventLoop(BlockSelector(meters))
     spin_ns = FOREVER_NS if idle == "spin" else BACKOFF_SPIN_NS
-    return asyncio.SelectorEventLoop(SpinSelector(spin_ns))
+    return asyncio.SelectorEventLoop(SpinSelector(spin_ns, meters))

@@ -5,6 +5,9 @@ same bytes in the same process. The book is loaded anew from the recorded snapsh
 so that it changes as the market did. The bar is on the call as net/stream.py makes it, one from
 Python for each frame, which is how orjson is called too; beside it the same from a compiled loop.
 
+What of it is the counting is measured too: the counters and histograms of a frame that changes the
+published book, in a loop of their own.
+
 A repetition is several passes of each contender, alternating; of each chunk of frames the quickest
 pass counts, so what the machine took away in one pass does not. Garbage collection is off.
 Runs on: the harness's main thread, pinned to the last CPU.
@@ -26,13 +29,70 @@ from bench.options import Options, Say
 from bench.report.result import Bar, Result, Table, skipped
 from bench.report.stats import Floats, ratios, spread
 from bench.rig.drive import Batch, new_engine, seed
+from bench.rig.kernels import bench_kernel
+from engine import meter_layout as M
+from engine.atomics import Words
 from engine.layout import PROTOCOL_BINANCE
+from engine.meter_layout import EngineMeters
+from engine.meters import observe
 
 QUESTION = "decode + check + apply + top-10 + publish against orjson.loads alone"
 BAR_RATIO = 5.0
+COUNTING_NS_MAX = 50
+"""What a frame's counters and histograms may cost: a small part of the smallest frame."""
 CHUNK = 50
 """Frames timed together: short enough to fall between two disturbances, long against the clock."""
 CALLED, COMPILED, ORJSON = CONTENDERS = ("by Python", "compiled loop", "orjson.loads")
+
+
+@bench_kernel("void(int64[::1], int64, int64, int64[::1])")
+def count_frames(meters: Words, feed: int, instrument: int, waits_ns: Words) -> None:
+    """All that the engine's kernel counts of a frame, once for each of so many waits."""
+    for wait_ns in waits_ns:
+        meters[feed + M.FEED_FRAMES] += 1
+        meters[feed + M.FEED_BYTES] += wait_ns
+        meters[feed + M.FEED_LEVELS] += 1
+        meters[feed + M.FEED_UNKNOWN_DELETES] += wait_ns & 1
+        for side in range(2):
+            meters[feed + M.FEED_SIDES_AT + side * M.SIDE_WORDS + M.SIDE_FAR_LEVELS] = wait_ns
+        observe(meters, feed + M.FEED_RECEIVE_LAG, wait_ns)
+        meters[instrument + M.INSTRUMENT_PUBLISHED] += 1
+        meters[instrument + M.INSTRUMENT_CROSSED] += wait_ns & 1
+        observe(meters, instrument + M.INSTRUMENT_PUBLISH_LATENCY, wait_ns)
+
+
+@bench_kernel("void(int64[::1], int64, int64[::1])")
+def observe_all(meters: Words, at: int, waits_ns: Words) -> None:
+    """One histogram alone."""
+    for wait_ns in waits_ns:
+        observe(meters, at, wait_ns)
+
+
+class Counting:
+    """The engine's meters without an engine; ns a frame, one value a repetition."""
+
+    def __init__(self, count: int) -> None:
+        self._meters = EngineMeters("", (F.instrument(),), 0)
+        rng = np.random.default_rng(5)
+        # Over some 200 buckets, as waits on a network are.
+        self._waits_ns = rng.lognormal(np.log(20_000), 0.8, count).astype(np.int64)
+        self.ns: dict[str, list[float]] = {"one histogram": [], "all of a frame": []}
+
+    def run(self, repetitions: int) -> None:
+        meters, waits = self._meters, self._waits_ns
+        feed, instrument = meters.feed_at[0], meters.instrument_at[0]
+        for _ in range(repetitions):
+            started_ns = time.perf_counter_ns()
+            observe_all(meters.words, feed + M.FEED_RECEIVE_LAG, waits)
+            between_ns = time.perf_counter_ns()
+            count_frames(meters.words, feed, instrument, waits)
+            ended_ns = time.perf_counter_ns()
+            self.ns["one histogram"].append((between_ns - started_ns) / len(waits))
+            self.ns["all of a frame"].append((ended_ns - between_ns) / len(waits))
+
+    def table(self) -> Table:
+        rows = tuple((name, spread(values, 1)) for name, values in self.ns.items())
+        return Table("counting: median (min-max) of the repetitions", ("what", "ns"), rows)
 
 
 class Contest:
@@ -151,9 +211,15 @@ def run(options: Options, say: Say) -> Result:
         "recorded frames: orjson.loads / the whole call by Python",
         ratios(main.ns[ORJSON], main.ns[CALLED]), BAR_RATIO, is_at_least=True,
     )  # fmt: skip
+    say("counting")
+    counting = Counting(options.pick(2000, 200_000, 1_000_000))
+    counting.run(options.repetitions)
+    cost = Bar("counters and histograms of a frame", tuple(counting.ns["all of a frame"]),
+               COUNTING_NS_MAX, is_at_least=False, unit="ns")  # fmt: skip
     table = Table("ns a frame: median (min-max) of the repetitions", COLUMNS, tuple(rows))
     note = (
         f"of {len(recorded.frames)} recorded frames, every one applied in each pass, "
         f"{main.published} changed the published book"
     )
-    return Result("decode", QUESTION, command, (table,), (bar,), notes=(note,))
+    tables, bars = (table, counting.table()), (bar, cost)
+    return Result("decode", QUESTION, command, tables, bars, notes=(note,))

@@ -90,9 +90,10 @@ def value_of(result: Result, what: str) -> float:
 
 def test_decode() -> None:
     result = run("decode")
-    (table,) = result.tables
+    table, counting = result.tables
     assert table.rows[0][1] == 200, "two hundred recorded frames"
-    assert len(table.rows) == 5
+    assert len(table.rows) == 5 and len(counting.rows) == 2
+    assert 0 < value_of(result, "counters and histograms") < 100_000
 
 
 def test_ladder() -> None:

@@ -19,6 +19,7 @@ from engine import layout as L
 from engine import meter_layout as M
 from engine import status as S
 from engine.engine import Engine, FeedSpec, InstrumentSpec, Stage
+from engine.meters import Series
 from tests import oracle
 
 Pair = tuple[str, str]
@@ -110,15 +111,18 @@ class Rig:
         window_slots: int = 1 << 12,
         far_levels_max: int = 1 << 13,
         handoff_name: str = "",
+        reads_clock: bool = False,
     ) -> None:
         self.engine = Engine(
             instruments,
             handoff_name=handoff_name,
+            reads_clock=reads_clock,
             window_slots=window_slots,
             far_levels_max=far_levels_max,
         )
         self.instruments = instruments
         self.reader = self.engine.reader()
+        self.meters = self.engine.meters.reader()
         self.stage = Stage()
         self._clock_ns = itertools.count(1_000, 1_000)
         pairs = {(spec.connection, spec.protocol) for spec in self.engine.feeds}
@@ -215,6 +219,19 @@ class Rig:
     def feed_at(self, feed: int) -> int:
         arena = self.engine.arena
         return int(arena[L.ENGINE_FEEDS_OFFSET] + feed * arena[L.ENGINE_FEED_WORDS])
+
+    def series(self, name: str, **labels: str) -> Series:
+        """The one series of this name that has these labels."""
+        (found,) = [
+            each
+            for each in self.meters.series
+            if each.name == name and each.labels.items() >= labels.items()
+        ]
+        return found
+
+    def meter(self, name: str, **labels: str) -> int:
+        """A counter or gauge of the engine's, as any reader finds it."""
+        return self.meters.value(self.series(name, **labels))
 
     def side_meter(self, feed: int, is_asks: int, place: int) -> int:
         """What a feed has counted on one side, in both of its books."""

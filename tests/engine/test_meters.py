@@ -57,6 +57,7 @@ def test_percentiles_are_those_of_the_values_and_at_most_3_2_percent_above(
         assert seen.percentile(50) is None
         return
     assert seen.max == counted[-1]
+    assert seen.sum == sum(min(value, M.VALUE_MAX) for value in counted)
     for percent in (1, 50, 90, 99, 100):
         exact = counted[-(-len(counted) * percent // 100) - 1]
         told = seen.percentile(percent)

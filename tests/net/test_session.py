@@ -6,6 +6,7 @@ import pytest
 
 from engine import layout as L
 from engine import status as S
+from engine.meters import Kind
 from net.session import NS_PER_S, TRANSITIONS, WITNESS_LIMIT_NS, Event
 from tests.net.rig import ASKS, BIDS, SECOND, Desk, binance_diff, bitstamp_diff, diff
 
@@ -385,6 +386,46 @@ def test_control_messages() -> None:
     # A diff that lost its name cannot be told from silence on Bitstamp: it must not be passed over.
     desk.frame("bitstamp", b'{"data":{"microtimestamp":"200","bids":[],"asks":[]}}')
     assert desk.state("bitstamp") == "BUFFERING"
+
+
+def test_what_sessions_and_venues_count_is_found_in_the_engines_meters() -> None:
+    desk = Desk()
+    reader = desk.engine.meters.reader()
+
+    def counted(venue: str) -> dict[str, int]:
+        """Whatever is rare and has happened; a refused frame by its reason."""
+        return {
+            each.labels.get("reason", each.name): count
+            for each in reader.series
+            if each.labels.get("venue") == venue
+            and each.kind is Kind.COUNTER
+            and each.name not in ("frames", "frame", "levels", "unknown_deletes")
+            and (count := reader.value(each))
+        }
+
+    desk.go_live("binance")
+    desk.go_live("bitstamp")
+    assert counted("binance") == counted("bitstamp") == {"snapshots_asked": 1}
+    desk.frame("binance", binance_diff(200, 201))
+    desk.frame("binance", b'{"e":"depthUpdate"}')
+    desk.frame("binance", binance_diff(301, 302, [("100.001", "1")]))
+    desk.frame("binance", binance_diff(303, 304, [("100.001", "1")]))
+    desk.sessions["bitstamp"].on_snapshot_failed("not asked for", desk.now_ns)
+    desk.venues["bitstamp"].on_binary(desk.now_ns)
+    desk.frame("bitstamp", b'{"who":"knows"}')
+    desk.frame("bitstamp", b'{"who":"knows"}')
+    for _ in range(3):
+        desk.frame("bitstamp", bitstamp_diff(101).replace(b"btcusd", b"ethusd"))
+    assert counted("binance") == {
+        "snapshots_asked": 1, "gaps": 1, "resyncs": 4, S.TEXTS[S.BAD_SCHEMA]: 1,
+        S.TEXTS[S.BAD_PRICE]: 2,
+    }  # fmt: skip
+    assert counted("bitstamp") == {
+        "snapshots_asked": 1, "binary_frames": 1, "not_understood": 2, "other_symbols": 3,
+        "resyncs": 3,
+    }  # fmt: skip
+    counters = desk.sessions["binance"].counters
+    assert (counters.refused_frames, counters.refused[S.BAD_PRICE], counters.gaps) == (3, 2, 1)
 
 
 def test_reconnecting_starts_from_nothing() -> None:

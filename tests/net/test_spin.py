@@ -22,6 +22,9 @@ from picows import (
     ws_create_server,
 )
 
+from engine import meter_layout as M
+from engine.atomics import Words
+from engine.meters import Block, MeterWriter
 from net import spin
 from net.spin import INTAKES_MAX, SpinSelector, new_event_loop
 
@@ -73,6 +76,15 @@ async def connected(reader: Reader) -> AsyncIterator[socket.socket]:
     reader.transport.abort()
 
 
+def loop_meters() -> MeterWriter:
+    """Meters of a loop alone."""
+    return MeterWriter("", "engine", [Block(M.LOOP_METERS)], 0)
+
+
+def loop_words(meters: MeterWriter) -> Words:
+    return meters.words[meters.block_at[0] : meters.block_at[0] + M.LOOP_WORDS]
+
+
 async def until(condition: Callable[[], bool], limit_s: float = 5.0) -> None:
     end_s = time.monotonic() + limit_s
     while not condition():
@@ -87,11 +99,14 @@ def intakes() -> int:
     return sum(each is not None for each in selector._transports)
 
 
-def spinning(body: Callable[[], Awaitable[None]], idle: str = "spin") -> None:
+def spinning(
+    body: Callable[[], Awaitable[None]], idle: str = "spin", meters: MeterWriter | None = None
+) -> None:
     async def main() -> None:
         await body()
 
-    with asyncio.Runner(loop_factory=lambda: new_event_loop(idle)) as runner:
+    words = loop_words(meters or loop_meters())
+    with asyncio.Runner(loop_factory=lambda: new_event_loop(idle, words)) as runner:
         runner.run(main())
 
 
@@ -262,8 +277,32 @@ def test_a_timer_ends_the_spin_in_time() -> None:
     spinning(body)
 
 
+@pytest.mark.parametrize("idle", ["spin", "backoff", "block"])
+def test_work_is_told_as_turns_and_waiting_as_idle(idle: str) -> None:
+    """All of the time is one or the other, whoever waited: the spin, or the kernel."""
+    busy_s, idle_s, rounds = 0.02, 0.05, 3
+
+    async def body() -> None:
+        for _ in range(rounds):
+            time.sleep(busy_s)
+            await asyncio.sleep(idle_s)
+
+    meters = loop_meters()
+    started_ns = time.monotonic_ns()
+    spinning(body, idle, meters)
+    elapsed_ns = time.monotonic_ns() - started_ns
+    reader = meters.reader()
+    series = {each.name: each for each in reader.series}
+    turns, idle_ns = reader.histogram(series["loop_turn"]), reader.value(series["loop_idle"])
+    assert turns.negative == 0 and turns.count > 2 * rounds
+    assert busy_s * 1e9 <= turns.max < elapsed_ns
+    assert turns.sum >= rounds * busy_s * 1e9
+    assert idle_ns >= 0.98 * rounds * idle_s * 1e9
+    assert 0.8 * elapsed_ns < turns.sum + idle_ns <= elapsed_ns
+
+
 def test_block_is_the_plain_loop() -> None:
-    loop = new_event_loop("block")
+    loop = new_event_loop("block", loop_words(loop_meters()))
     try:
         assert not isinstance(loop._selector, SpinSelector)  # type: ignore[attr-defined]
     finally:
