@@ -11,7 +11,17 @@ import logging
 
 import psutil
 
-from engine.meters import Block, Kind, Meter, MeterReader, MeterWriter, observe_value, places
+from engine.meters import (
+    Block,
+    Count,
+    Counted,
+    Kind,
+    Meter,
+    MeterReader,
+    MeterWriter,
+    observe_value,
+    places,
+)
 from engine.segment import HandoffError
 from net.gateway.options import GatewayOptions
 from net.gateway.subscribers import CONFLATED, ROWS_MAX, SENT, SubscriberTable
@@ -41,27 +51,14 @@ METERS = (
 ) = places(METERS)
 
 
-class _Count:
-    """A word of the meters as an attribute."""
-
-    def __init__(self, at: int) -> None:
-        self._at = at
-
-    def __get__(self, counters: GatewayCounters, _owner: type) -> int:
-        return counters.words[self._at]
-
-    def __set__(self, counters: GatewayCounters, value: int) -> None:
-        counters.words[self._at] = value
-
-
-class GatewayCounters:
+class GatewayCounters(Counted):
     """What a gateway has done so far. `name=""` keeps it private.
 
     HandoffError, OSError: shared memory of that name cannot be had.
     """
 
     subscribers, subscribers_total, refused, books, encoded, sent, conflated, unchanged = map(
-        _Count, _COUNTS
+        Count, _COUNTS
     )
 
     def __init__(self, name: str = "", rows: int = ROWS_MAX, now_ns: int = 0) -> None:
@@ -71,14 +68,12 @@ class GatewayCounters:
         except (HandoffError, OSError):
             self.table.close()
             raise
-        self._first = self._meters.block_at[0]
-        self.words = memoryview(self._meters.words)[self._first :]  # type: ignore[arg-type]
-        """The meters' words; single ones are changed faster so."""
+        super().__init__(self._meters.words, self._meters.block_at[0])
 
     def saw_book(self, latency_ns: int) -> None:
         """A book was read, so long after its publication."""
         self.books += 1
-        observe_value(self._meters.words, self._first + _PUBLISH_TO_GATEWAY, latency_ns)
+        observe_value(self.words, self.at + _PUBLISH_TO_GATEWAY, latency_ns)
 
     def sends(self, row_at: int) -> None:
         """gRPC is given a message of the stream in this row."""
@@ -87,7 +82,7 @@ class GatewayCounters:
 
     def wrote(self, latency_ns: int) -> None:
         """gRPC has taken it, so long after it could be sent."""
-        observe_value(self._meters.words, self._first + _GATEWAY_TO_WRITTEN, latency_ns)
+        observe_value(self.words, self.at + _GATEWAY_TO_WRITTEN, latency_ns)
 
     def skipped(self, row_at: int, books: int) -> None:
         """The stream in this row left out so many books."""

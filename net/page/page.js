@@ -8,7 +8,12 @@ const COLOURS = 8;
 const RATE_MS = 2500; // rates are counted over so long
 
 const $ = (id) => document.getElementById(id);
-const charts = Object.fromEntries(["engine", "lag", "gateway", "books"].map((id) => [id, new Chart($(id))]));
+const charts = {
+  engine: new Chart($("engine"), true),
+  lag: new Chart($("lag"), true),
+  gateway: new Chart($("gateway"), true),
+  books: new Chart($("books"), false),
+};
 const colours = new Map();
 
 let source = null;
