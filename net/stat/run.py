@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TextIO
 
-from net.pipe import lead_nowhere
+from net.pipe import can_draw, lead_nowhere
 from net.stat.read import Stat, StatError, read_stat
 from net.stat.text import stat_lines
 
@@ -76,8 +75,7 @@ def _said_of_none(options: StatOptions, last: Stat, error: StatError) -> str:
 @contextlib.contextmanager
 def _printer(options: StatOptions, stdout: TextIO) -> Iterator[Callable[[str], None]]:
     """How a text is shown: in place where that can be, otherwise below the one before."""
-    is_in_place = options.interval_s and not options.json and stdout.isatty()
-    if is_in_place and os.environ.get("TERM") not in (None, "", "dumb"):
+    if options.interval_s and not options.json and can_draw(stdout):
         with _drawn_in_place(stdout) as draw:
             yield draw
         return

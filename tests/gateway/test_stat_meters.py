@@ -63,14 +63,21 @@ def counting(engine: Engine) -> Iterator[Counting]:
 class Terminal(io.StringIO):
     """Takes so many texts, does something after each, and then the user presses Ctrl-C."""
 
-    def __init__(self, *between: object) -> None:
+    def __init__(self, *between: object, is_terminal: bool = False) -> None:
         super().__init__()
         self._between = [*between]
+        self._is_terminal = is_terminal
+        self._is_over = False
+
+    def isatty(self) -> bool:
+        return self._is_terminal
 
     def flush(self) -> None:
-        if not self._between:
+        if self._between:
+            self._between.pop(0)()  # type: ignore[operator]
+        elif not self._is_over:
+            self._is_over = True
             raise KeyboardInterrupt
-        self._between.pop(0)()  # type: ignore[operator]
 
 
 def text_of(counting: Counting) -> list[str]:
@@ -247,6 +254,23 @@ def test_watching_says_that_a_daemon_has_ended() -> None:
     assert last.startswith(f"daemon {engine.name}, pid {os.getpid()}: stopped\n  no daemon named")
     with pytest.raises(StatError):
         run_stat(StatOptions(engine.name, interval_s=0.1), out)
+
+
+def test_a_terminal_is_drawn_on_and_given_back(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("TERM", "xterm"), ("COLUMNS", "80"), ("LINES", "24")):
+        monkeypatch.setenv(name, value)
+    out = Terminal(*[lambda: None] * 5, is_terminal=True)
+    assert run_stat(StatOptions(counting.name, interval_s=0.1), out) == 0
+    screen = out.getvalue()
+    assert (
+        screen.startswith("\x1b[?1049h") and "latency" in screen and screen.endswith("\x1b[?1049l")
+    )
+    monkeypatch.setenv("TERM", "dumb")
+    out = Terminal(lambda: None, is_terminal=True)
+    assert run_stat(StatOptions(counting.name, interval_s=0.1), out) == 0
+    assert "\x1b" not in out.getvalue() and out.getvalue().count("daemon ") == 2
 
 
 def test_a_closed_pipe_ends_it_quietly(counting: Counting) -> None:
