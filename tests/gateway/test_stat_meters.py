@@ -265,7 +265,9 @@ def test_a_terminal_is_drawn_on_and_given_back(
     assert run_stat(StatOptions(counting.name, interval_s=0.1), out) == 0
     screen = out.getvalue()
     assert (
-        screen.startswith("\x1b[?1049h") and "latency" in screen and screen.endswith("\x1b[?1049l")
+        screen.startswith("\x1b[?1049h")
+        and "counted since" in screen
+        and screen.endswith("\x1b[?1049l")
     )
     monkeypatch.setenv("TERM", "dumb")
     out = Terminal(lambda: None, is_terminal=True)
