@@ -143,11 +143,11 @@ def test_a_hung_engine_is_seen_and_its_name_stays_taken(
             with pytest.raises(grpc.RpcError) as caught:
                 MarketDataServiceStub(channel).GetBook(pb.GetBookRequest(), timeout=2)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+            # Its heart has not beaten for longer than a dead daemon's would have.
+            time.sleep(max(0.0, 5.2 - (time.monotonic() - halted_s)))
             stat = read_stat(live.name, time.time_ns())
             assert stat.trouble.startswith("hung: no sign of life for") and stat.status == 1
             assert stat.meters is not None and frames_of(stat) > 0, "what it counted stays"
-            # Its heart has not beaten for longer than a dead daemon's would have.
-            time.sleep(max(0.0, 5.2 - (time.monotonic() - halted_s)))
             with running(folder, "twin", "serve", "--config", str(twin)) as second:
                 assert second.popen.wait(20) == 1
                 assert "running already" in second.text and second.text.count("pollux: ") == 1
