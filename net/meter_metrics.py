@@ -9,8 +9,10 @@ Runs on: the page's threads. Called by: net.metrics.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import TypeVar
 
+import numpy as np
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -18,11 +20,13 @@ from prometheus_client.core import (
     Metric,
 )
 
-from engine.meters import Histogram, Kind, MeterReader, Series
+from engine.meters import HIGHEST, Histogram, Kind, MeterReader, Series
 
 EDGES_NS = tuple((1 << bits) - 1 for bits in range(10, 32))
 """The upper ends of the buckets, 1 us to 2 s: a power of two less the one nanosecond that `le`,
 at most, takes in. So each count is exact: a finer bucket ends there too."""
+_EDGE_BUCKETS = np.searchsorted(HIGHEST, EDGES_NS)
+"""The finer bucket that each edge is the end of."""
 _UNITS = {"ns": "_seconds", "bytes": "_bytes", "": ""}
 
 _Family = TypeVar("_Family", bound=Metric)
@@ -48,7 +52,7 @@ def _family(
 def _counters(reader: MeterReader, several: list[Series]) -> Iterator[Metric]:
     family = _family(CounterMetricFamily, several)
     for series in several:
-        family.add_metric(_labels(series), _scaled(series, reader.value(series)))
+        family.add_metric(_labels(series), _scaled(series.unit, reader.value(series)))
     yield family
 
 
@@ -58,7 +62,7 @@ def _gauges(reader: MeterReader, several: list[Series]) -> Iterator[Metric]:
         value = reader.value(series)
         # A moment that has not come has no time.
         if value or not series.name.endswith("_timestamp"):
-            family.add_metric(_labels(series), _scaled(series, value))
+            family.add_metric(_labels(series), _scaled(series.unit, value))
     yield family
 
 
@@ -69,7 +73,7 @@ def _histograms(reader: MeterReader, several: list[Series]) -> Iterator[Metric]:
     for series in several:
         seen = reader.histogram(series)
         labels = _labels(series)
-        family.add_metric(labels, _buckets(series, seen), _scaled(series, seen.sum))
+        family.add_metric(labels, _buckets(series, seen), _scaled(series.unit, seen.sum))
         negative.add_metric(labels, seen.negative)
     yield family
     yield negative
@@ -77,17 +81,25 @@ def _histograms(reader: MeterReader, several: list[Series]) -> Iterator[Metric]:
 
 def _buckets(series: Series, seen: Histogram) -> list[tuple[str, float]]:
     """Cumulative; the last one is the count, too."""
-    ends = [(str(_scaled(series, edge)), float(seen.below(edge + 1))) for edge in EDGES_NS]
-    return [*ends, ("+Inf", float(seen.count))]
+    # As Histogram.below, of all edges at once: an engine may wait for the interpreter.
+    ends = np.cumsum(seen.counts)
+    below = (float(end) for end in ends[_EDGE_BUCKETS])
+    return [*zip(_edge_texts(series.unit), below, strict=True), ("+Inf", float(ends[-1]))]
+
+
+@cache
+def _edge_texts(unit: str) -> tuple[str, ...]:
+    """The edges as `le` shows them."""
+    return tuple(str(_scaled(unit, edge)) for edge in EDGES_NS)
 
 
 def _labels(series: Series) -> tuple[str, ...]:
     return tuple(series.labels.values())
 
 
-def _scaled(series: Series, value: int) -> float:
+def _scaled(unit: str, value: int) -> float:
     """In the base unit."""
-    return value / 1e9 if series.unit == "ns" else value
+    return value / 1e9 if unit == "ns" else value
 
 
 _FAMILIES = {Kind.COUNTER: _counters, Kind.GAUGE: _gauges, Kind.HISTOGRAM: _histograms}

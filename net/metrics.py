@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from engine import layout as L
 from engine.engine import Engine
 from engine.maker.board import MakerBoardError
+from engine.meters import MeterReader
 from net.gateway.books import read_snapshot
 from net.gateway.counters import attach_meters
 from net.live import Live
@@ -53,6 +54,14 @@ def _gauge(name: str, text: str, number: float) -> Metric:
 class _Collector(Collector):
     def __init__(self, view: DaemonView) -> None:
         self._view = view
+        self._meters: tuple[Engine, MeterReader] | None = None
+
+    def _meters_of(self, engine: Engine) -> MeterReader:
+        """A generation's meters: their description is read once."""
+        kept = self._meters
+        if kept is None or kept[0] is not engine:
+            kept = self._meters = engine, engine.meters.reader()
+        return kept[1]
 
     def collect(self) -> Iterator[Metric]:
         for family in self._families():
@@ -73,9 +82,9 @@ class _Collector(Collector):
             yield from _of_states(live)
             yield from _of_times(live.engine)
             yield from _of_books(live.engine)
-            engine = live.engine.meters.reader()
-            yield from meter_families(engine)
-            serving = attach_meters(view.config.engine.name, engine.start_ns)
+            counted = self._meters_of(live.engine)
+            yield from meter_families(counted)
+            serving = attach_meters(view.config.engine.name, counted.start_ns)
             if serving is not None:
                 yield from meter_families(serving)
         # A view of its own for each scrape: two may run at once.

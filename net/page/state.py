@@ -104,7 +104,7 @@ class Screen:
         return {}
 
     def _came(self, symbol: str) -> Came:
-        """Of every histogram, by its name and labels: what came since the last look."""
+        """Of every histogram of this instrument, or of none: what came since the last look."""
         assert self._meters is not None
         gateway = attach_meters(self._view.config.engine.name, self._meters.start_ns)
         before, now = self._seen.get(symbol, {}), {}
@@ -112,7 +112,8 @@ class Screen:
         for reader in (self._meters, *((gateway,) if gateway is not None else ())):
             process = (str(reader.writer_pid), str(reader.start_ns))
             for series in reader.series:
-                if series.kind is Kind.HISTOGRAM:
+                is_shown = series.labels.get("instrument", symbol) == symbol
+                if series.kind is Kind.HISTOGRAM and is_shown:
                     key = (series.name, *series.labels.values())
                     seen = now[(*process, *key)] = reader.histogram(series)
                     came[key] = percentiles_us(seen.since(before.get((*process, *key), seen)))
