@@ -155,7 +155,13 @@ def simulate(
     write_config: Path | None,
 ) -> int:
     """Simulated Binance and Bitstamp, until Ctrl-C. Prints a configuration that points here."""
-    from net.simulator import SimulatorError, SimulatorOptions, describe_faults, run_simulator
+    from net.simulator import (
+        SimulatorError,
+        SimulatorOptions,
+        announcer,
+        describe_faults,
+        run_simulator,
+    )
 
     if list_faults:
         click.echo(describe_faults())
@@ -174,23 +180,9 @@ def simulate(
         faults=faults,
     )
     try:
-        return run_simulator(options, _announcer(write_config))
+        return run_simulator(options, announcer(write_config))
     except SimulatorError as error:
         raise CommandError(str(error), 2 if "port" not in str(error) else 1) from None
-
-
-def _announcer(write_config: Path | None) -> Callable[[str], None]:
-    """Prints the addresses and the configuration that points here; keeps a copy in a file."""
-
-    def announce(text: str) -> None:
-        click.echo(text)
-        sys.stdout.flush()
-        if write_config is not None:
-            fresh = write_config.with_name(f"{write_config.name}.new")
-            fresh.write_text(f"{text}\n", encoding="utf-8")
-            fresh.rename(write_config)
-
-    return announce
 
 
 # --- looking -------------------------------------------------------------------------------------
@@ -204,7 +196,7 @@ def _announcer(write_config: Path | None) -> Callable[[str], None]:
 @click.option("--tls-ca", type=FILE, help="PEM authority of a gateway that serves TLS.")
 def watch(target: str, symbol: str, count: int | None, as_json: bool, tls_ca: Path | None) -> int:
     """Subscribe and show the merged book."""
-    from net.watch import WatchOptions, run_watch
+    from net.watch.run import WatchOptions, run_watch
 
     options = WatchOptions(
         target=target, symbol=symbol, count=count, json=as_json, tls_ca=str(tls_ca or "")
@@ -298,19 +290,23 @@ def journal(folder: Path, as_json: bool, follow: bool) -> int:
 @cli.command()
 @click.option("--name", help="The daemon, as [engine] name says [pollux].")
 @click.option("--config", "config_file", type=FILE, help="Or the configuration that says it.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def stat(name: str | None, config_file: Path | None, as_json: bool) -> int:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object (a line, with --watch).")
+@click.option("--watch", "is_watching", is_flag=True, help="Again and again, until Ctrl-C.")
+@click.option("--interval", type=click.FloatRange(0.1, 3600), default=1.0, show_default=True)
+def stat(
+    name: str | None, config_file: Path | None, as_json: bool, is_watching: bool, interval: float
+) -> int:
     """Show the running daemon's state; exit status 1 if it hangs, has died or is not there."""
-    import time
-
-    from net.stat import StatError, read_stat
+    if is_watching:
+        end_on_signals()
+    name = _daemon_name(name, config_file)
+    from net.stat.read import StatError
+    from net.stat.run import StatOptions, run_stat
 
     try:
-        found = read_stat(_daemon_name(name, config_file), time.time_ns())
+        return run_stat(StatOptions(name, as_json, interval if is_watching else 0.0), sys.stdout)
     except StatError as error:
         raise CommandError(str(error), 1) from None
-    click.echo(found.json() if as_json else "\n".join(found.lines()))
-    return found.status
 
 
 # --- steering ------------------------------------------------------------------------------------
@@ -370,6 +366,7 @@ def _daemon_name(name: str | None, config_file: Path | None) -> str:
     """Which daemon is meant; its kernels for reading are compiled then."""
     import engine.handoff
     import engine.maker.board
+    import engine.meters
     from engine.jit import compile_kernels
 
     if name and config_file:

@@ -23,7 +23,7 @@ from typing import TextIO
 from net.entry.keys import BINANCE_API_KEY, BINANCE_SECRET, BITSTAMP_API_KEY, BITSTAMP_SECRET
 from net.simulator.options import TradingOptions
 from net.supervisor import child_environment
-from net.watch import WatchOptions, run_watch
+from net.watch.run import WatchOptions, run_watch
 
 DEFAULT_PORT = 5002
 PIPED_SECONDS = 30.0

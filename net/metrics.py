@@ -1,7 +1,7 @@
 """Prometheus' page: counters read when it is asked for, in Prometheus' text form.
 
-Nothing is counted twice: the numbers live in the engine's arena, in the handoff, in the sessions
-and on the market maker's board, and are only read here. Names and units are by Prometheus'
+Nothing is counted twice: the numbers live in the meters, in the engine's arena, in the handoff and
+on the market maker's board, and are only read here. Names and units are by Prometheus'
 conventions (https://prometheus.io/docs/practices/naming): base units, `_total` on counters.
 Runs on: the page's threads. Called by: net.page.server.
 """
@@ -18,13 +18,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from engine import layout as L
-from engine import status as S
 from engine.engine import Engine
 from engine.maker.board import MakerBoardError
+from engine.meters import MeterReader
 from net.gateway.books import read_snapshot
+from net.gateway.counters import attach_meters
 from net.live import Live
 from net.maker.metrics import maker_metrics
 from net.maker.view import MakerView
+from net.meter_metrics import meter_families
 from net.page.health import unready
 from net.page.view import DaemonView
 from net.vitals import Vitals, lag_ns
@@ -59,6 +61,14 @@ def _counter(name: str, text: str, number: float) -> Metric:
 class _Collector(Collector):
     def __init__(self, view: DaemonView) -> None:
         self._view = view
+        self._meters: tuple[Engine, MeterReader] | None = None
+
+    def _meters_of(self, engine: Engine) -> MeterReader:
+        """A generation's meters: their description is read once."""
+        kept = self._meters
+        if kept is None or kept[0] is not engine:
+            kept = self._meters = engine, engine.meters.reader()
+        return kept[1]
 
     def collect(self) -> Iterator[Metric]:
         for family in self._families():
@@ -81,72 +91,30 @@ class _Collector(Collector):
         ):
             yield _counter(f"log_records_{name}", f"records not written: {text}", count)
         if live is not None:
-            yield from self._of_feeds(live)
+            yield from _of_states(live)
             yield from _of_times(live.engine, live.vitals)
             yield from _of_beats(live.vitals, time.monotonic_ns())
             yield from _of_books(live.engine)
-            yield from self._of_venues(live)
+            counted = self._meters_of(live.engine)
+            yield from meter_families(counted)
+            serving = attach_meters(view.config.engine.name, counted.start_ns)
+            if serving is not None:
+                yield from meter_families(serving)
         # A view of its own for each scrape: two may run at once.
         maker = MakerView(view.config.engine.name, os.getpid()).reader()
         if maker is not None:
             with contextlib.suppress(MakerBoardError):
                 yield from maker_metrics(maker)
 
-    def _of_feeds(self, live: Live) -> Iterator[Metric]:
-        engine, sessions = live.engine, [s for v in live.venues for s in v.sessions]
-        state = GaugeMetricFamily(
-            "pollux_venue_live", "1 while the venue's book is live", labels=_FEED_LABELS
-        )
-        counters = {
-            name: CounterMetricFamily(f"pollux_{name}", text, labels=_FEED_LABELS)
-            for name, text in (
-                ("frames", "book frames taken"),
-                ("frame_bytes", "bytes of book frames"),
-                ("levels", "levels in book frames"),
-                ("resyncs", "books thrown away and built anew"),
-                ("gaps", "sequence gaps seen"),
-                ("snapshots_asked", "snapshots asked for"),
-                ("snapshots_refused", "snapshots refused or failed"),
-                ("audits_failed", "audits that found a difference"),
-            )
-        }
-        refused = CounterMetricFamily(
-            "pollux_refused_frames",
-            "frames refused as malformed, by what was wrong",
-            labels=(*_FEED_LABELS, "reason"),
-        )
-        for session in sessions:
-            labels = (session.spec.venue, session.spec.symbol)
-            state.add_metric(labels, float(session.state == L.LIVE))
-            seen, kept = engine.counters(session.feed), session.counters
-            values = (seen.frames, seen.bytes, seen.levels, kept.resyncs, kept.gaps)
-            more = (kept.snapshots_asked, kept.snapshots_refused, kept.audits_failed)
-            for family, value in zip(counters.values(), (*values, *more), strict=True):
-                family.add_metric(labels, value)
-            for status in S.REFUSALS:
-                refused.add_metric((*labels, S.TEXTS[status]), kept.refused[status])
-        yield from (state, refused, *counters.values())
 
-    def _of_venues(self, live: Live) -> Iterator[Metric]:
-        families = [
-            CounterMetricFamily(f"pollux_{name}", text, labels=("venue",))
-            for name, text in (
-                ("connections", "connections made, the first included"),
-                ("connect_failures", "connections that could not be made"),
-                ("other_symbols", "book frames of symbols that were not asked for"),
-                ("binary_frames", "binary frames, which no venue should send"),
-                ("not_understood", "text frames of a form nobody knows"),
-            )
-        ]
-        for venue in live.venues:
-            stream, seen = live.streams.get(venue.name), venue.counters
-            connections = stream.reconnects + 1 if stream is not None else 0
-            failures = venue.counters.connect_failures
-            odd = (seen.other_symbols, seen.binary_frames, seen.not_understood)
-            values = (connections, failures, *odd)
-            for family, value in zip(families, values, strict=True):
-                family.add_metric((venue.name,), value)
-        yield from families
+def _of_states(live: Live) -> Iterator[Metric]:
+    state = GaugeMetricFamily(
+        "pollux_venue_live", "1 while the venue's book is live", labels=_FEED_LABELS
+    )
+    for session in (session for venue in live.venues for session in venue.sessions):
+        labels = (session.spec.venue, session.spec.symbol)
+        state.add_metric(labels, float(session.state == L.LIVE))
+    yield state
 
 
 def _of_beats(vitals: Vitals, steady_ns: int) -> Iterator[Metric]:
@@ -197,9 +165,6 @@ def _of_times(engine: Engine, vitals: Vitals) -> Iterator[Metric]:
 
 def _of_books(engine: Engine) -> Iterator[Metric]:
     """The merged books."""
-    books = CounterMetricFamily(
-        "pollux_books_published", "books published", labels=_INSTRUMENT_LABELS
-    )
     published = GaugeMetricFamily(
         "pollux_book_publish_timestamp_seconds",
         "when the last book was published",
@@ -216,11 +181,10 @@ def _of_books(engine: Engine) -> Iterator[Metric]:
     reader = engine.reader()
     for index, info in enumerate(reader.boards):
         labels = (info.symbol,)
-        books.add_metric(labels, reader.sequence(index))
         if reader.read(index) > 0:
             book = read_snapshot(reader.book, info)
             published.add_metric(labels, book.publish_ns / 1e9)
             crossed.add_metric(labels, float(book.is_crossed))
             levels.add_metric((*labels, "bid"), len(book.bids))
             levels.add_metric((*labels, "ask"), len(book.asks))
-    yield from (books, published, crossed, levels)
+    yield from (published, crossed, levels)

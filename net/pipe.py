@@ -1,6 +1,6 @@
-"""The reader of our output left: `pollux ... | head` has what it wanted, which is no failure.
+"""Who reads our output: a terminal that can be drawn on, or a pipe, whose reader may leave.
 
-Runs on: the main thread. Called by: net.watch.run, pollux.py.
+Runs on: the main thread. Called by: net.watch.run, net.stat.run, pollux.py.
 """
 
 from __future__ import annotations
@@ -10,9 +10,17 @@ import os
 from typing import IO
 
 
+def can_draw(stdout: IO[str]) -> bool:
+    """Whether text can be drawn over: not in a pipe, nor on a terminal that only goes on."""
+    return stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
 def lead_nowhere(stdout: IO[str]) -> None:
-    """After a BrokenPipeError: what is still in Python's buffer would fail again when the
-    interpreter flushes it at exit, so the descriptor now leads nowhere."""
+    """After a BrokenPipeError: `pollux ... | head` has what it wanted, which is no failure.
+
+    What is still in Python's buffer would fail again when the interpreter flushes it at exit, so
+    the descriptor now leads nowhere.
+    """
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stdout.fileno())

@@ -15,6 +15,7 @@ from typing import Any
 
 def compile_with_progress(*, is_quoting: bool = False) -> None:
     """Compile or load the kernels; a progress bar where that takes more than a moment."""
+    import engine.engine  # noqa: F401 (declares kernels)
     import net.spin
 
     if is_quoting:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from engine import layout as L
 from engine.atomics import Words
 from engine.handoff import BoardInfo
-from net.gateway.options import GatewayCounters
+from net.gateway.counters import GatewayCounters
 from proto import orderbook_pb2
 from proto.pollux.v1 import market_data_pb2 as pb
 

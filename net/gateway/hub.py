@@ -21,6 +21,8 @@ import asyncio
 import contextlib
 import os
 import threading
+import time
+import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 
 import grpc
@@ -36,7 +38,8 @@ from net.gateway.books import (
     summary_form,
     venue_status_form,
 )
-from net.gateway.options import GatewayCounters, GatewayOptions
+from net.gateway.counters import GatewayCounters
+from net.gateway.options import GatewayOptions
 
 Context = grpc.aio.ServicerContext[object, object]
 
@@ -66,6 +69,8 @@ class Board:
         self.index = index
         self.info = info
         self.book: Snapshot | None = None
+        self.noticed_s = 0.0
+        """When it was read, as asyncio's loops count time: time.monotonic."""
         self.summary = summary_form(info, counters)
         self.status = venue_status_form(info, counters)
         self._counters = counters
@@ -85,6 +90,27 @@ class Board:
             event.set()
 
 
+class Subscriber:
+    """One stream: what wakes it, and its row of the table of those who listen."""
+
+    def __init__(self, counters: GatewayCounters, row_at: int) -> None:
+        self.event = asyncio.Event()
+        self.counters = counters
+        self._row_at = row_at
+
+    def sends(self) -> None:
+        """gRPC is given a message."""
+        self.counters.sends(self._row_at)
+
+    def wrote(self, since_s: float) -> None:
+        """gRPC has taken a message that could be sent at this loop time."""
+        self.counters.wrote(int((_loop_s() - since_s) * 1e9))
+
+    def skipped(self, books: int) -> None:
+        """It will not see so many books."""
+        self.counters.skipped(self._row_at, books)
+
+
 class Cursor:
     """What one subscriber has seen of one instrument in one form."""
 
@@ -97,7 +123,7 @@ class Cursor:
         self.earliest_s = 0.0
         """Loop time before which nothing more may be sent."""
 
-    def take(self, counters: GatewayCounters) -> bytes | None:
+    def take(self, subscriber: Subscriber) -> bytes | None:
         """The newest message if it differs from the last one taken; b"" is a message too."""
         book = self.board.book
         if book is None:
@@ -107,10 +133,10 @@ class Cursor:
             return None
         newest = self._form.message(book)
         if self._seen_content is not None:
-            counters.conflated += book.sequence - self._seen_sequence - 1
+            subscriber.skipped(book.sequence - self._seen_sequence - 1)
         self._seen_sequence = book.sequence
         if newest.content == self._seen_content:
-            counters.unchanged += 1
+            subscriber.counters.unchanged += 1
             return None
         self._seen_content = newest.content
         return newest.wire
@@ -165,9 +191,10 @@ class Hub:
             if sequence == READ_BUSY:
                 asyncio.get_running_loop().call_later(READ_AGAIN_S, self.refresh)
                 continue
-            board.book = read_snapshot(self._reader.book, board.info)
-            assert board.book.sequence == sequence, "a slot with another book's number"
-            self.counters.books += 1
+            book = board.book = read_snapshot(self._reader.book, board.info)
+            assert book.sequence == sequence, "a slot with another book's number"
+            board.noticed_s = time.monotonic()
+            self.counters.saw_book(self._clock_ns() - book.publish_ns)
             board.wake()
 
     def post_refresh(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -205,6 +232,10 @@ class Hub:
         """How far a time is from now, before or after."""
         return abs(self._clock_ns() - time_ns) // 1_000_000
 
+    def beat(self) -> None:
+        """Tell whoever reads the counters that the event loop turns."""
+        self.counters.beat(self._clock_ns())
+
     def close(self, reason: str) -> None:
         """From now on there are no books; every stream ends, with this reason if with no other."""
         self._closed_reason = reason
@@ -220,31 +251,39 @@ class Hub:
             raise RefusedError(grpc.StatusCode.UNAVAILABLE, self.trouble)
 
     @contextlib.contextmanager
-    def subscribed(self, boards: Sequence[Board] = ()) -> Iterator[asyncio.Event]:
-        """One more stream, as long as it lasts; RefusedError when there are too many."""
+    def subscribed(
+        self, context: Context, what: str, boards: Sequence[Board] = ()
+    ) -> Iterator[Subscriber]:
+        """One more stream, as long as it lasts; RefusedError when there are too many.
+
+        `what` it wants, in words for whoever looks at the subscribers.
+        """
         limit = self._options.subscribers_max
         if self.counters.subscribers >= limit:
             self.counters.refused += 1
             text = f"this gateway serves at most {limit} subscribers, and has that many"
             raise RefusedError(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
-        event = asyncio.Event()
+        row_at = self.counters.table.enter(_peer_text(context), what, self._clock_ns())
+        subscriber = Subscriber(self.counters, row_at)
         for board in boards:
-            board.events.add(event)
+            board.events.add(subscriber.event)
         self.counters.subscribers += 1
         self.counters.subscribers_total += 1
         try:
-            yield event
+            yield subscriber
         finally:
             self.counters.subscribers -= 1
+            self.counters.table.leave(row_at)
             for board in boards:
-                board.events.discard(event)
+                board.events.discard(subscriber.event)
 
     async def stream(
-        self, context: Context, cursors: Sequence[Cursor], interval_s: float = 0.0
+        self, context: Context, cursors: Sequence[Cursor], what: str, interval_s: float = 0.0
     ) -> None:
         """Write what each cursor takes until the client leaves; RefusedError: the engine did."""
         self.require_engine()
-        with self.subscribed([cursor.board for cursor in cursors]) as event:
+        with self.subscribed(context, what, [cursor.board for cursor in cursors]) as subscriber:
+            event, start_s = subscriber.event, _loop_s()
             self.refresh()
             while True:
                 event.clear()
@@ -256,12 +295,14 @@ class Hub:
                             continue
                     elif interval_s and _loop_s() < cursor.earliest_s:
                         continue
-                    message = cursor.take(self.counters)
+                    message = cursor.take(subscriber)
                     if message is not None:
+                        due_s = max(cursor.board.noticed_s, cursor.earliest_s, start_s)
                         if interval_s:
                             cursor.earliest_s = _loop_s() + interval_s
-                        self.counters.sent += 1
+                        subscriber.sends()
                         await context.write(message)
+                        subscriber.wrote(due_s)
                 if self.trouble:
                     raise RefusedError(grpc.StatusCode.UNAVAILABLE, self.trouble)
                 if interval_s:
@@ -273,6 +314,11 @@ class Hub:
 
 def _loop_s() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _peer_text(context: Context) -> str:
+    """Who called, without gRPC's decoration: an address with its port, or a socket's path."""
+    return urllib.parse.unquote(context.peer()).removeprefix("ipv4:").removeprefix("ipv6:")
 
 
 async def _wait_until_due(event: asyncio.Event, cursors: Sequence[Cursor]) -> None:

@@ -71,14 +71,14 @@ class _Maker:
             raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, text)
         loop = asyncio.get_running_loop()
         self._latest()
-        with self._hub.subscribed():
+        with self._hub.subscribed(context, "market maker") as subscriber:
             seen, earliest_s = b"", 0.0
             while True:
                 if loop.time() >= earliest_s:
                     message = self._latest()
                     if message.content != seen:
                         seen, earliest_s = message.content, loop.time() + interval_ms / 1000
-                        self._hub.counters.sent += 1
+                        subscriber.sends()
                         await context.write(message.wire)
                 else:
                     self._hub.require_engine()

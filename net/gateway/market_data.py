@@ -56,17 +56,20 @@ class _MarketData:
         if not 0 <= interval_ms <= INTERVAL_MS_MAX:
             raise _wrong(f"min_interval_ms {interval_ms}: must be 0 to {INTERVAL_MS_MAX}")
         cursors = [Cursor(board, board.at_depth(request.depth)) for board in boards]
-        await self._hub.stream(context, cursors, interval_ms / 1000)
+        what = _symbols_text(boards)
+        what += f", depth {request.depth}" if request.depth else ""
+        what += f", every {interval_ms} ms" if interval_ms else ""
+        await self._hub.stream(context, cursors, what, interval_ms / 1000)
 
     async def stream_venue_status(
         self, request: pb.StreamVenueStatusRequest, context: Context
     ) -> None:
         self._hub.require_engine()
+        boards = self._boards(request.symbols)
         cursors = [
-            Cursor(board, board.status, unknown_venue_status(board.info))
-            for board in self._boards(request.symbols)
+            Cursor(board, board.status, unknown_venue_status(board.info)) for board in boards
         ]
-        await self._hub.stream(context, cursors)
+        await self._hub.stream(context, cursors, f"{_symbols_text(boards)}, venue states")
 
     async def get_book(self, request: pb.GetBookRequest, _context: Context) -> bytes:
         self._hub.require_engine()
@@ -94,6 +97,10 @@ class _MarketData:
                 text = f"unknown symbol {symbol[:ECHO_CHARACTERS_MAX]!r}; known: {known}"
                 raise RefusedError(grpc.StatusCode.NOT_FOUND, text)
         return [self._hub.by_symbol[symbol] for symbol in wanted]
+
+
+def _symbols_text(boards: Iterable[Board]) -> str:
+    return " ".join(board.info.symbol for board in boards)
 
 
 def _check_depth(depth: int, board: Board) -> None:

@@ -1,7 +1,6 @@
-"""What the gateway is told (options), what it counts (counters), and how it refuses (errors).
+"""What the gateway is told (options), and how it refuses (errors).
 
-Runs on: any thread; the options never change, the counters are written by the gateway's event loop
-alone and may be read, each for itself, from anywhere.
+Runs on: any thread; the options never change.
 Called by: the daemon's wiring, `python -m net.gateway`, every file of this room.
 """
 
@@ -137,25 +136,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-@dataclass
-class GatewayCounters:
-    """What the gateway has done so far."""
-
-    subscribers: int = 0
-    """Streams open now."""
-    subscribers_total: int = 0
-    """Streams opened so far."""
-    refused: int = 0
-    """Streams refused because there were too many."""
-    books: int = 0
-    """Books read from the handoff."""
-    encoded: int = 0
-    """Messages encoded: at most one per book and form that somebody wanted."""
-    sent: int = 0
-    """Messages handed to gRPC, all subscribers together."""
-    conflated: int = 0
-    """Books that a subscriber skipped because it, its interval or this gateway was slower."""
-    unchanged: int = 0
-    """Books not sent to a subscriber because they said what the one before had said."""

@@ -22,7 +22,7 @@ def orderbook_handlers(hub: Hub) -> grpc.GenericRpcHandler[Any, Any]:
     board = hub.boards[0]
 
     async def book_summary(_request: orderbook_pb2.Empty, context: Context) -> None:
-        await hub.stream(context, [Cursor(board, board.summary)])
+        await hub.stream(context, [Cursor(board, board.summary)], f"{board.info.symbol}, summary")
 
     return grpc.method_handlers_generic_handler(
         SERVICE_NAME,

@@ -29,8 +29,9 @@ from grpc_reflection.v1alpha import reflection
 
 from engine.handoff import HandoffError, HandoffReader
 from net.gateway import maker, market_data, orderbook
+from net.gateway.counters import GatewayCounters, open_counters
 from net.gateway.hub import Hub, engine_trouble, wait_for_books
-from net.gateway.options import GatewayCounters, GatewayError, GatewayOptions
+from net.gateway.options import GatewayError, GatewayOptions
 from net.gateway.permission import Permission
 from net.maker.view import MakerView
 
@@ -91,7 +92,8 @@ def run_gateway(
     permission = Permission(options)
     reader = _attach(options, stop, clock_ns)
     if reader is not None:
-        hub = Hub(reader, options, counters or GatewayCounters(), clock_ns)
+        counters = counters or open_counters(options, clock_ns())
+        hub = Hub(reader, options, counters, clock_ns)
         view = MakerView(options.handoff_name, reader.writer_pid)
         handlers = (
             orderbook.orderbook_handlers(hub),
@@ -99,7 +101,10 @@ def run_gateway(
             maker.maker_handlers(hub, view, permission),
         )
         beat = beat or (lambda: None)
-        asyncio.run(_serve(hub, options, handlers, credentials, ready, stop, beat))
+        try:
+            asyncio.run(_serve(hub, options, handlers, credentials, ready, stop, beat))
+        finally:
+            counters.close()
 
 
 def _pin_thread(cpu: int | None) -> None:
@@ -219,6 +224,7 @@ async def _keep_watch(
     while not stop.is_set():
         await asyncio.sleep(TICK_S)
         beat()
+        hub.beat()
         hub.check_engine()
         hub.refresh()
         assert waiter.is_alive(), "the waiter thread ended by itself"

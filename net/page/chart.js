@@ -1,15 +1,21 @@
-// A chart of up to five minutes: lines over time on a canvas, scaled to what they show.
+// A chart of up to five minutes: lines over time on a canvas, scaled to what they show. Latencies are
+// drawn by their logarithm: beside one late book the others would be a flat line.
 
 const SECONDS = 300;
 const SECONDS_MIN = 30;
+const LEAST = 0.1; // what a logarithm is drawn of at least
 const WIDEST_GAP_MS = 3000; // a line is broken where nothing was seen for longer
 
 export class Chart {
   #canvas;
   #rows = [];
+  #scale;
+  #isLogarithmic;
 
-  constructor(canvas) {
+  constructor(canvas, isLogarithmic) {
     this.#canvas = canvas;
+    this.#scale = isLogarithmic ? (v) => Math.log10(Math.max(v, LEAST)) : (v) => v;
+    this.#isLogarithmic = isLogarithmic;
   }
 
   clear() {
@@ -31,14 +37,18 @@ export class Chart {
     pen.scale(ratio, ratio);
     const seen = this.#rows.flatMap(([, values]) => values).filter((v) => v !== null);
     if (!seen.length) return;
-    const high = Math.max(...seen, 0), low = Math.min(...seen, 0);
-    const span = high - low || 1, last = this.#rows[this.#rows.length - 1][0];
+    const high = Math.max(...seen), low = Math.min(...seen);
+    const zero = this.#isLogarithmic ? [] : [0];
+    const top = Math.max(this.#scale(high), ...zero), bottom = Math.min(this.#scale(low), ...zero);
+    const span = top - bottom || 1, last = this.#rows[this.#rows.length - 1][0];
     const spanMs = Math.max(SECONDS_MIN * 1000, last - this.#rows[0][0]);
     const x = (t) => width * (1 - (last - t) / spanMs);
-    const y = (v) => height - 4 - ((v - low) / span) * (height - 18);
+    const y = (v) => height - 4 - ((this.#scale(v) - bottom) / span) * (height - 18);
+    pen.lineCap = "round"; // a lone value is a dot
     pen.font = "11px monospace";
     pen.fillStyle = "#8494a3";
-    pen.fillText(`${format(high)}   of ${Math.round(spanMs / 1000)} s`, 2, 10);
+    const range = this.#isLogarithmic ? `${format(low)} to ${format(high)}` : format(high);
+    pen.fillText(`${range}   of ${Math.round(spanMs / 1000)} s`, 2, 10);
     colours.forEach((colour, line) => {
       pen.strokeStyle = colour;
       pen.lineWidth = 1.5;

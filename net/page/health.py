@@ -10,9 +10,9 @@ from __future__ import annotations
 from engine import layout as L
 from engine.engine import Engine
 from net.page.view import DaemonView
-from net.stat import SILENT_AFTER_NS
+from net.stat.read import SILENT_AFTER_NS
 from net.vitals import lag_ns, lag_text
-from net.watch.ladder import duration_text
+from net.watch.lines import duration_text
 
 
 def unhealthy(view: DaemonView, now_ns: int) -> str:

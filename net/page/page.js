@@ -8,7 +8,12 @@ const COLOURS = 8;
 const RATE_MS = 2500; // rates are counted over so long
 
 const $ = (id) => document.getElementById(id);
-const charts = { engine: new Chart($("engine")), lag: new Chart($("lag")), books: new Chart($("books")) };
+const charts = {
+  engine: new Chart($("engine"), true),
+  lag: new Chart($("lag"), true),
+  gateway: new Chart($("gateway"), true),
+  books: new Chart($("books"), false),
+};
 const colours = new Map();
 
 let source = null;
@@ -160,13 +165,25 @@ function showMaker(maker) {
   );
 }
 
+// The median and the 99th percentile, as plotted; null where nothing came.
+function percentiles(us, unit) {
+  return us ? [us.p50 / unit, us.p99 / unit] : [null, null];
+}
+
+// A colour for the median, and a fainter one for the 99th percentile.
+function shades(name) {
+  return [shade(name), `${shade(name)}90`];
+}
+
 function plot(now) {
-  const us = now.engine_us, books = rate((event) => (event.book ? event.book.sequence : 0));
-  charts.engine.add(now.t, [us ? us.p50 : null, us ? us.p99 : null]);
-  charts.lag.add(now.t, now.venues.map((venue) => (venue.state === "LIVE" ? venue.lag_ms : null)));
+  const books = rate((event) => (event.book ? event.book.sequence : 0));
+  charts.engine.add(now.t, percentiles(now.engine_us, 1));
+  charts.lag.add(now.t, now.venues.flatMap((venue) => percentiles(venue.lag_us, 1000)));
+  charts.gateway.add(now.t, [now.notice_us, now.write_us].flatMap((us) => percentiles(us, 1)));
   charts.books.add(now.t, [books]);
-  charts.engine.draw([shade("--good"), shade("--warn")]);
-  charts.lag.draw(now.venues.map((venue) => shade(`--v${colour(venue.name)}`)));
+  charts.engine.draw(shades("--good"));
+  charts.lag.draw(now.venues.flatMap((venue) => shades(`--v${colour(venue.name)}`)));
+  charts.gateway.draw(["--good", "--warn"].flatMap(shades));
   charts.books.draw([shade("--good")]);
   $("rate").textContent = books === null ? "" : `${format(books)}/s`;
 }

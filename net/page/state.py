@@ -2,10 +2,14 @@
 
     t           this host's clock, ms            health, ready, remarks   texts; empty is good
     symbols     all that may be chosen           symbol   this one
-    venues      name, state, lag_ms, age_ms, incomplete, frames (a counter), trouble
+    venues      name, state, lag_ms (of the last frame), age_ms, incomplete, frames (a counter),
+                trouble, lag_us (of the frames since the last object)
     book        sequence, published_ms (age), crossed, spread, bids, asks; null before the first
     levels      [place of the venue in `venues`, price, amount]; prices and amounts exact, as text
-    engine_us   from receive to publish, of the books since the last object: count, p50, p99, max
+    engine_us   from receive to publish, of the books since the last object
+    notice_us   from there to the gateway, of all instruments; null without one
+    write_us    from the gateway to gRPC's taking, of all messages
+                each *_us: count, p50, p99, max; null where nothing came
     maker       what `pollux stat --json` shows of it; null without one
 
 Runs on: the page's threads, one at a time. Called by: net.page.server.
@@ -24,7 +28,9 @@ from engine import layout as L
 from engine.engine import Engine
 from engine.handoff import BoardInfo, HandoffReader
 from engine.maker.board import MakerBoardError
+from engine.meters import Histogram, Kind, MeterReader
 from net.gateway.books import Level, read_snapshot
+from net.gateway.counters import attach_meters
 from net.gateway.maker_form import MakerForm
 from net.maker.view import MakerView
 from net.page.health import remarks, unhealthy, unready
@@ -33,6 +39,9 @@ from net.vitals import lag_ns
 from net.watch.decimals import decimal_text
 from net.watch.maker_lines import maker_facts
 from proto.pollux.v1 import maker_pb2
+
+Came = dict[tuple[str, ...], dict[str, float] | None]
+"""What came into a histogram, by its name and its labels' values."""
 
 PERIOD_S = 0.25
 """Between two objects: a person does not read faster, and the daemon's Python is the engine's too.
@@ -49,7 +58,9 @@ class Screen:
         self._made: dict[str, tuple[float, bytes]] = {}
         self._engine: Engine | None = None
         self._reader: HandoffReader | None = None
-        self._read: dict[str, int] = {}
+        self._meters: MeterReader | None = None
+        self._seen: dict[str, dict[tuple[str, ...], Histogram]] = {}
+        """By the symbol it was looked at for: by the process, the series and its labels."""
         self._maker = MakerView(view.config.engine.name, os.getpid())
 
     def look(self, symbol: str) -> bytes:
@@ -77,33 +88,45 @@ class Screen:
 
     def _instrument(self, engine: Engine, symbol: str, now_ns: int) -> dict[str, object]:
         if self._reader is None or engine is not self._engine:
-            self._engine, self._reader, self._read = engine, engine.reader(), {}
+            self._engine, self._reader, self._seen = engine, engine.reader(), {}
+            self._meters = engine.meters.reader()
         reader = self._reader
         for index, info in enumerate(reader.boards):
             if info.symbol == symbol:
-                engine_us = percentiles_us(self._engine_ns(reader, index))
+                came = self._came(symbol)
                 is_there = reader.read(index) > 0
                 return {
-                    "venues": self._venues(engine, index, now_ns),
+                    "venues": self._venues(engine, index, now_ns, came),
                     "book": _book_facts(info, reader, now_ns) if is_there else None,
-                    "engine_us": engine_us,
+                    "engine_us": came.get(("publish_latency", symbol)),
+                    "notice_us": came.get(("publish_to_gateway",)),
+                    "write_us": came.get(("gateway_to_written",)),
                 }
         return {}
 
-    def _engine_ns(self, reader: HandoffReader, index: int) -> list[int]:
-        """Receive to publish of every book since the last look that the ring still holds."""
-        symbol, latest = reader.boards[index].symbol, reader.sequence(index)
-        first = max(self._read.get(symbol, latest) + 1, latest - L.RING_SLOTS + 1)
-        self._read[symbol] = latest
-        return [
-            int(reader.book[L.SLOT_PUBLISH_NS] - reader.book[L.SLOT_RECEIVE_NS])
-            for sequence in range(first, latest + 1)
-            if reader.read_exact(index, sequence) == sequence
-        ]
+    def _came(self, symbol: str) -> Came:
+        """Of every histogram of this instrument, or of none: what came since the last look."""
+        assert self._meters is not None
+        gateway = attach_meters(self._view.config.engine.name, self._meters.start_ns)
+        before, now = self._seen.get(symbol, {}), {}
+        came = {}
+        for reader in (self._meters, *((gateway,) if gateway is not None else ())):
+            process = (str(reader.writer_pid), str(reader.start_ns))
+            for series in reader.series:
+                is_shown = series.labels.get("instrument", symbol) == symbol
+                if series.kind is Kind.HISTOGRAM and is_shown:
+                    key = (series.name, *series.labels.values())
+                    seen = now[(*process, *key)] = reader.histogram(series)
+                    came[key] = percentiles_us(seen.since(before.get((*process, *key), seen)))
+        self._seen[symbol] = now
+        return came
 
-    def _venues(self, engine: Engine, index: int, now_ns: int) -> list[dict[str, object]]:
+    def _venues(
+        self, engine: Engine, index: int, now_ns: int, came: Came
+    ) -> list[dict[str, object]]:
         first = sum(len(each.feeds) for each in engine.instruments[:index])
         shown: list[dict[str, object]] = []
+        symbol = engine.instruments[index].symbol
         for feed, spec in enumerate(engine.instruments[index].feeds, first):
             lag, receive_ns = lag_ns(engine, feed), engine.receive_ns(feed)
             shown.append(
@@ -115,6 +138,7 @@ class Screen:
                     "incomplete": engine.is_incomplete(feed),
                     "frames": engine.counters(feed).frames,
                     "trouble": self._view.trouble(spec.venue, spec.symbol),
+                    "lag_us": came.get(("receive_lag", spec.venue, spec.symbol, symbol)),
                 }
             )
         return shown
@@ -128,16 +152,12 @@ class Screen:
         return None
 
 
-def percentiles_us(durations_ns: list[int]) -> dict[str, float] | None:
-    """Count, median, 99th percentile (nearest rank) and maximum in us; None of nothing."""
-    if not durations_ns:
+def percentiles_us(seen: Histogram) -> dict[str, float] | None:
+    """Count, median, 99th percentile and maximum in us; None of nothing."""
+    p50, p99 = seen.percentile(50), seen.percentile(99)
+    if p50 is None or p99 is None:
         return None
-    ranked = sorted(durations_ns)
-
-    def rank_us(percent: int) -> float:
-        return ranked[-(-len(ranked) * percent // 100) - 1] / 1e3
-
-    return {"count": len(ranked), "p50": rank_us(50), "p99": rank_us(99), "max": rank_us(100)}
+    return {"count": seen.count, "p50": p50 / 1e3, "p99": p99 / 1e3, "max": seen.max / 1e3}
 
 
 def _book_facts(info: BoardInfo, reader: HandoffReader, now_ns: int) -> dict[str, object]:

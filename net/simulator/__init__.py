@@ -17,7 +17,7 @@ Pollux's decoders: it is the independent other side in tests and demos.
 from net.simulator.connection import Connection, Interceptor
 from net.simulator.faults import FaultInjector, describe_faults
 from net.simulator.options import SimulatorError, SimulatorOptions, TradingOptions
-from net.simulator.venues import SimulatedVenues, run_simulator
+from net.simulator.venues import SimulatedVenues, announcer, run_simulator
 
 __all__ = [
     "Connection",
@@ -27,6 +27,7 @@ __all__ = [
     "SimulatorError",
     "SimulatorOptions",
     "TradingOptions",
+    "announcer",
     "describe_faults",
     "run_simulator",
 ]

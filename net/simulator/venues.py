@@ -10,6 +10,7 @@ import asyncio
 import signal
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 
 from net.simulator.binance import ORDER_PATH, BinanceServer
@@ -225,3 +226,20 @@ async def _run(options: SimulatorOptions, announce: Callable[[str], None]) -> in
             raise SimulatorError(f"the simulated venues failed: {failed.exception()!r}")
         failed.cancel()
     return 0
+
+
+def announcer(write_config: Path | None) -> Callable[[str], None]:
+    """Prints the addresses and the configuration that points here; keeps a copy in a file."""
+
+    def announce(text: str) -> None:
+        print(text, flush=True)
+        if write_config is None:
+            return
+        fresh = write_config.with_name(f"{write_config.name}.new")
+        try:
+            fresh.write_text(f"{text}\n", encoding="utf-8")
+            fresh.rename(write_config)
+        except OSError as error:
+            raise SimulatorError(f"{write_config}: {error.strerror}") from None
+
+    return announce

@@ -28,7 +28,7 @@ from rich.text import Text
 
 from net.watch import maker_lines
 from net.watch.decimals import decimal_text
-from net.watch.lines import amount_text, price_text, state_name
+from net.watch.lines import amount_text, duration_text, price_text, state_name
 from proto.pollux.v1 import maker_pb2
 from proto.pollux.v1 import market_data_pb2 as pb
 
@@ -296,15 +296,3 @@ def _maker_parts(maker: maker_pb2.Maker) -> Iterator[Text]:
 
 def _total(levels: Sequence[pb.BookLevel]) -> int:
     return sum(level.amount_lots for level in levels)
-
-
-def duration_text(duration_ns: int) -> str:
-    """A duration in the unit that suits it, three characters or so; never below zero."""
-    duration_ns = max(duration_ns, 0)
-    if duration_ns < 1_000_000:
-        return f"{duration_ns / 1e6:.2f} ms"
-    if duration_ns < 1_000_000_000:
-        return f"{duration_ns // 1_000_000} ms"
-    if duration_ns < 120_000_000_000:
-        return f"{duration_ns / 1e9:.1f} s"
-    return f"{duration_ns // 60_000_000_000} min"

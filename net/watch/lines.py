@@ -93,3 +93,15 @@ def time_text(time_ns: int) -> str:
     seconds, rest_ns = divmod(time_ns, 1_000_000_000)
     clock = datetime.fromtimestamp(seconds, UTC).strftime("%H:%M:%S")
     return f"{clock}.{rest_ns // 1_000_000:03d}Z"
+
+
+def duration_text(duration_ns: int) -> str:
+    """A duration in the unit that suits it, three characters or so; never below zero."""
+    duration_ns = max(duration_ns, 0)
+    if duration_ns < 1_000_000:
+        return f"{duration_ns / 1e6:.2f} ms"
+    if duration_ns < 1_000_000_000:
+        return f"{duration_ns // 1_000_000} ms"
+    if duration_ns < 120_000_000_000:
+        return f"{duration_ns / 1e9:.1f} s"
+    return f"{duration_ns // 60_000_000_000} min"

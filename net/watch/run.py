@@ -1,7 +1,8 @@
 """`pollux watch`: picks the output, runs the subscription, ends cleanly whatever happens.
 
 In a terminal: the live ladder; one thread reads the newest book, the calling thread draws ten times
-a second. With --json, with --count or into a pipe: one line per book, on the calling thread.
+a second. With --json, with --count, into a pipe or on a dumb terminal: one line per book, on
+the calling thread.
 Runs on: the main thread of a client process. Called by: the command line, the demo.
 """
 
@@ -18,7 +19,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.live import Live
 
-from net.pipe import lead_nowhere
+from net.pipe import can_draw, lead_nowhere
 from net.watch.feed import Feed, Subscription, WatchError
 from net.watch.ladder import Ladder, LadderStatus
 from net.watch.lines import json_line, plain_line
@@ -65,7 +66,7 @@ class WatchOptions:
 def run_watch(options: WatchOptions, stdout: TextIO) -> int:
     """Watch until the count or Ctrl-C; the exit status: 0, 1 failed, 2 wrong request."""
     try:
-        if options.json or options.count is not None or not stdout.isatty():
+        if options.json or options.count is not None or not can_draw(stdout):
             _print_lines(options, stdout)
         else:
             _show_ladder(options, stdout)

@@ -23,7 +23,8 @@ import grpc
 
 from engine import layout as L
 from engine.handoff import BoardInfo, HandoffWriter, write_word
-from net.gateway.options import GatewayCounters, GatewayOptions
+from net.gateway.counters import GatewayCounters
+from net.gateway.options import GatewayOptions
 from net.gateway.server import run_gateway
 from proto.orderbook_pb2_grpc import OrderbookAggregatorStub
 from proto.pollux.v1.market_data_pb2_grpc import MarketDataServiceStub
@@ -163,7 +164,7 @@ def gateway_thread(engine: Engine, **options: Any) -> Iterator[Gateway]:
     """A gateway in a thread of this process, as the daemon's thread form."""
     chosen = {"listen": "127.0.0.1:0", "handoff_name": engine.name, **options}
     stop, is_ready = threading.Event(), threading.Event()
-    counters = GatewayCounters()
+    counters = GatewayCounters(engine.name, now_ns=time.time_ns())
     ports: list[int] = []
     errors: list[BaseException] = []
 
@@ -188,6 +189,7 @@ def gateway_thread(engine: Engine, **options: Any) -> Iterator[Gateway]:
     finally:
         stop.set()
         thread.join(PATIENCE_S)
+        counters.close()
         assert not thread.is_alive(), "the gateway did not stop"
     if errors:
         raise errors[0]

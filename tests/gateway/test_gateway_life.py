@@ -19,8 +19,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from engine import layout as L
 from engine.handoff import HandoffReader
+from net.gateway.counters import GatewayCounters
 from net.gateway.hub import Cursor, Hub
-from net.gateway.options import GatewayCounters, GatewayError, GatewayOptions
+from net.gateway.options import GatewayError, GatewayOptions
 from net.gateway.server import run_gateway
 from proto import orderbook_pb2
 from proto.orderbook_pb2_grpc import OrderbookAggregatorStub
@@ -194,12 +195,15 @@ def test_a_subscriber_that_left_leaves_nothing_behind(engine: Engine) -> None:
         async def write(self, message: bytes) -> None:
             self.written.append(message)
 
+        def peer(self) -> str:
+            return "ipv4:127.0.0.1:1"
+
     async def run() -> None:
         counters = GatewayCounters()
         reader = HandoffReader.attach(engine.name)
         hub = Hub(reader, GatewayOptions(engine.name), counters, time.time_ns)
         cursors = [Cursor(board, board.summary) for board in hub.boards]
-        stream = asyncio.create_task(hub.stream(cast(Any, Context()), cursors))
+        stream = asyncio.create_task(hub.stream(cast(Any, Context()), cursors, "all"))
         while not Context.written:
             await asyncio.sleep(0)
         assert [len(board.events) for board in hub.boards] == [1, 1]

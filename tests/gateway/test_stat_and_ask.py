@@ -17,7 +17,8 @@ from engine.handoff import write_word
 from engine.maker import board_layout as B
 from engine.maker import order_layout as L
 from net.measured import drop_measures, keep_measures, kept_measures
-from net.stat import read_stat
+from net.stat.read import read_stat
+from net.stat.text import stat_lines
 from tests.gateway.maker_engine import MakerEngine
 from tests.gateway.rig import Engine, gateway_thread, ladder
 from tuning.measures import Measure
@@ -130,7 +131,7 @@ def test_stat_tells_a_silent_market_maker_and_keeps_its_last_word(
     write_word(maker.writer.words, B.HEARTBEAT_NS, now_ns - LONG_AGO_NS)
     stat = read_stat(engine.name, now_ns)
     assert stat.status == 1 and stat.maker is not None
-    assert [*stat.lines()][-1].strip() == "the market maker is hung: silent for 10.0 s"
+    assert [*stat_lines(stat)][-1].strip() == "the market maker is hung: silent for 10.0 s"
 
 
 # --- kill and release ----------------------------------------------------------------------------

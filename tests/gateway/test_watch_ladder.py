@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from net.watch import Ladder, LadderStatus
 from net.watch.decimals import decimal_text
-from net.watch.ladder import duration_text
-from net.watch.lines import state_name, time_text
+from net.watch.ladder import Ladder, LadderStatus
+from net.watch.lines import duration_text, state_name, time_text
 from proto.pollux.v1 import maker_pb2
 from proto.pollux.v1 import market_data_pb2 as pb
 

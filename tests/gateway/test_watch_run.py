@@ -24,13 +24,13 @@ import pytest
 import trustme
 
 from engine import layout as L
-from net.watch import WatchOptions, run_watch
+from net.watch.run import WatchOptions, run_watch
 from tests.gateway.maker_engine import MakerEngine
 from tests.gateway.rig import PATIENCE_S, ROOT, Engine, eventually, gateway_thread, ladder
 
 PROGRAM = """
 import sys
-from net.watch import WatchOptions, run_watch
+from net.watch.run import WatchOptions, run_watch
 target, *rest = sys.argv[1:]
 sys.exit(run_watch(WatchOptions(target, json="--json" in rest), sys.stdout))
 """

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from net.config import load_config
+from net.gateway.counters import GatewayCounters
 from tests.gateway.maker_engine import MakerEngine
 from tests.net.test_page import NAME, Served
 
@@ -25,10 +26,12 @@ Samples = dict[str, list[dict[str, str]]]
 
 @pytest.fixture(scope="module")
 def samples() -> Iterator[Samples]:
-    """The real page of a daemon with two live venues and a market maker."""
+    """The real page of a daemon with two live venues, a gateway's counters and a market maker."""
     served, maker = Served(), MakerEngine(NAME)
     served.start()
+    counters = GatewayCounters(NAME, now_ns=served.desk.engine.meters.reader().start_ns)
     status, text, _ = served.ask("/metrics")
+    counters.close()
     served.page.close()
     maker.close()
     assert status == 200

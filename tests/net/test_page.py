@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from net.config import Config, parse_config
 from net.daemon import Daemon, DaemonError
+from net.gateway.counters import GatewayCounters
 from net.page.server import CONNECTIONS_MAX, PATHS, VIEWERS_MAX, Page, PageError
-from net.page.state import percentiles_us
 from net.page.view import DaemonView
 from net.vitals import HOLD_NS, LAG_NS_MAX, LATE_NS_MIN, NS_PER_MS, Vitals
 from tests.gateway.maker_engine import MakerEngine
@@ -230,7 +230,7 @@ def test_events_show_the_book_the_venues_and_the_rates(served: Served) -> None:
         pass
     assert latest["book"]["crossed"] and latest["book"]["spread"] == "-0.04"
     assert latest["venues"][0]["frames"] == venue["frames"] + 1
-    assert latest["engine_us"]["count"] == 1
+    assert latest["engine_us"] is None, "a desk's engine reads no clock"
 
 
 def test_events_show_the_market_maker(served: Served) -> None:
@@ -250,11 +250,29 @@ def test_events_show_the_market_maker(served: Served) -> None:
     ]
 
 
-def test_percentiles_are_of_the_nearest_rank() -> None:
-    assert percentiles_us([]) is None
-    assert percentiles_us([3000]) == {"count": 1, "p50": 3.0, "p99": 3.0, "max": 3.0}
-    hundred = percentiles_us([us * 1000 for us in range(200, 0, -1)])
-    assert hundred == {"count": 200, "p50": 100.0, "p99": 198.0, "max": 200.0}
+def test_events_show_what_came_into_the_histograms_since_the_last_one(served: Served) -> None:
+    served.start()
+    counters = GatewayCounters(NAME, now_ns=served.desk.engine.meters.reader().start_ns)
+    try:
+        counters.saw_book(5_000_000)
+        viewer = served.watch()
+        first = next(viewer)
+        assert (first["notice_us"], first["write_us"], first["venues"][0]["lag_us"]) == (None,) * 3
+        counters.saw_book(3000)
+        counters.saw_book(1_000_000)
+        served.desk.now_ns += 40_000_000
+        served.desk.frame("binance", binance_diff(101, 101, [("99.97", "1")]))
+        latest = next(viewer)
+        while latest["notice_us"] is None or latest["venues"][0]["lag_us"] is None:
+            latest = next(viewer)
+    finally:
+        counters.close()
+    assert latest["notice_us"]["count"] == 2
+    assert latest["notice_us"]["p50"] == pytest.approx(3.0, rel=0.04)
+    assert latest["notice_us"]["max"] == pytest.approx(1000, rel=0.04)
+    lag = latest["venues"][0]["lag_us"]
+    assert (lag["count"], lag["p99"]) == (1, pytest.approx(40_000, rel=0.04))
+    assert latest["write_us"] is None
 
 
 def test_the_files_need_nothing_from_elsewhere(served: Served) -> None:

@@ -45,6 +45,7 @@ def test_the_page_shows_what_is_and_says_what_is_wrong(tmp_path: Path) -> None:
                 ["bitstamp", "sell", "0", "100.03"],
                 ["binance", "buy", "0", "99.97"],
             ]
+            served.desk.now_ns += 40_000_000
             served.desk.frame("binance", binance_diff(101, 101, [("99.97", "1"), ("100.05", "3")]))
             await tab.until(f"{middle}.startsWith('CROSSED')")
             own = "[...document.querySelectorAll('tr.own')].map((row) => row.innerText)"

@@ -6,22 +6,36 @@ The engine publishes whatever becomes of the gateway; a gateway never outlives i
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import grpc
 import psutil
 import pytest
 
+from engine.segment import segment_path
 from net.claim import NameTakenError, claim_name
 from net.gateway.options import GatewayOptions
+from net.stat.read import Stat, read_stat
 from proto.pollux.v1 import market_data_pb2 as pb
 from proto.pollux.v1.market_data_pb2_grpc import MarketDataServiceStub
-from tests.e2e.rig import FIXED_TICKS, ROOT, Venues, command, free_port, running, settings, until
+from tests.e2e.rig import (
+    FIXED_TICKS,
+    ROOT,
+    Process,
+    Venues,
+    command,
+    free_port,
+    running,
+    settings,
+    until,
+)
 from tests.gateway.rig import Engine, ladder
 from tests.operate import rig
 from tests.operate.rig import (
@@ -52,6 +66,29 @@ def publishing(live: Operated, seconds: float) -> tuple[float, float]:
     return (seen - first) / seconds, longest_s
 
 
+def gateway_trouble(name: str) -> str:
+    """What `pollux stat` says of a daemon's gateway."""
+    gateway = read_stat(name, time.time_ns()).gateway
+    return gateway.trouble if gateway is not None else "none"
+
+
+def frames_of(stat: Stat) -> int:
+    """The book frames that an engine has counted."""
+    assert stat.meters is not None
+    values = [look.value for look in stat.meters.looks if look.series.name == "frames"]
+    return sum(value for value in values if isinstance(value, int))
+
+
+def looks_of(watching: Process) -> list[dict[str, Any]]:
+    """What `pollux stat --watch --json` has said so far, the whole lines."""
+    lines = [line for line in watching.text.splitlines(keepends=True) if line.endswith("\n")]
+    return [json.loads(line) for line in lines]
+
+
+def is_dead(look: dict[str, Any]) -> bool:
+    return "dead: its process has ended" in (look["trouble"] or "")
+
+
 def test_a_killed_gateway_serves_again_and_the_engine_never_noticed(live: Operated) -> None:
     usual_hz, usual_gap_s = publishing(live, 3.0)
     took_s, rates_hz, gaps_s = [], [], []
@@ -78,9 +115,12 @@ def test_a_killed_gateway_serves_again_and_the_engine_never_noticed(live: Operat
 def test_a_hung_gateway_is_replaced(live: Operated) -> None:
     before = live.gateway_pid
     os.kill(before, rig.HALT)
+    until(lambda: gateway_trouble(live.name).startswith("hung"), 4, "stat to say so")
+    assert read_stat(live.name, time.time_ns()).trouble == "", "the engine is another matter"
     until(lambda: not psutil.pid_exists(before), 9, "the end of the hung gateway")
     rig.serving_again_s(live.target, AGAIN_LIMIT_S)
     assert "no sign of life for" in live.log
+    until(lambda: gateway_trouble(live.name) == "", 2, "stat to see the next one")
 
 
 def test_a_hung_engine_is_seen_and_its_name_stays_taken(
@@ -105,6 +145,9 @@ def test_a_hung_engine_is_seen_and_its_name_stays_taken(
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
             # Its heart has not beaten for longer than a dead daemon's would have.
             time.sleep(max(0.0, 5.2 - (time.monotonic() - halted_s)))
+            stat = read_stat(live.name, time.time_ns())
+            assert stat.trouble.startswith("hung: no sign of life for") and stat.status == 1
+            assert stat.meters is not None and frames_of(stat) > 0, "what it counted stays"
             with running(folder, "twin", "serve", "--config", str(twin)) as second:
                 assert second.popen.wait(20) == 1
                 assert "running already" in second.text and second.text.count("pollux: ") == 1
@@ -155,7 +198,14 @@ def test_a_name_is_free_again_when_its_owner_is_gone() -> None:
 
 def test_a_killed_daemon_leaves_no_process_and_nothing_stale(folder: Path, venues: Venues) -> None:
     name = f"operate-killed-{os.getpid()}"
-    with operated_live(folder, venues, name=name) as first:
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(operated_live(folder, venues, name=name))
+        watching = stack.enter_context(
+            running(
+                folder, "stat", "stat", "--name", name, "--watch", "--json", "--interval", "0.3"
+            )
+        )
+        until(lambda: looks_of(watching)[1:], 20, "two looks of pollux stat")
         with plain_channel(first.target) as channel:
             stream = MarketDataServiceStub(channel).StreamBook(pb.StreamBookRequest(), timeout=20)
             next(iter(stream))
@@ -170,11 +220,19 @@ def test_a_killed_daemon_leaves_no_process_and_nothing_stale(folder: Path, venue
         assert time.time_ns() - killed_ns < 4e9
         assert rig.has_segment(name), "nobody was left to remove it: the next start must cope"
         dead = first.reader()
-    with operated_live(folder, venues, name=name) as second:
+        until(lambda: is_dead(looks_of(watching)[-1]), 4, "stat to say that it is dead")
+        second = stack.enter_context(operated_live(folder, venues, name=name))
+        until(lambda: looks_of(watching)[-1]["pid"] == second.pid, 4, "stat to see the next one")
+        until(lambda: looks_of(watching)[-1]["engine"]["interval_s"], 4, "and to watch it")
         assert second.reader().writer_pid == second.pid != dead.writer_pid
         assert dead.writer_pid == first.pid, "a reader of the old segment keeps the old one"
         assert second.daemon.process.end(rig.TERM) == 0
+        until(lambda: looks_of(watching)[-1]["pid"] is None, 4, "stat to see that it is gone")
+        assert looks_of(watching)[-1]["trouble"] == "stopped"
+        assert watching.end(rig.TERM) == 0 and watching.text.count("\n") == len(looks_of(watching))
     assert not rig.has_segment(name) and not gateways_of(name)
+    left = {path.name for path in segment_path(name).parent.glob(f"pollux-{name}*")}
+    assert not left
 
 
 def test_a_gateway_whose_parent_died_at_once_is_no_orphan() -> None:

@@ -1,0 +1,106 @@
+"""A process's meters at one moment, and what came between two: whatever they describe.
+
+Runs on: the main thread of a command. Called by: net.stat.read, net.stat.text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from engine.meters import Histogram, Kind, MeterReader, Series
+
+PERCENTS = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
+"""By the names that are shown."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """One series at one moment."""
+
+    series: Series
+    value: int | Histogram
+    grown: int | Histogram | None
+    """What came since the look before; None without one, and of a gauge."""
+
+
+@dataclass(frozen=True)
+class Meters:
+    """All series of a process at one moment. `looks` know of what came since an earlier one."""
+
+    pid: int
+    start_ns: int
+    heartbeat_ns: int
+    taken_ns: int
+    looks: tuple[Look, ...]
+    interval_s: float | None = None
+    """From the earlier look to this one; None without one."""
+
+    def since(self, before: Meters | None) -> Meters:
+        """The same, with what came after `before`, if that was the same process's segment."""
+        if before is None or (self.pid, self.start_ns) != (before.pid, before.start_ns):
+            return self
+        looks = tuple(map(_look_since, self.looks, before.looks))
+        interval_s = (self.taken_ns - before.taken_ns) / 1e9
+        return Meters(self.pid, self.start_ns, self.heartbeat_ns, self.taken_ns, looks, interval_s)
+
+    def facts(self) -> dict[str, object]:
+        """For JSON: every series with its labels and raw values, in its own unit."""
+        return {
+            "pid": self.pid,
+            "start_ns": self.start_ns,
+            "interval_s": self.interval_s,
+            "series": [dict(_facts(look, self.interval_s)) for look in self.looks],
+        }
+
+
+def _look_since(now: Look, before: Look) -> Look:
+    if isinstance(now.value, Histogram):
+        assert isinstance(before.value, Histogram)
+        return Look(now.series, now.value, now.value.since(before.value))
+    if now.series.kind is Kind.GAUGE:
+        return now
+    assert isinstance(before.value, int)
+    return Look(now.series, now.value, now.value - before.value)
+
+
+def _facts(look: Look, interval_s: float | None) -> Iterator[tuple[str, object]]:
+    series, value, grown = look.series, look.value, look.grown
+    yield from (("name", series.name), ("kind", series.kind.value), ("unit", series.unit or None))
+    yield "labels", series.labels
+    if isinstance(value, Histogram):
+        yield from histogram_facts(value).items()
+        if isinstance(grown, Histogram):
+            yield "interval", histogram_facts(grown)
+        return
+    yield "value", value
+    if isinstance(grown, int) and interval_s:
+        yield "per_s", grown / interval_s
+
+
+def histogram_facts(seen: Histogram) -> dict[str, int | None]:
+    """Count, sum, percentiles; a percentile or a maximum of nothing is None."""
+    count = seen.count
+    return {
+        "count": count,
+        "sum": seen.sum,
+        "negative": seen.negative,
+        **{name: seen.percentile(percent) for name, percent in PERCENTS.items()},
+        "max": seen.max if count else None,
+    }
+
+
+def read_meters(reader: MeterReader, now_ns: int) -> Meters:
+    """What a process has counted so far."""
+    return Meters(
+        pid=reader.writer_pid,
+        start_ns=reader.start_ns,
+        heartbeat_ns=reader.heartbeat_ns,
+        taken_ns=now_ns,
+        looks=tuple(
+            Look(each, reader.histogram(each), None)
+            if each.kind is Kind.HISTOGRAM
+            else Look(each, reader.value(each), None)
+            for each in reader.series
+        ),
+    )
