@@ -45,7 +45,7 @@ kernels-checked: setup
 	NUMBA_BOUNDSCHECK=1 $(BIN)/pytest -q $(KERNEL)
 
 compiled: setup  ## every kernel into the cache, before several processes each compile all of them
-	$(BIN)/python -c 'import bench.run; bench.run.compile_bench_kernels()'
+	$(BIN)/python -c 'import bench.run, net.maker.housekeeping; bench.run.compile_bench_kernels()'
 
 FUZZ_SECONDS ?= 300
 FUZZ_SEED ?= 1
