@@ -241,9 +241,10 @@ def publish(
     receive_ns: int,
     is_forced: bool,
 ) -> int:
-    """Merge an instrument and publish it if its levels changed or `is_forced`; when that was.
+    """Merge an instrument and publish it if its levels changed or `is_forced`.
 
-    Forced: a venue's state changed, which subscribers must see even where no level did.
+    Returns when it was published, in ns, or NOT_PUBLISHED. Forced: a venue's state changed, which
+    subscribers must see even where no level did.
     """
     slots = arena[L.ENGINE_WINDOW_SLOTS]
     depth = arena[instrument + L.INSTRUMENT_DEPTH]

@@ -19,6 +19,8 @@ import grpc
 import pytest
 import trustme
 
+from engine.meter_layout import ENGINE
+from engine.meters import Kind, MeterReader
 from proto.pollux.v1 import market_data_pb2 as pb
 from tests import oracle
 from tests.e2e.rig import (
@@ -240,6 +242,20 @@ def test_a_subscriber_sees_venue_states_change_in_the_stream(venues: Venues, liv
     stream.cancel()  # type: ignore[no-untyped-call]
 
 
+def assert_counts(meters: MeterReader) -> None:
+    """What a daemon that serves two venues has counted, whichever way it waits."""
+    counted: dict[str, int] = {}
+    for each in meters.series:
+        count = meters.value(each)
+        if each.kind is Kind.HISTOGRAM:
+            seen = meters.histogram(each)
+            count = seen.count + seen.negative
+        counted[each.name] = counted.get(each.name, 0) + count
+    assert counted["connections"] == 2 and counted["snapshots_asked"] >= 2
+    busy = ("frames", "levels", "receive_lag", "publish_latency", "loop_turn", "loop_idle")
+    assert all(counted[name] > 0 for name in busy), counted
+
+
 @pytest.mark.parametrize(("idle", "placement"), [("spin", "process"), ("backoff", "thread")])
 def test_the_other_idle_policies_keep_the_same_book_and_an_interrupt_ends_them(
     folder: Path, venues: Venues, idle: str, placement: str
@@ -252,11 +268,12 @@ def test_the_other_idle_policies_keep_the_same_book_and_an_interrupt_ends_them(
     with daemon(folder, venues.toml + ours, port) as polling:
         polling.wait_for(binance="LIVE", bitstamp="LIVE")
         assert_right(venues, polling)
+        assert_counts(MeterReader.attach(name, ENGINE))
         started_s = time.monotonic()
         assert polling.process.end(signal.SIGINT) == 0
         assert time.monotonic() - started_s < 5
         assert "Traceback" not in polling.process.text
-        assert not Path(f"/dev/shm/pollux-{name}").exists()
+        assert list(Path("/dev/shm").glob(f"pollux-{name}*")) == []
 
 
 def test_tls_is_verified(folder: Path, tmp_path: Path) -> None:
