@@ -96,19 +96,7 @@ class Subscriber:
     def __init__(self, counters: GatewayCounters, row_at: int) -> None:
         self.event = asyncio.Event()
         self.counters = counters
-        self._row_at = row_at
-
-    def sends(self) -> None:
-        """gRPC is given a message."""
-        self.counters.sends(self._row_at)
-
-    def wrote(self, since_s: float) -> None:
-        """gRPC has taken a message that could be sent at this loop time."""
-        self.counters.wrote(int((_loop_s() - since_s) * 1e9))
-
-    def skipped(self, books: int) -> None:
-        """It will not see so many books."""
-        self.counters.skipped(self._row_at, books)
+        self.row_at = row_at
 
 
 class Cursor:
@@ -133,7 +121,9 @@ class Cursor:
             return None
         newest = self._form.message(book)
         if self._seen_content is not None:
-            subscriber.skipped(book.sequence - self._seen_sequence - 1)
+            skipped = book.sequence - self._seen_sequence - 1
+            if skipped:
+                subscriber.counters.skipped(subscriber.row_at, skipped)
         self._seen_sequence = book.sequence
         if newest.content == self._seen_content:
             subscriber.counters.unchanged += 1
@@ -283,7 +273,8 @@ class Hub:
         """Write what each cursor takes until the client leaves; RefusedError: the engine did."""
         self.require_engine()
         with self.subscribed(context, what, [cursor.board for cursor in cursors]) as subscriber:
-            event, start_s = subscriber.event, _loop_s()
+            event, counters, row_at = subscriber.event, self.counters, subscriber.row_at
+            start_s = _loop_s()
             self.refresh()
             while True:
                 event.clear()
@@ -300,9 +291,9 @@ class Hub:
                         due_s = max(cursor.board.noticed_s, cursor.earliest_s, start_s)
                         if interval_s:
                             cursor.earliest_s = _loop_s() + interval_s
-                        subscriber.sends()
+                        counters.sends(row_at)
                         await context.write(message)
-                        subscriber.wrote(due_s)
+                        counters.wrote(int((time.monotonic() - due_s) * 1e9))
                 if self.trouble:
                     raise RefusedError(grpc.StatusCode.UNAVAILABLE, self.trouble)
                 if interval_s:

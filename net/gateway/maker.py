@@ -78,7 +78,7 @@ class _Maker:
                     message = self._latest()
                     if message.content != seen:
                         seen, earliest_s = message.content, loop.time() + interval_ms / 1000
-                        subscriber.sends()
+                        self._hub.counters.sends(subscriber.row_at)
                         await context.write(message.wire)
                 else:
                     self._hub.require_engine()
