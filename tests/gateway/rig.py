@@ -23,9 +23,12 @@ import grpc
 
 from engine import layout as L
 from engine.handoff import BoardInfo, HandoffWriter, write_word
-from net.gateway.counters import GatewayCounters
+from engine.meters import meters_kind
+from engine.segment import segment_path
+from net.gateway.counters import KIND, GatewayCounters
 from net.gateway.options import GatewayOptions
 from net.gateway.server import run_gateway
+from net.gateway.subscribers import SEGMENT_KIND
 from proto.orderbook_pb2_grpc import OrderbookAggregatorStub
 from proto.pollux.v1.market_data_pb2_grpc import MarketDataServiceStub
 
@@ -107,6 +110,9 @@ class Engine:
 
     def close(self) -> None:
         self.writer.close()
+        # A gateway that a test has killed leaves these to its successor.
+        for kind in (meters_kind(KIND), SEGMENT_KIND):
+            segment_path(self.name, kind).unlink(missing_ok=True)
 
 
 class Beating(Engine):
