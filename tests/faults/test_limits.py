@@ -10,6 +10,7 @@ import itertools
 import random
 import selectors
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -93,6 +94,7 @@ class _Mad:
         self.protocol, self.attempts_s = protocol, list[float]()
         self._life_s, self._notice_s = life_s, notice_s
         self.handle = None
+        self.counters = SimpleNamespace(connections=0, connect_failures=0)
         self.stream = Stream(
             self,  # type: ignore[arg-type]
             self,
