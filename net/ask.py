@@ -11,9 +11,9 @@ import time
 from dataclasses import dataclass
 
 import grpc
-import psutil
 
 from engine.maker.board import MakerBoardError, MakerBoardReader
+from net.claim import has_ended
 from net.gateway.maker_form import MakerForm
 from net.gateway.options import GatewayError
 from net.gateway.permission import SCHEME, read_token
@@ -52,7 +52,7 @@ def ask_here(name: str, what: str) -> pb.Maker:
     assert what in ("kill", "release")
     try:
         board = MakerBoardReader(name)
-        if not psutil.pid_exists(board.writer_pid):
+        if has_ended(board.writer_pid):
             raise AskError(
                 f"the daemon named {name!r} is dead (its process {board.writer_pid} has ended): "
                 f"what it left open at the venues is still open"

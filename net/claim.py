@@ -4,7 +4,8 @@ A heartbeat alone cannot tell: two that start at once both see none, and one tha
 while has an old one. So the name is held by an abstract socket (unix(7)): taking it is atomic, and
 the kernel gives it back however its owner ends, with nothing left to clean up. Where there is no
 such thing, or the other daemon lives in another network namespace, the heartbeat must do.
-Runs on: the main thread. Called by: net.daemon.
+Runs on: the main thread. Called by: net.daemon; `has_ended`: who reads what a
+process has left.
 """
 
 from __future__ import annotations
@@ -52,9 +53,19 @@ def _segment_owner(name: str) -> tuple[int, bool]:
     except HandoffError:
         return 0, False
     pid = reader.writer_pid
-    if pid == os.getpid() or not psutil.pid_exists(pid):
+    if pid == os.getpid() or has_ended(pid):
         return 0, False
     return pid, time.time_ns() - reader.heartbeat_ns < HEARTBEAT_STALE_NS
+
+
+def has_ended(pid: int) -> bool:
+    """Whether no process of this number lives; one that nobody has waited for has ended, too."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.AccessDenied:
+        return False
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _taken(name: str, pid: int) -> NameTakenError:

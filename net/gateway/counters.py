@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import logging
 
-import psutil
-
 from engine.meters import (
     Block,
     Count,
@@ -23,6 +21,7 @@ from engine.meters import (
     places,
 )
 from engine.segment import HandoffError
+from net.claim import has_ended
 from net.gateway.options import GatewayOptions
 from net.gateway.subscribers import CONFLATED, ROWS_MAX, SENT, SubscriberTable
 
@@ -145,13 +144,3 @@ def _living_gateway(name: str, now_ns: int) -> int:
     is_silent = abs(now_ns - reader.heartbeat_ns) > SILENT_AFTER_NS
     pid = reader.writer_pid
     return 0 if is_silent or has_ended(pid) else pid
-
-
-def has_ended(pid: int) -> bool:
-    """Whether no process of this number lives; one that nobody has waited for has ended, too."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.AccessDenied:
-        return False
-    except psutil.NoSuchProcess:
-        return True

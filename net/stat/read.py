@@ -14,6 +14,7 @@ from engine import layout as L
 from engine.handoff import HandoffError, HandoffReader
 from engine.maker.board import MakerBoardError
 from engine.meters import MeterReader
+from net.claim import has_ended
 from net.gateway import counters
 from net.gateway.books import book_form, read_snapshot
 from net.gateway.maker_form import MakerForm
@@ -151,7 +152,7 @@ def _silence(pid: int, age_ns: int, limit_ns: int) -> str:
     age_ns = abs(age_ns)
     if age_ns <= limit_ns:
         return ""
-    if counters.has_ended(pid):
+    if has_ended(pid):
         return f"dead: its process has ended, its last sign of life is {age_ns / 1e9:.1f} s old"
     return f"hung: no sign of life for {age_ns / 1e9:.1f} s"
 
