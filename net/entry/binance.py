@@ -8,7 +8,7 @@ Runs on: the engine thread. Called by: net.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import orjson
 
@@ -198,12 +198,14 @@ class _Hot:
         texts[-1] += b"}}" if self._signer is None else b',"signature":"'
         self._message = Template(texts, [NUMBER, *fields.values()])
         self._payload = Template(signed_texts, list(fields.values()))
-
-    def write(self, request_id: int, *values: int) -> bytes:
-        """The request's bytes; EntryError for a number that does not fit."""
-        message = self._message.write(request_id, *values)
+        self.write: Callable[..., bytes] = self._write_signed
+        """f(request_id, *values) -> the request's bytes; EntryError for what does not fit."""
         if self._signer is None:
-            return message
+            self.write = self._message.write
+
+    def _write_signed(self, request_id: int, *values: int) -> bytes:
+        assert self._signer is not None
+        message = self._message.write(request_id, *values)
         return b'%b%b"}}' % (message, self._signer.sign(self._payload.write(*values)))
 
 

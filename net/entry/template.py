@@ -9,12 +9,15 @@ net.entry.bitstamp.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+import struct
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from engine.atomics import Bytes, Words, view_bytes, view_words
-from engine.jit import inner, kernel
+from engine import builtin as C
+from engine.atomics import BYTES_HEADER, Bytes, Words, view_bytes, view_words
+from engine.jit import JIT_OFF, callback, compile_kernels, inner
 from engine.maker.client_ids import CLIENT_ID_PREFIX
 from engine.maker.order_layout import EPOCH_MAX, SEQUENCE_MAX
 from net.entry.order import EntryError, Field, whole_number
@@ -37,7 +40,8 @@ NAME_BYTES = 17
     FIELD_DECIMALS,
     FIELD_WORDS,
 ) = range(9)
-TEMPLATE_WORDS = TEMPLATE_FIELDS_AT + FIELDS_MAX * FIELD_WORDS
+TEMPLATE_NUMBERS_AT = TEMPLATE_FIELDS_AT + FIELDS_MAX * FIELD_WORDS
+TEMPLATE_WORDS = TEMPLATE_NUMBERS_AT + FIELDS_MAX
 _ZERO, _DOT, _DASH, _LETTER_A = b"0"[0], b"."[0], b"-"[0], b"a"[0]
 
 
@@ -82,10 +86,8 @@ def _write_decimal(out: Bytes, at: int, value: int, decimals: int) -> int:
     return end
 
 
-@kernel("int64(int64, int64, int64, int64, int64, int64, int64)")
-def write_fields(
-    address: int, first: int, second: int, third: int, fourth: int, fifth: int, sixth: int
-) -> int:
+@inner
+def write_fields(address: int, numbers: Words) -> int:
     """Write the template at `address` with its fields' numbers; how many bytes it has.
 
     -1 - field, and nothing that counts is written, for a number that the field refuses.
@@ -93,7 +95,6 @@ def write_fields(
     words = view_words(address, TEMPLATE_WORDS)
     text = view_bytes(words[TEMPLATE_TEXT], words[TEMPLATE_TEXT_BYTES])
     out = view_bytes(words[TEMPLATE_OUT], words[TEMPLATE_OUT_BYTES])
-    numbers = (first, second, third, fourth, fifth, sixth)
     start = 0
     at = 0
     for index in range(words[TEMPLATE_FIELDS]):
@@ -118,6 +119,29 @@ def write_fields(
     return _copy(text, start, words[TEMPLATE_LAST_BYTES], out, at)
 
 
+@callback("int64(int64, int64, int64)")
+def _write(own: int, arguments: int, count: int) -> int:
+    """PyObject *_write(PyObject *self, PyObject *const *arguments, Py_ssize_t count)."""
+    context = view_words(own + BYTES_HEADER, 1)
+    words = view_words(context[0], TEMPLATE_WORDS)
+    if count != words[TEMPLATE_FIELDS]:
+        C.bad_argument()
+        return C.FAILED
+    given = view_words(arguments, count)
+    numbers = view_words(context[0] + 8 * TEMPLATE_NUMBERS_AT, FIELDS_MAX)
+    for index in range(count):
+        number = C.long_value(given[index])
+        if number == -1 and C.error_set() != 0:
+            return C.FAILED
+        numbers[index] = number
+    size = write_fields(context[0], numbers)
+    if size < 0:
+        refused: int = C.long_new(size)
+        return refused
+    text: int = C.bytes_new(words[TEMPLATE_OUT], size)
+    return text
+
+
 class Template:
     """A text of which only the fields change."""
 
@@ -131,12 +155,13 @@ class Template:
         self._fields = tuple(fields)
         self._text = np.frombuffer(b"".join(texts) or b"\0", np.uint8)
         size = len(self._text) + sum(NUMBER_BYTES_MAX + each.decimals for each in fields)
-        buffer = bytearray(size)
-        self._out = np.frombuffer(buffer, np.uint8)
-        self._view = memoryview(buffer)
+        self._out = np.zeros(size, np.uint8)
         self._words: Words = np.zeros(TEMPLATE_WORDS, np.int64)
         self._describe(texts)
-        self._address = int(self._words.ctypes.data)
+        self._fill: Callable[..., bytes | int] = self._fill_without_jit
+        if not JIT_OFF:
+            compile_kernels()
+            self._fill = C.builtin(_write, struct.pack("=q", self._words.ctypes.data))
 
     def _describe(self, texts: list[bytes]) -> None:
         words = self._words
@@ -151,37 +176,27 @@ class Template:
             words[at + FIELD_STEP], words[at + FIELD_DIVISOR] = each.step, each.divisor
             words[at + FIELD_FACTOR], words[at + FIELD_DECIMALS] = each.factor, each.decimals
 
-    def write(
-        self,
-        first: int,
-        second: int = 0,
-        third: int = 0,
-        fourth: int = 0,
-        fifth: int = 0,
-        sixth: int = 0,
-    ) -> bytes:
+    def write(self, *numbers: int) -> bytes:
         """The text with a number for each field, in order; EntryError for one that does not fit."""
-        numbers = (first, second, third, fourth, fifth, sixth)
-        # What is no int would be cut to one on the way into the kernel.
-        if set(map(type, numbers)) != _INT:
-            raise self._refusal(numbers)
         try:
-            count = write_fields(self._address, first, second, third, fourth, fifth, sixth)
-        except OverflowError:
+            text = self._fill(*numbers)
+        except (TypeError, OverflowError):
             raise self._refusal(numbers) from None
-        if count < 0:
+        if isinstance(text, int):
             raise self._refusal(numbers)
-        return bytes(self._view[:count])
+        return text
+
+    def _fill_without_jit(self, *numbers: int) -> bytes | int:
+        exact = np.array([operator.index(number) for number in numbers], np.int64)
+        size = write_fields(int(self._words.ctypes.data), exact)
+        return self._out[:size].tobytes() if size >= 0 else size
 
     def _refusal(self, numbers: tuple[int, ...]) -> EntryError:
-        for each, number in zip(self._fields, numbers, strict=False):
+        for each, number in zip(self._fields, numbers, strict=True):
             try:
                 whole_number(number, each.least, each.most, each.what)
             except EntryError as error:
                 return error
             if number % each.step or (each is ORDER_NAME and not number & SEQUENCE_MAX):
                 return EntryError(f"{each.what}: {number} is no multiple of {each.step}")
-        return EntryError("a number of another type than int")
-
-
-_INT = {int}
+        raise AssertionError("refused, and nothing is wrong with it")
