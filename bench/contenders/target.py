@@ -227,6 +227,7 @@ class Target:
             facts["frames"] = engine.counters(0).frames
             facts["refused"] = int(self._stop[REFUSED_AT])
             facts["published"] = engine.reader().published
+            facts["turn_us"] = turn_us(engine)
             engine.close()
         if self._host is not None:
             # "lost" and "disconnected" belong to the sender's hanging up.
@@ -248,6 +249,14 @@ class Target:
 
     def gateway_cpu_s(self) -> float:
         return self._gateway.cpu_s() if self._gateway is not None else 0.0
+
+
+def turn_us(engine: Engine) -> list[float]:
+    """p50, p99, p99.9 and maximum of the loop's turns, waits for the interpreter included."""
+    reader = engine.meters.reader()
+    (series,) = (each for each in reader.series if each.name == "loop_turn")
+    turns = reader.histogram(series)
+    return [(turns.percentile(percent) or 0) / 1000 for percent in (50, 99, 99.9, 100)]
 
 
 class Gateway:

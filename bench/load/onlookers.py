@@ -12,6 +12,8 @@ import http.client
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable, Iterator
 
 from bench.rig.host import pin
 from bench.rig.workers import Handler, Message
@@ -19,58 +21,70 @@ from bench.rig.workers import Handler, Message
 SCRAPE_EVERY_S = 1.0
 TIME_LIMIT_S = 10.0
 LINE_BYTES_MAX = 1 << 20
+START_LIMIT_S = 40.0
+"""For the first look of each: a command may have kernels to load, on a busy host."""
 
 
 class Onlookers:
-    """Who looks at one daemon, from `start` to `stop`."""
+    """Who looks at one daemon, from `start` to `stop`; each has seen something when it begins."""
 
     def __init__(self, port: int, name: str) -> None:
-        self.scrapes = self.events = 0
+        self.seen = {"scrapes": 0, "events": 0, "stats": 0}
         self.errors: list[str] = []
         self._port = port
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=each) for each in (self._scrape, self._view)]
-        for thread in self._threads:
-            thread.start()
         watch = ("stat", "--name", name, "--watch", "--json", "--interval", "1")
         self._stat = subprocess.Popen(
             [sys.executable, "-m", "pollux", *watch], stdout=subprocess.PIPE
         )
+        self._threads = [
+            threading.Thread(target=self._keep, args=each)
+            for each in (("scrapes", self._scrape), ("events", self._view), ("stats", self._read))
+        ]
+        for thread in self._threads:
+            thread.start()
+        limit_s = time.monotonic() + START_LIMIT_S
+        while not all(self.seen.values()) and not self.errors and time.monotonic() < limit_s:
+            time.sleep(0.05)
+
+    def _keep(self, what: str, looks: Callable[[], Iterator[None]]) -> None:
+        try:
+            for _ in looks():
+                self.seen[what] += 1
+                if self._stop.is_set():
+                    return
+        except (OSError, http.client.HTTPException) as error:
+            self.errors.append(f"{what}: {error!r}")
 
     def _get(self, path: str) -> http.client.HTTPResponse:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIME_LIMIT_S)
         connection.request("GET", path)
         return connection.getresponse()
 
-    def _scrape(self) -> None:
-        try:
-            while not self._stop.wait(SCRAPE_EVERY_S):
-                self._get("/metrics").read()
-                self.scrapes += 1
-        except (OSError, http.client.HTTPException) as error:
-            self.errors.append(f"scrape: {error!r}")
+    def _scrape(self) -> Iterator[None]:
+        while True:
+            self._get("/metrics").read()
+            yield
+            self._stop.wait(SCRAPE_EVERY_S)
 
-    def _view(self) -> None:
-        try:
-            answer = self._get("/events")
-            while not self._stop.is_set() and answer.readline(LINE_BYTES_MAX):
-                self.events += 1
-        except (OSError, http.client.HTTPException) as error:
-            self.errors.append(f"view: {error!r}")
+    def _view(self) -> Iterator[None]:
+        answer = self._get("/events")
+        while answer.readline(LINE_BYTES_MAX):
+            yield
+
+    def _read(self) -> Iterator[None]:
+        assert self._stat.stdout is not None
+        for _ in self._stat.stdout:
+            yield
 
     def stop(self) -> Message:
         """End them all; how much each has seen."""
         self._stop.set()
+        self._stat.terminate()
         for thread in self._threads:
             thread.join(TIME_LIMIT_S)
-        self._stat.terminate()
-        said, _ = self._stat.communicate(timeout=TIME_LIMIT_S)
-        return {
-            "scrapes": self.scrapes,
-            "events": self.events,
-            "stats": said.count(b"\n"),
-            "errors": self.errors,
-        }
+        self._stat.wait(TIME_LIMIT_S)
+        return {"seen": self.seen, "errors": self.errors}
 
 
 def handlers() -> dict[str, Handler]:

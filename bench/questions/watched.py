@@ -2,11 +2,15 @@
 
 On: Prometheus' page scraped and `pollux stat --watch` once a second, a viewer on the web page, the
 log at `debug`. Off: none of it. Counters and histograms are always kept, in both.
-The onlookers share the sender's CPU, so the latency that counts is that from the actual send.
+The onlookers share the CPU of the sender, which also sees when a book is visible: only the median
+from the actual send is the engine's. Its tail is told by its own loop: how long a turn takes from
+the end of one wait to the next, waits for the interpreter included.
 Runs on: the harness's main thread; the work is in bench.contenders.target and bench.load.onlookers.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,6 +31,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
+TURN_COLUMNS = ("metrics, page, stat, log", "p50 us", "p99 us", "p99.9 us", "max us")
+
+
 def medians(runs: list[Run]) -> list[float]:
     """The median of each repetition from the actual send, in ns."""
     return [float(np.median(run.actual_ns)) for run in runs]
@@ -38,6 +45,17 @@ def row(kind: str, runs: list[Run]) -> tuple[Cell, ...]:
     by_run = [median / 1000 for median in medians(runs)]
     frames = sum(run.sent for run in runs)
     return (NAMES[kind], frames, *sent.cells_us(), spread(by_run, 1))
+
+
+def turn_rows(turns_us: dict[str, list[list[float]]]) -> list[tuple[Cell, ...]]:
+    """Medians over the repetitions, and the longest turn of all."""
+    rows: list[tuple[Cell, ...]] = []
+    for kind in KINDS:
+        runs = np.array(turns_us.get(kind) or [[np.nan] * 4])
+        rows.append(
+            (NAMES[kind], *np.median(runs[:, :3], axis=0).tolist(), float(runs[:, 3].max()))
+        )
+    return rows
 
 
 def measure_watched(rig: Rig, kind: str, load: Load, onlookers: Worker) -> tuple[Run, Message]:
@@ -54,7 +72,7 @@ def measure_watched(rig: Rig, kind: str, load: Load, onlookers: Worker) -> tuple
 
 def run(options: Options, say: Say) -> Result:
     """Both, alternating."""
-    load = default_load(options, 1.5, 4.0, 20.0)
+    load = replace(default_load(options, 1.5, 4.0, 20.0), yields=True)
     runs: dict[str, list[Run]] = {kind: [] for kind in KINDS}
     seen: list[Message] = []
     with Worker("onlookers") as onlookers, Rig(KINDS, options) as rig:
@@ -68,7 +86,8 @@ def run(options: Options, say: Say) -> Result:
                     runs[kind].append(one)
                     seen.append(what)
         notes = [*rig.troubles, *(error for each in seen for error in each["errors"])]
-    looks = tuple(float(min(each["scrapes"], each["events"], each["stats"])) for each in seen)
+        turns_us = dict(rig.turns_us)
+    looks = tuple(float(min(each["seen"].values())) for each in seen)
     bars = (
         Bar(
             "median from the send, on / off",
@@ -83,7 +102,10 @@ def run(options: Options, say: Say) -> Result:
     samples = {NAMES[k]: np.concatenate([r.actual_ns for r in runs[k]]) for k in KINDS}
     return Result(
         "watched", QUESTION, options.command("watched"),
-        (Table(title, COLUMNS, tuple(row(kind, runs[kind]) for kind in KINDS)),), bars,
+        (
+            Table(title, COLUMNS, tuple(row(kind, runs[kind]) for kind in KINDS)),
+            Table("a turn of the engine's loop", TURN_COLUMNS, tuple(turn_rows(turns_us))),
+        ), bars,
         tuple(rate_of(NAMES[kind], load, runs[kind]) for kind in KINDS),
         (Plot("tick to publish", "latency from the actual send, us", samples_ns=samples),),
         tuple(notes),

@@ -120,6 +120,8 @@ class Rig:
         self.troubles: list[str] = []
         self.measures: dict[str, dict[str, str]] = {}
         """What each kind's engine thread said of its measures when it last ran."""
+        self.turns_us: dict[str, list[list[float]]] = {}
+        """Of each run of each kind: p50, p99, p99.9 and maximum of the loop's turns."""
         self.sender = Worker("sender")
         self.targets: dict[str, Worker] = {}
         try:
@@ -148,6 +150,8 @@ class Rig:
             self.troubles.append(f"{kind}: {ended['refused']} frames were not applied")
         self.troubles += [f"{kind}: {line}" for line in ended.get("warnings", ())]
         self.measures[kind] = ended.get("measures", {})
+        if "turn_us" in ended:
+            self.turns_us.setdefault(kind, []).append(ended["turn_us"])
 
     def close(self) -> None:
         """End every process."""
