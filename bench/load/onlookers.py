@@ -1,7 +1,8 @@
 """Everybody who looks at a daemon while it works: a scraper, a viewer of the page, `pollux stat`.
 
 Each as often as in use: Prometheus' page once a second, the web page's events as they come, and the
-counters in shared memory once a second by a process of its own.
+counters in shared memory once a second by a process of its own. They look for a while, and look
+away for as long, over and over.
 Runs on: a worker process of the harness, off the engine's CPU. Called by: bench.rig.workers
 (bench.questions.watched).
 """
@@ -9,6 +10,7 @@ Runs on: a worker process of the harness, off the engine's CPU. Called by: bench
 from __future__ import annotations
 
 import http.client
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +20,8 @@ from collections.abc import Callable, Iterator
 from bench.rig.host import pin
 from bench.rig.workers import Handler, Message
 
+LOOK_S = 1.0
+"""They look for so long, and look away for so long; each looks at least once meanwhile."""
 SCRAPE_EVERY_S = 1.0
 TIME_LIMIT_S = 10.0
 LINE_BYTES_MAX = 1 << 20
@@ -31,8 +35,12 @@ class Onlookers:
     def __init__(self, port: int, name: str) -> None:
         self.seen = {"scrapes": 0, "events": 0, "stats": 0}
         self.errors: list[str] = []
+        self.looks_ns: list[tuple[int, int]] = []
+        """From when to when they looked, by the wall clock."""
         self._port = port
         self._stop = threading.Event()
+        self._looking = threading.Event()
+        self._looking.set()
         watch = ("stat", "--name", name, "--watch", "--json", "--interval", "1")
         self._stat = subprocess.Popen(
             [sys.executable, "-m", "pollux", *watch], stdout=subprocess.PIPE
@@ -46,6 +54,22 @@ class Onlookers:
         limit_s = time.monotonic() + START_LIMIT_S
         while not all(self.seen.values()) and not self.errors and time.monotonic() < limit_s:
             time.sleep(0.05)
+        self._threads.append(threading.Thread(target=self._take_turns))
+        self._threads[-1].start()
+
+    def _take_turns(self) -> None:
+        """Look and look away, until the end."""
+        while not self._stop.is_set():
+            self._stat.send_signal(signal.SIGCONT)
+            self._looking.set()
+            begun_ns = time.time_ns()
+            self._stop.wait(LOOK_S)
+            self.looks_ns.append((begun_ns, time.time_ns()))
+            self._looking.clear()
+            self._stat.send_signal(signal.SIGSTOP)
+            self._stop.wait(LOOK_S)
+        self._looking.set()
+        self._stat.send_signal(signal.SIGCONT)
 
     def _keep(self, what: str, looks: Callable[[], Iterator[None]]) -> None:
         try:
@@ -54,7 +78,8 @@ class Onlookers:
                 if self._stop.is_set():
                     return
         except (OSError, http.client.HTTPException) as error:
-            self.errors.append(f"{what}: {error!r}")
+            if not self._stop.is_set():
+                self.errors.append(f"{what}: {error!r}")
 
     def _get(self, path: str) -> http.client.HTTPResponse:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIME_LIMIT_S)
@@ -63,14 +88,18 @@ class Onlookers:
 
     def _scrape(self) -> Iterator[None]:
         while True:
+            self._looking.wait()
             self._get("/metrics").read()
             yield
             self._stop.wait(SCRAPE_EVERY_S)
 
     def _view(self) -> Iterator[None]:
-        answer = self._get("/events")
-        while answer.readline(LINE_BYTES_MAX):
-            yield
+        while True:
+            self._looking.wait()
+            answer = self._get("/events")
+            while self._looking.is_set() and answer.readline(LINE_BYTES_MAX):
+                yield
+            answer.close()
 
     def _read(self) -> Iterator[None]:
         assert self._stat.stdout is not None
@@ -80,11 +109,12 @@ class Onlookers:
     def stop(self) -> Message:
         """End them all; how much each has seen."""
         self._stop.set()
+        self._threads[-1].join(TIME_LIMIT_S)
         self._stat.terminate()
         for thread in self._threads:
             thread.join(TIME_LIMIT_S)
         self._stat.wait(TIME_LIMIT_S)
-        return {"seen": self.seen, "errors": self.errors}
+        return {"seen": self.seen, "errors": self.errors, "looks_ns": self.looks_ns}
 
 
 def handlers() -> dict[str, Handler]:
