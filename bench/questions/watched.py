@@ -2,7 +2,7 @@
 
 Prometheus' page is scraped and `pollux stat --watch` looks once a second, a viewer has the web page
 open. They look for a second and look away for a second, all within the same runs of the same
-process, so that nothing else differs. The log is at `debug`; counters and histograms are always kept.
+process, so that nothing else differs. The log is at `debug`; counting goes on all the time.
 The onlookers share the CPU of the sender, which also sees when a book is visible: only the median
 from the actual send is the engine's. Its tail is told by its own loop: how long a turn takes from
 the end of one wait to the next, waits for the interpreter included.

@@ -113,6 +113,13 @@ def test_seqlock() -> None:
     assert seqlock.Handoff().publish_ns(10) > 0
 
 
+def test_watched() -> None:
+    result = run("watched")
+    assert [row[0] for row in result.tables[0].rows] == ["no", "yes"]
+    assert all(int(str(row[1])) > 100 for row in result.tables[0].rows), "frames of either half"
+    assert value_of(result, "looked least") >= 1 and result.notes == ()
+
+
 def test_edge() -> None:
     result = run("edge")
     assert len(result.tables) == len(result.notes) == 2
