@@ -52,9 +52,13 @@ class Listener(WSListener):  # type: ignore[misc]
     """What `open_websocket` opens a connection for."""
 
     transport: WSTransport | None = None
+    is_given_up = False
+    """Whether nobody waits for the connection any more: it is cut as soon as there is one."""
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.transport = transport
+        if self.is_given_up:
+            transport.disconnect(False)
 
 
 async def open_websocket(
@@ -69,9 +73,11 @@ async def open_websocket(
     """
     secure = {"ssl_context": ssl_context()} if url.startswith("wss:") else {}
     opened: list[Listener] = []
+    is_given_up = False
 
     def listen() -> Listener:
         opened.append(listener())
+        opened[-1].is_given_up = is_given_up
         return opened[-1]
 
     try:
@@ -90,7 +96,9 @@ async def open_websocket(
                 **secure,
             )
     except BaseException:
-        # picows leaves a connection open whose opening is cancelled with the handshake just done.
+        # picows leaves a connection open whose opening is cancelled: the handshake may have just
+        # been done, or is done later and then asks for a listener.
+        is_given_up = True
         for each in opened:
             if each.transport is not None:
                 each.transport.disconnect(False)

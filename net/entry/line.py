@@ -65,7 +65,8 @@ class _Listener(Listener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         super().on_ws_connected(transport)
-        self._line.opened(transport)
+        if not self.is_given_up:
+            self._line.opened(transport)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if self._line.is_dropped:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import hashlib
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from engine import layout as L
 from engine.engine import Engine, FeedSpec, InstrumentSpec
 from net.config import parse_config
 from net.live import Live
+from net.websocket import Listener, open_websocket
 from tests.e2e.rig import FIXED_TICKS
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(40, func_only=True)]
@@ -150,3 +153,31 @@ def test_an_answer_that_is_no_websocket_is_a_reason_and_another_try(name: str) -
     for reason in reasons:
         assert 0 < len(reason) < 300 and reason.isprintable(), reason
         assert "Traceback" not in reason and "object at 0x" not in reason, reason
+
+
+def test_a_connection_that_nobody_waits_for_any_more_is_cut() -> None:
+    """Its opening is cancelled in the middle of the handshake, and the answer comes after that."""
+    may_answer, cut = threading.Event(), threading.Event()
+
+    def late(link: socket.socket, request: bytes) -> None:
+        assert may_answer.wait(5)
+        link.sendall(upgrade(request))
+        with contextlib.suppress(ConnectionResetError):
+            assert link.recv(1) == b""
+        cut.set()
+
+    async def give_up(port: int) -> set[asyncio.Task[object]]:
+        opening = asyncio.ensure_future(
+            open_websocket(Listener, f"ws://127.0.0.1:{port}/", ssl.create_default_context, 1.0)
+        )
+        await asyncio.sleep(0.2)
+        opening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await opening
+        may_answer.set()
+        await asyncio.to_thread(cut.wait, 2)
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    with answering(late) as port:
+        assert asyncio.run(give_up(port)) == set()
+    assert cut.is_set()
