@@ -142,11 +142,6 @@ class Stream:
         self._renew = asyncio.Event()
         self._is_stopping = False
 
-    @property
-    def reconnects(self) -> int:
-        """Connections made after the first one; -1 before that."""
-        return self.venue.counters.connections - 1
-
     def record(self, raw: bytes, t_ns: int) -> None:
         self._host.record(self.venue, "ws", raw, t_ns)
 

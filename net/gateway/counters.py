@@ -43,12 +43,18 @@ METERS = (
     Meter("gateway_to_written", Kind.HISTOGRAM, "from there, or when due, to gRPC's taking", "ns"),
 )
 (
-    *_COUNTS,
+    _SUBSCRIBERS,
+    _SUBSCRIPTIONS,
+    _REFUSED,
+    _BOOKS,
+    _ENCODED,
+    _SENT,
+    _CONFLATED,
+    _UNCHANGED,
     _PUBLISH_TO_GATEWAY,
     _GATEWAY_TO_WRITTEN,
     _END,
 ) = places(METERS)
-_SENT = next(at for at, meter in zip(_COUNTS, METERS, strict=False) if meter.name == "gateway_sent")
 
 
 class GatewayCounters(Counted):
@@ -57,9 +63,14 @@ class GatewayCounters(Counted):
     HandoffError, OSError: shared memory of that name cannot be had.
     """
 
-    subscribers, subscribers_total, refused, books, encoded, sent, conflated, unchanged = map(
-        Count, _COUNTS
-    )
+    subscribers = Count(_SUBSCRIBERS)
+    subscribers_total = Count(_SUBSCRIPTIONS)
+    refused = Count(_REFUSED)
+    books = Count(_BOOKS)
+    encoded = Count(_ENCODED)
+    sent = Count(_SENT)
+    conflated = Count(_CONFLATED)
+    unchanged = Count(_UNCHANGED)
 
     def __init__(self, name: str = "", rows: int = ROWS_MAX, now_ns: int = 0) -> None:
         self.table = SubscriberTable(name, rows)

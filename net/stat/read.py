@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from engine import layout as L
 from engine.handoff import HandoffError, HandoffReader
 from engine.maker.board import MakerBoardError
+from engine.meter_layout import ENGINE
 from engine.meters import MeterReader
 from net.claim import has_ended
 from net.gateway import counters
@@ -183,7 +184,7 @@ def _read_maker(name: str, pid: int, now_ns: int) -> tuple[maker_pb2.Maker | Non
 def _read_engine_meters(name: str, reader: HandoffReader, now_ns: int) -> tuple[Meters | None, str]:
     """The engine's meters, or why there are none."""
     try:
-        meters = read_meters(MeterReader.attach(name, "engine"), now_ns)
+        meters = read_meters(MeterReader.attach(name, ENGINE), now_ns)
     except HandoffError as error:
         return None, str(error)
     if meters.pid != reader.writer_pid:

@@ -20,24 +20,20 @@ from net.report.drawing import COLOURS, VENUE_COLOURS
 from net.report.plots import crossed_spans
 from net.report.timeline import EVENTS_MAX, Timeline
 from net.tape import read_tape
+from tests.e2e.rig import ONE_INSTRUMENT
 from tests.markup import Report
 from tests.net.browser import CHROMIUM, browser
 from tests.net.rig import ASKS, BIDS, SECOND, START_NS, Rows, binance_diff, bitstamp_diff, snapshot
 from tests.simulator.tapes import write_tape
 
 SYMBOL = "<script>alert('$1$')</script>"
-CONFIG = f"""
-[[instrument]]
-symbol = "{SYMBOL}"
-[[instrument.venue]]
-name = "binance"
-symbol = "BTCUSDT"
-tick_size = "0.01"
+BITSTAMP = """
 [[instrument.venue]]
 name = "bitstamp"
 symbol = "btcusd"
 tick_size = "0.01"
 """
+CONFIG = ONE_INSTRUMENT.replace("BTC-USD", SYMBOL) + BITSTAMP
 DEPTH = "/api/v3/depth?symbol=BTCUSDT&limit=1000"
 BOOK = "/api/v2/order_book/btcusd/"
 TENTH = SECOND // 10
