@@ -10,7 +10,7 @@ demo: setup  ## simulated venues, the daemon and a live ladder in this terminal
 	@$(BIN)/pollux demo
 
 # Processes and sockets that mostly wait, with limits far above what they need: three at a time.
-PATIENT := $(wildcard tests/e2e tests/faults tests/gateway tests/watchdog)
+PATIENT := $(wildcard tests/e2e tests/faults tests/net/gateway tests/net/client tests/net/observe/stat tests/net/watchdog)
 # What measures, and what must happen within seconds: one test at a time, nothing beside it.
 TIMED := $(wildcard tests/bench tests/operate)
 
@@ -45,7 +45,7 @@ kernels-checked: setup
 	NUMBA_BOUNDSCHECK=1 $(BIN)/pytest -q $(KERNEL)
 
 compiled: setup  ## every kernel into the cache, before several processes each compile all of them
-	$(BIN)/python -c 'import bench.run, net.maker.housekeeping; bench.run.compile_bench_kernels()'
+	$(BIN)/python -c 'import bench.run, net.daemon.maker_supervisor; bench.run.compile_bench_kernels()'
 
 FUZZ_SECONDS ?= 300
 FUZZ_SEED ?= 1

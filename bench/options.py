@@ -1,6 +1,6 @@
 """What a bench is asked to do: its size, its repetitions, the rate, another server to measure.
 
-Runs on: the harness's main thread. Called by: pollux.py, bench.run and every bench.
+Runs on: the harness's main thread.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The benches: their names, their questions, which are in the short set, where they live.
 
-Runs on: the harness's main thread. Called by: pollux.py, bench.run, the tests.
+Runs on: the harness's main thread.
 """
 
 from __future__ import annotations

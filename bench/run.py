@@ -3,7 +3,7 @@
 First the host and its jitter, then each bench, then JSON, plots and the report. A bench that cannot
 be run is reported as such; a bar that is not reached is printed as FAIL.
 Runs on: the main thread of the command, pinned to the last CPU while a bench measures in this
-process. Called by: pollux.py.
+process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.clients import h2  # noqa: F401 (declare kernels)
-from bench.contenders import bare, diffs, orders  # noqa: F401 (declare kernels)
+from bench.contenders import bare  # noqa: F401 (declare kernels)
+from bench.encodings import diff, order_event  # noqa: F401 (declare kernels)
 from bench.options import Options, Say
 from bench.questions import seqlock  # noqa: F401 (declare kernels)
 from bench.registry import BENCHES, Entry
@@ -34,10 +35,11 @@ from bench.report.tables import (
     print_table,
     report_json,
 )
-from bench.rig import drive, host, ring  # noqa: F401 (declare kernels)
+from bench.rig import compiled_loop, host, ring  # noqa: F401 (declare kernels)
 from bench.rig.kernels import compile_bench_kernels
 from bench.rig.workers import WorkerError
-from net.report.document import ReportError, check_report, write_report
+from net.process.signals import closing
+from net.replay.report.document import ReportError, check_report, write_report
 
 JITTER_S = {"tiny": 0.02, "short": 0.5, "full": 5.0}
 REPORT = "report.html"
@@ -110,7 +112,7 @@ def run_benches(request: Request) -> int:
     for entry, say in _progress(entries):
         is_own = entry.name in OWN_PROCESS
         place = host.placement()
-        with host.placed((place.engine,) if is_own else place.others, is_own):
+        with closing(), host.placed((place.engine,) if is_own else place.others, is_own):
             try:
                 result = entry.bench.run(request.options, say)
             except WorkerError as error:

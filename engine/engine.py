@@ -2,7 +2,7 @@
 
 One engine holds all instruments of a process. Feeds are numbered in the order of the
 specification. All methods but `stage` belong to the engine thread.
-Runs on: the engine thread. Called by: net (live and replay), bench, tests.
+Runs on: the engine thread.
 """
 
 from __future__ import annotations
@@ -11,26 +11,28 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from engine import feed as kernels
-from engine import layout as L
-from engine import meter_layout as M
-from engine import status as S
-from engine.atomics import Words, address_of
-from engine.fastcall import FrameHandler, frame_handler
-from engine.handoff import BoardInfo, HandoffError, HandoffReader, HandoffWriter
-from engine.jit import compile_kernels
-from engine.memory import resident_words
-from engine.merge import NOT_TOUCHED
-from engine.meter_layout import EngineMeters
-from engine.scale import (
+from engine.book import frame as kernels
+from engine.book import spare_book
+from engine.book.merge import NOT_TOUCHED
+from engine.book.rules import BookRules
+from engine.compiling.atomics import Words, address_of
+from engine.compiling.jit import compile_kernels
+from engine.decoding.scale import (
     PRICE_LIMIT,
     QUANTITY_LIMIT,
-    common_unit,
+    ScaleError,
     decimal_unit,
-    scale_table,
     units_per,
 )
-from engine.simd import IS_WORTH_PLANNING, LANE_BYTES
+from engine.frame_call import FrameHandler, frame_handler
+from engine.layout import layout as L
+from engine.layout import status as S
+from engine.sharing import meter_layout as M
+from engine.sharing.handoff import HandoffError, HandoffReader, HandoffWriter, InstrumentInfo
+from engine.sharing.memory import resident_words
+from engine.sharing.meter_layout import EngineMeters
+from engine.specs import FeedSpec, InstrumentSpec
+from engine.units import DIGITS_MAX, Units, common_units, multipliers, place_units
 
 WINDOW_SLOTS = 1 << 18
 """Ticks in a ladder's window: 2,620 USD of BTC at a tick of 0.01, two megabytes a side. Half of it
@@ -38,33 +40,6 @@ costs 70 ns a frame more on the recorded BTCUSDT, a quarter 150: a level outside
 
 FAR_LEVELS_MAX = 1 << 14
 """Levels a side outside the window; real whole books have some 6,500 in all."""
-
-_LOT_UNIT = (1, L.LOT_DECIMALS)
-
-
-@dataclass(frozen=True)
-class FeedSpec:
-    """One venue's book of one instrument: who speaks what under which symbol, and its tick."""
-
-    venue: str
-    protocol: int
-    connection: int
-    symbol: str
-    tick_size: str
-
-
-@dataclass(frozen=True)
-class InstrumentSpec:
-    """A merged book: its symbol, depth and feeds in the configuration's order."""
-
-    symbol: str
-    feeds: tuple[FeedSpec, ...]
-    depth: int = 10
-
-    @property
-    def unit(self) -> tuple[int, int]:
-        """The common price unit: the greatest common divisor of the venues' ticks."""
-        return common_unit([decimal_unit(feed.tick_size) for feed in self.feeds])
 
 
 @dataclass(frozen=True)
@@ -84,6 +59,12 @@ class Stage:
 
     levels_max: int = L.SNAPSHOT_LEVELS_MAX
     words: Words = field(init=False)
+    body: bytes = field(init=False, default=b"")
+    """The text that is staged, so that it can be staged again in other units."""
+    status: int = field(init=False, default=S.BAD_SCHEMA)
+    epoch: int = field(init=False, default=0)
+    """The feed's UNITS_EPOCH before it was staged."""
+    is_frame: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.words = np.zeros(L.stage_words(self.levels_max), np.int64)
@@ -91,7 +72,7 @@ class Stage:
 
     @property
     def last_id(self) -> int:
-        """The staged update id (Binance) or microtimestamp (Bitstamp)."""
+        """The staged update id, or the time where a venue sends no other id."""
         return int(self.words[L.STAGE_LAST_ID])
 
     @property
@@ -119,10 +100,17 @@ def _check(instruments: tuple[InstrumentSpec, ...], window_slots: int, far_level
     for instrument in instruments:
         assert 1 <= instrument.depth <= L.DEPTH_MAX
         assert 1 <= len(instrument.feeds) <= L.VENUES_MAX
+    rules_by_connection: dict[int, BookRules] = {}
+    for feed in (feed for each in instruments for feed in each.feeds):
+        rules = rules_by_connection.setdefault(feed.connection, feed.rules)
+        assert rules == feed.rules, "one connection speaks one protocol"
 
 
 class Engine:
-    """Arena, stage, meters and handoff of one process, and the kernels over them."""
+    """Arena, stage, meters and handoff of one process, and the kernels over them.
+
+    `start_ns`: steady time (tuning.clock).
+    """
 
     def __init__(
         self,
@@ -139,28 +127,30 @@ class Engine:
         compile_kernels()
         self.instruments = instruments
         self.feeds = tuple(feed for each in instruments for feed in each.feeds)
-        units = [each.unit for each in instruments]
-        boards = tuple(
-            BoardInfo(each.symbol, tuple(f.venue for f in each.feeds), each.depth, *unit)
-            for each, unit in zip(instruments, units, strict=True)
+        infos = tuple(
+            InstrumentInfo(each.symbol, tuple(f.venue for f in each.feeds), each.depth, *each.unit)
+            for each in instruments
         )
+        self._units = [Units(decimal_unit(feed.tick_size)) for feed in self.feeds]
         # Before the handoff: whoever finds that finds these too.
         self.meters = EngineMeters(handoff_name, instruments, start_ns)
         try:
-            self.handoff = HandoffWriter(handoff_name, boards, start_ns)
-        except (HandoffError, OSError):
+            self.handoff = HandoffWriter(handoff_name, infos, start_ns)
+        except HandoffError:
             self.meters.close()
             raise
         self._stage = Stage(L.FRAME_LEVELS_MAX)
         self.arena = self._new_arena(window_slots, far_levels_max, reads_clock)
         self._address = int(self.arena.ctypes.data)
-        self._describe(units)
+        self._describe()
         for index in range(len(self.feeds)):
-            kernels.clear_books(self._address, index)
+            spare_book.clear_books(self._address, index)
 
     def _new_arena(self, window_slots: int, far_levels_max: int, reads_clock: bool) -> Words:
         feed_words = L.feed_words(window_slots, far_levels_max)
-        feeds_offset = L.ENGINE_WORDS + len(self.instruments) * L.INSTRUMENT_WORDS
+        rules_offset = L.ENGINE_WORDS + len(self.instruments) * L.INSTRUMENT_WORDS
+        rules = tuple(dict.fromkeys(feed.rules for feed in self.feeds))
+        feeds_offset = rules_offset + len(rules) * L.RULES_WORDS
         arena = resident_words(feeds_offset + len(self.feeds) * feed_words)
         arena[L.ENGINE_INSTRUMENTS] = len(self.instruments)
         arena[L.ENGINE_FEEDS] = len(self.feeds)
@@ -179,47 +169,64 @@ class Engine:
         arena[L.ENGINE_READS_CLOCK] = reads_clock
         arena[L.ENGINE_METERS_ADDRESS] = self.meters.words.ctypes.data
         arena[L.ENGINE_METERS_WORDS] = len(self.meters.words)
+        self._rules_at = {}
+        for index, each in enumerate(rules):
+            at = rules_offset + index * L.RULES_WORDS
+            self._rules_at[each] = at
+            arena[at : at + L.RULES_WORDS] = each.words()
         return arena
 
-    def _describe(self, units: list[tuple[int, int]]) -> None:
+    def _describe(self) -> None:
         index = 0
-        for number, (instrument, unit) in enumerate(zip(self.instruments, units, strict=True)):
+        for number, instrument in enumerate(self.instruments):
             at = self.instrument_at(number)
             self.arena[at + L.INSTRUMENT_DEPTH] = instrument.depth
             self.arena[at + L.INSTRUMENT_VENUES] = len(instrument.feeds)
             self.arena[at + L.INSTRUMENT_TRIGGER] = NOT_TOUCHED
-            self.arena[at + L.INSTRUMENT_BOARD] = self.handoff.board_at(number)
+            self.arena[at + L.INSTRUMENT_RING] = self.handoff.ring_at(number)
             self.arena[at + L.INSTRUMENT_METERS] = self.meters.instrument_at[number]
             for venue, feed_spec in enumerate(instrument.feeds):
                 feed = self._feed_at(index)
                 self.arena[at + L.INSTRUMENT_FEEDS_AT + venue] = feed
-                self._describe_feed(feed, feed_spec, unit)
+                self._describe_feed(feed, feed_spec)
                 self.arena[feed + L.FEED_INSTRUMENT] = at
                 self.arena[feed + L.FEED_VENUE] = venue
                 self._place_meters(feed, self.meters.feed_at[index])
                 index += 1
+            self._place_units(number)
 
-    def _describe_feed(self, feed: int, spec: FeedSpec, unit: tuple[int, int]) -> None:
+    def _describe_feed(self, feed: int, spec: FeedSpec) -> None:
         arena = self.arena
         raw = spec.symbol.encode()
-        assert len(raw) <= L.SYMBOL_BYTES_MAX
-        multiplier = units_per(decimal_unit(spec.tick_size), unit)
-        arena[feed + L.FEED_PROTOCOL] = spec.protocol
+        assert 0 < len(raw) <= L.SYMBOL_BYTES_MAX
+        arena[feed + L.FEED_RULES] = self._rules_at[spec.rules]
         arena[feed + L.FEED_CONNECTION] = spec.connection
-        arena[feed + L.FEED_TICK_MULTIPLIER] = multiplier
+        arena[feed + L.FEED_LAG_MIN_NS] = -L.ANY_LAG_NS
+        arena[feed + L.FEED_LAG_MAX_NS] = L.ANY_LAG_NS
         arena[feed + L.FEED_SYMBOL_BYTES] = len(raw)
         symbol_at = feed + L.FEED_SYMBOL_AT
         padded = np.frombuffer(raw.ljust(L.SYMBOL_BYTES_MAX, b"\0"), np.int64)
         arena[symbol_at : symbol_at + L.SYMBOL_WORDS] = padded
-        mantissa, decimals = decimal_unit(spec.tick_size)
-        if mantissa == 1 and IS_WORTH_PLANNING:
-            digits_max = len(str(PRICE_LIMIT // multiplier)) - 1
-            arena[feed + L.FEED_TICK_DECIMALS] = decimals
-            arena[feed + L.FEED_PLANNED_DIGITS_MAX] = min(digits_max, LANE_BYTES)
-        prices = scale_table((mantissa, decimals), PRICE_LIMIT // multiplier)
-        lots = scale_table(_LOT_UNIT, QUANTITY_LIMIT)
-        arena[feed + L.FEED_PRICE_SCALE_AT : feed + L.FEED_PRICE_SCALE_AT + len(prices)] = prices
-        arena[feed + L.FEED_LOT_SCALE_AT : feed + L.FEED_LOT_SCALE_AT + len(lots)] = lots
+
+    def _units_of(self, number: int) -> dict[int, Units]:
+        """The units of an instrument's feeds, by feed."""
+        first = sum(len(each.feeds) for each in self.instruments[:number])
+        feeds = range(first, first + len(self.instruments[number].feeds))
+        return {feed: self._units[feed] for feed in feeds}
+
+    def _place_units(self, number: int) -> None:
+        """Give an instrument's feeds their scales."""
+        found, arena, at = self._units_of(number), self.arena, self.instrument_at(number)
+        unit, lot_decimals = common_units(found.values())
+        arena[at + L.INSTRUMENT_TICK_MANTISSA], arena[at + L.INSTRUMENT_TICK_DECIMALS] = unit
+        arena[at + L.INSTRUMENT_LOT_DECIMALS] = lot_decimals
+        declared = self.instruments[number].unit
+        arena[at + L.INSTRUMENT_DECLARED_UNITS] = units_per(declared, unit)
+        for index, units in found.items():
+            feed = self._feed_at(index)
+            tick = decimal_unit(self.feeds[index].tick_size)
+            arena[feed + L.FEED_DECLARED_UNITS] = units_per(tick, units.price)
+            place_units(arena, feed, units, *multipliers(units, (unit, lot_decimals)))
 
     def _place_meters(self, feed: int, counters: int) -> None:
         """Tell a feed and its sides where they count; both books have the same meters."""
@@ -235,13 +242,14 @@ class Engine:
         return L.ENGINE_WORDS + index * L.INSTRUMENT_WORDS
 
     def _feed_at(self, index: int) -> int:
+        assert 0 <= index < len(self.feeds), f"no feed {index}"
         return int(self.arena[L.ENGINE_FEEDS_OFFSET] + index * self.arena[L.ENGINE_FEED_WORDS])
 
     # --- frames ----------------------------------------------------------------------------------
 
-    def frame_handler(self, connection: int, protocol: int) -> FrameHandler:
+    def frame_handler(self, connection: int) -> FrameHandler:
         """The hot path of one connection: f(frame, receive_ns, is_last) -> status."""
-        return frame_handler(self._address, connection, protocol)
+        return frame_handler(self._address, connection)
 
     @property
     def last_feed(self) -> int:
@@ -251,6 +259,92 @@ class Engine:
     def publish_touched(self) -> None:
         """Publish what frames have touched, after a buffer whose last frame was no book frame."""
         kernels.publish_touched(self._address)
+
+    # --- units -----------------------------------------------------------------------------------
+
+    def units(self, feed: int) -> Units:
+        return self._units[feed]
+
+    def units_epoch(self, feed: int) -> int:
+        """What was staged at another one is void."""
+        return int(self.arena[self._feed_at(feed) + L.FEED_UNITS_EPOCH])
+
+    def units_for(self, feed: int, stage: Stage) -> Units | None:
+        """Other units, in which a staged message fits that does not; None: there are none.
+
+        Where the present ones have become too fine, it is begun anew with the declared tick.
+        """
+        declared = Units(decimal_unit(self.feeds[feed].tick_size))
+        for before in (self._units[feed], declared):
+            units = before.for_message(stage.words)
+            (_, decimals), lot_decimals = common_units(self._with_units(feed, units).values())
+            price_digits = int(stage.words[L.STAGE_PRICE_DIGITS]) + decimals
+            lot_digits = int(stage.words[L.STAGE_LOT_DIGITS]) + lot_decimals
+            is_possible = price_digits <= DIGITS_MAX and lot_digits <= DIGITS_MAX + 1
+            if is_possible and self.can_count_in(feed, units):
+                return units
+        return None
+
+    def can_count_in(self, feed: int, units: Units) -> bool:
+        """Whether these are other units, with room for the instrument's other books."""
+        wanted = self._with_units(feed, units)
+        try:
+            common = common_units(wanted.values())
+            return units != self._units[feed] and all(
+                index == feed or self._rescale(index, each, common, is_change=False)
+                for index, each in wanted.items()
+            )
+        except ScaleError:
+            return False
+
+    def set_units(self, feed: int, units: Units, now_ns: int) -> None:
+        """Count the feed's prices and quantities in these units, which it can, and publish.
+
+        It shows no book meanwhile, for what it holds is in the old ones. The instrument's other
+        books go on, and are told in the new common unit.
+        """
+        assert self.state(feed) not in (L.LIVE, L.STALE), "its book is in other units"
+        wanted = self._with_units(feed, units)
+        for index, each in wanted.items():
+            if index != feed and each != self._units[index]:
+                self._rescale(index, each, common_units(wanted.values()), is_change=True)
+            self._units[index] = each
+        spare_book.clear_books(self._address, feed)
+        self._place_units(self._number_of(feed))
+        self.set_state(feed, self.state(feed), now_ns)
+
+    def _number_of(self, feed: int) -> int:
+        """Which instrument a feed belongs to."""
+        at = int(self.arena[self._feed_at(feed) + L.FEED_INSTRUMENT])
+        return (at - L.ENGINE_WORDS) // L.INSTRUMENT_WORDS
+
+    def _with_units(self, feed: int, units: Units) -> dict[int, Units]:
+        """The units of an instrument's feeds where one has these: a coarser lot is coarser for all,
+        for the totals of one would not fit into the lots of another."""
+        wanted = self._units_of(self._number_of(feed)) | {feed: units}
+        if units.lot_decimals < self._units[feed].lot_decimals:
+            for index, each in wanted.items():
+                lot_decimals = min(each.lot_decimals, units.lot_decimals)
+                wanted[index] = each._replace(lot_decimals=lot_decimals)
+        return wanted
+
+    def _rescale(
+        self, feed: int, units: Units, common: tuple[tuple[int, int], int], *, is_change: bool
+    ) -> bool:
+        """Whether a feed's book, where it has one, can be counted in these units."""
+        price_multiplier, lot_multiplier = multipliers(units, common)
+        if self.state(feed) not in (L.LIVE, L.STALE):
+            return True
+        divisor = 10 ** (self._units[feed].lot_decimals - units.lot_decimals)
+        found = spare_book.rescale_book(
+            self._address,
+            feed,
+            PRICE_LIMIT // price_multiplier,
+            QUANTITY_LIMIT // lot_multiplier,
+            divisor,
+            int(is_change),
+        )
+        return bool(found)
 
     # --- a feed's life ---------------------------------------------------------------------------
 
@@ -265,38 +359,64 @@ class Engine:
         """Let the next frame start the feed's stream anew, whatever its id."""
         kernels.restart_stream(self._address, feed)
 
+    def set_lag_bounds(self, feed: int, least_ns: int, most_ns: int) -> None:
+        """Have frames whose age on arrival is outside come back with OUT_OF_TIME, untouched."""
+        assert least_ns <= most_ns
+        at = self._feed_at(feed)
+        self.arena[at + L.FEED_LAG_MIN_NS] = max(least_ns, -L.ANY_LAG_NS)
+        self.arena[at + L.FEED_LAG_MAX_NS] = min(most_ns, L.ANY_LAG_NS)
+
     def set_buffered(self, feed: int, is_buffered: bool) -> None:
         """Make a live feed's frames come back with APPLIED_AND_BUFFER, or stop that."""
         kernels.set_buffered(self._address, feed, int(is_buffered))
 
-    def stage(self, feed: int, body: bytes, stage: Stage) -> int:
-        """Decode a REST body into `stage`; APPLIED or a refusal. Safe on any thread, no GIL."""
+    def stage(self, feed: int, body: bytes, stage: Stage, *, is_frame: bool = False) -> int:
+        """Decode a REST body or a frame into `stage`: APPLIED or a refusal. Any thread; no GIL."""
+        assert is_frame or self.feeds[feed].rules.snapshot is not None, "no REST snapshots here"
         words = stage.words
-        address = address_of(body)
-        return kernels.stage_snapshot(
-            self._address, feed, address, len(body), words.ctypes.data, len(words)
+        stage.body, stage.is_frame, stage.epoch = body, is_frame, self.units_epoch(feed)
+        stage.status = spare_book.stage_message(
+            self._address,
+            feed,
+            address_of(body),
+            len(body),
+            words.ctypes.data,
+            len(words),
+            int(is_frame),
         )
+        return stage.status
+
+    def stage_again(self, feed: int, stage: Stage) -> int:
+        """Stage the same text in the units of now."""
+        return self.stage(feed, stage.body, stage, is_frame=stage.is_frame)
 
     def load(self, feed: int, stage: Stage, levels_limit: int) -> None:
         """Load a staged snapshot into the feed's spare book."""
         words = stage.words
-        kernels.load_snapshot(self._address, feed, words.ctypes.data, len(words), levels_limit)
+        spare_book.load_snapshot(self._address, feed, words.ctypes.data, len(words), levels_limit)
+
+    def load_staged(self, feed: int) -> tuple[int, int]:
+        """Load the whole book that the frame handled last has brought into the feed's spare book;
+        how many bids and asks it has."""
+        assert self.last_feed == feed, "the stage holds another feed's frame"
+        self.load(feed, self._stage, 0)
+        return self._stage.levels
 
     def replay(self, feed: int, frame: bytes) -> int:
         """Run a buffered frame through the spare book: APPLIED, OLD, GAP or a refusal."""
-        return kernels.replay_frame(self._address, feed, address_of(frame), len(frame))
+        return spare_book.replay_frame(self._address, feed, address_of(frame), len(frame))
 
     def differing_levels(self, feed: int) -> int:
         """How many of the best levels differ between the active and the spare book."""
-        return kernels.differing_levels(self._address, feed)
+        return spare_book.differing_levels(self._address, feed)
 
     def is_spare_crossed(self, feed: int) -> bool:
         """Whether the book that is being joined has its best bid at or above its best ask."""
-        return bool(kernels.is_spare_crossed(self._address, feed))
+        return bool(spare_book.is_spare_crossed(self._address, feed))
 
     def activate(self, feed: int, now_ns: int) -> None:
         """Swap the spare book in, LIVE, and publish."""
-        kernels.activate(self._address, feed, now_ns)
+        spare_book.activate(self._address, feed, now_ns)
 
     # --- looking ---------------------------------------------------------------------------------
 
@@ -315,6 +435,11 @@ class Engine:
         return int(self._stage.words[L.STAGE_FIRST_ID])
 
     @property
+    def staged_venue_ns(self) -> int:
+        """The venue's time of the frame that was handled last; 0 where it has none."""
+        return int(self._stage.words[L.STAGE_TIME])
+
+    @property
     def staged_sets(self) -> tuple[bool, bool]:
         """Whether the frame that was handled last set a bid's level, and whether an ask's."""
         return self._stage.sets
@@ -327,17 +452,28 @@ class Engine:
         """When the feed's last frame was received, 0 before the first."""
         return int(self.arena[self._feed_at(feed) + L.FEED_RECEIVE_NS])
 
+    def has_sides(self, feed: int) -> tuple[bool, bool]:
+        """Whether the feed's active book has a bid, and whether an ask."""
+        sides = self._active_sides(feed)
+        bids, asks = (int(self.arena[side + L.SIDE_BEST]) != L.NO_KEY for side in sides)
+        return bids, asks
+
+    def _active_sides(self, feed: int) -> tuple[int, int]:
+        """Where the sides of the feed's active book begin."""
+        at, side_words = self._feed_at(feed), int(self.arena[L.ENGINE_SIDE_WORDS])
+        bids = at + L.FEED_BOOKS_AT + 2 * int(self.arena[at + L.FEED_ACTIVE_BOOK]) * side_words
+        return bids, bids + side_words
+
     def best_ticks(self, feed: int) -> tuple[int, int]:
-        """The feed's best bid and ask in its own ticks as last published; 0 for an empty side, and
-        for both while it is not LIVE."""
-        at, arena = self._feed_at(feed), self.arena
-        best = [0, 0]
-        if arena[at + L.FEED_STATE] == L.LIVE:
-            for is_asks in range(2):
-                book = 2 * int(arena[at + L.FEED_ACTIVE_BOOK]) + is_asks
-                side = at + L.FEED_BOOKS_AT + book * int(arena[L.ENGINE_SIDE_WORDS])
+        """The feed's best bid and ask in the ticks that its venue declares, as last published: a
+        price between two of them is the worse one. 0 for an empty side, and for both while it is
+        not LIVE."""
+        arena, best = self.arena, [0, 0]
+        if self.state(feed) == L.LIVE:
+            units = int(arena[self._feed_at(feed) + L.FEED_DECLARED_UNITS])
+            for is_asks, side in enumerate(self._active_sides(feed)):
                 if arena[side + L.SIDE_TOP_LEVELS]:
-                    best[is_asks] = abs(int(arena[side + L.SIDE_TOP_KEYS_AT]))
+                    best[is_asks] = abs(int(arena[side + L.SIDE_TOP_KEYS_AT]) // units)
         return best[0], best[1]
 
     def is_incomplete(self, feed: int) -> bool:
@@ -345,9 +481,14 @@ class Engine:
         return bool(self.arena[self._feed_at(feed) + L.FEED_IS_INCOMPLETE])
 
     def counters(self, feed: int) -> FeedCounters:
-        at = self.meters.feed_at[feed]
-        places = (M.FEED_FRAMES, M.FEED_BYTES, M.FEED_LEVELS, M.FEED_OLD, M.FEED_UNKNOWN_DELETES)
-        return FeedCounters(*(int(self.meters.words[at + place]) for place in places))
+        block = self.meters.words[self.meters.feed_at[feed] :]
+        return FeedCounters(
+            frames=int(block[M.FEED_FRAMES]),
+            bytes=int(block[M.FEED_BYTES]),
+            levels=int(block[M.FEED_LEVELS]),
+            old=int(block[M.FEED_OLD]),
+            unknown_deletes=int(block[M.FEED_UNKNOWN_DELETES]),
+        )
 
     def reader(self) -> HandoffReader:
         """A reader of this engine's own handoff, in this process."""
@@ -357,8 +498,3 @@ class Engine:
         """Mark the handoff stopped and remove its name, and that of the meters."""
         self.handoff.close()
         self.meters.close()
-
-
-def describe_refusal(status: int) -> str:
-    """A status in words."""
-    return S.TEXTS.get(status, f"status {status}")

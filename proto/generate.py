@@ -2,7 +2,7 @@
 
 The output is checked in, so that running Pollux needs no compiler; a test regenerates it into a
 temporary folder and compares byte for byte. Needs grpcio-tools and mypy-protobuf (development).
-Runs on: a developer's shell. Called by: a person after editing a .proto file, and tests/proto.
+Runs on: a developer's shell.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A Python of its own for what must not end, or be seen by, the tests' process.
 
-Runs on: the tests' thread. Called by: the suites that start one and wait for its end.
+Runs on: the tests' thread.
 """
 
 from __future__ import annotations

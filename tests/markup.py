@@ -1,6 +1,6 @@
 """Reads a report's HTML back: its tables, and what it would load.
 
-Runs on: the tests' thread. Called by: tests/net, tests/bench.
+Runs on: the tests' thread.
 """
 
 from __future__ import annotations

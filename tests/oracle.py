@@ -2,7 +2,7 @@
 
 What the engine must agree with. Nothing here is shared with engine/, nothing is clever: orjson
 reads the text, Decimal holds the numbers, a dictionary is the book, sorting is the merge.
-Runs on: the tests' thread. Called by: the kernel suites and the canary.
+Runs on: the tests' thread.
 """
 
 from __future__ import annotations
@@ -102,16 +102,21 @@ def read_bitstamp_diff(raw: bytes) -> Diff | None:
     )
 
 
+def _priced(rows: Any) -> Levels:
+    """A snapshot's levels but for those at zero or below, where nobody trades."""
+    return [(price, amount) for price, amount in _levels(rows) if price > 0]
+
+
 def read_binance_snapshot(raw: bytes) -> Snapshot:
     """The answer to /api/v3/depth."""
     body = orjson.loads(raw)
-    return Snapshot(_whole(body["lastUpdateId"]), _levels(body["bids"]), _levels(body["asks"]))
+    return Snapshot(_whole(body["lastUpdateId"]), _priced(body["bids"]), _priced(body["asks"]))
 
 
 def read_bitstamp_snapshot(raw: bytes) -> Snapshot:
     """The answer to /api/v2/order_book/."""
     body = orjson.loads(raw)
-    return Snapshot(int(body["microtimestamp"]), _levels(body["bids"]), _levels(body["asks"]))
+    return Snapshot(int(body["microtimestamp"]), _priced(body["bids"]), _priced(body["asks"]))
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 They live beside the checkout, not in it (`../shared/data` from the repository's root). A test that
 needs one skips, and says so, where the folder is absent.
-Runs on: the tests' thread. Called by: the tests.
+Runs on: the tests' thread.
 """
 
 from __future__ import annotations

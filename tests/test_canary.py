@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import layout as L
-from engine import status as S
+from engine.layout import layout as L
+from engine.layout import status as S
 from tests import oracle
 from tests.child import ROOT, run_module
 from tests.engine.rig import Rig, binance_frame, binance_snapshot, binance_spec

@@ -3,7 +3,7 @@
 Before the first change a record of all that will be changed is on disk, with the bytes that stood
 there; `restore` works from it alone, so a crash at any point is undone by it. Applying again keeps
 what the first record says. The record lives in /run: it is gone after a reboot, as the settings.
-Runs on: the command's main thread. Called by: tuning.commands, bench.
+Runs on: the command's main thread.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Every path goes through one root directory, which tests replace by a tree of their own. What is
 missing, unreadable or makes no sense raises UnknownError with the reason, and nothing is made up.
-Runs on: the command's main thread, or a thread that tunes itself. Called by: all of tuning/.
+Runs on: the command's main thread, or a thread that tunes itself.
 """
 
 from __future__ import annotations

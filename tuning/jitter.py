@@ -5,7 +5,7 @@ else had the CPU: an interrupt, another thread, the hypervisor, the firmware. Ea
 is counted in a histogram of 32 steps an octave, so a percentile is at most 3 % too high.
 (The method is rigtorp's `hiccups`; the buckets are HdrHistogram's.)
 Runs on: a thread of its own on each CPU in turn; so no CPU's figure contains what measuring the
-others does. Called by: tuning.commands, bench.
+others does.
 """
 
 from __future__ import annotations

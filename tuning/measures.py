@@ -4,7 +4,7 @@ A realtime thread that spins never lets go of its CPU. Its safety limit: only on
 where nothing else is scheduled, never above priority 49, where the kernel's own threads still come
 first, and what it starts is not realtime.
 Sources: sched(7), mlockall(2), prctl(2), Documentation/power/pm_qos_interface.rst.
-Runs on: the engine thread, before its loop. Called by: net.live, bench.
+Runs on: the engine thread, before its loop.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Whole cores are dealt out, so that no engine shares one with anything, and an engine runs on the
 first CPU of its core. Of one node's cores, in the order of their numbers, the first are common, the
 next isolated, the last take interrupts: on 32 cores for 16 engines 0-7, 8-23 and 24-31.
-Runs on: the command's main thread. Called by: tuning.commands, tuning.settings, tuning.doctor.
+Runs on: the command's main thread.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The plot of `pollux jitter`: how many interruptions a second are longer than so much.
 
-Runs on: the command's main thread. Called by: tuning.commands. Needs matplotlib (the extra bench).
+It needs matplotlib (the extra `bench`).
+Runs on: the command's main thread.
 """
 
 from __future__ import annotations

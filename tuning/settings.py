@@ -4,7 +4,7 @@ The doctor compares these with what is there; `pollux tune apply` writes them, a
 back what stood there.
 Sources: Documentation/core-api/irq/irq-affinity.rst, admin-guide/pm/cpufreq.rst, pm/cpuidle.rst,
 mm/transhuge.rst, sysctl/net.rst, sysctl/kernel.rst, sysctl/vm.rst, core-api/workqueue.rst.
-Runs on: the command's main thread. Called by: tuning.apply, tuning.doctor, bench.
+Runs on: the command's main thread.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Sources: Documentation/admin-guide/cputopology.rst, ABI/stable/sysfs-devices-node, cgroup-v2.rst and
 cgroup-v1/cpusets.rst.
-Runs on: the command's main thread. Called by: tuning.plan, tuning.doctor, tuning.jitter, bench.
+Runs on: the command's main thread.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """One subscriber of the plain `orderbook` interface that notes when it saw each event.
 
-The best bid's amount names Binance's newest event and the best ask's Bitstamp's (bench.load.feed),
+The best bid's amount names Binance's newest event and the best ask's Bitstamp's
+(bench.load.two_venue_server),
 so nothing of the server's has to be known but the interface.
-Runs on: a worker process of the harness, off the engine's CPU. Called by: bench.rig.workers.
+Runs on: a worker process of the harness, off the engine's CPU.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from pathlib import Path
 import grpc.aio
 
 from bench.clients.crowd import METHOD
-from bench.load.feed import event_of
+from bench.load.two_venue_server import event_of
 from bench.rig.host import pin
 from bench.rig.stamps import Stamps
 from bench.rig.workers import Handler, Message
 from proto import orderbook_pb2
+from tuning.clock import wall_ns
 
 EVENT_MAX = 10**8
 """Amounts that stand for no event (of a book that is not the feed's) are not noted."""
@@ -58,7 +60,7 @@ class Client:
                 stream = channel.unary_stream(METHOD, None, None)(b"", wait_for_ready=True)
                 try:
                     async for raw in stream:
-                        self._on_summary(raw, time.time_ns())
+                        self._on_summary(raw, wall_ns())
                 except grpc.aio.AioRpcError as error:
                     # A server that has no book yet may refuse; it is asked again.
                     if error.code() is not grpc.StatusCode.UNAVAILABLE:

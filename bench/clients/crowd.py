@@ -2,7 +2,6 @@
 
 Each subscriber is a stream of its own, spread over a few connections; what arrives is counted.
 Runs on: a worker process of the harness, on the CPUs that the measured server does not use.
-Called by: bench.rig.workers (bench.questions.subscribers and bench.questions.fanout).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ never be the slower side. Here a connection is a plain socket: preface, settings
 a stream (literal fields, never indexed: RFC 7541, section 6.2.2), then DATA frames are counted by
 their headers in a compiled loop and the window is given back. Pings and settings are answered;
 everything else is skipped (RFC 9113, section 4.1 for the frames).
-Runs on: a worker process of the harness, off the server's CPU. Called by: bench.clients.crowd.
+Runs on: a worker process of the harness, off the server's CPU.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import socket
 import numpy as np
 
 from bench.rig.kernels import bench_kernel
-from engine.atomics import Bytes, Words, int64
+from engine.compiling.atomics import Bytes, Words, int64
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 (DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE) = (0, 1, 3, 4, 6, 7, 8)

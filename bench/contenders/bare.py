@@ -5,7 +5,7 @@ and never given to epoll. The kernel is the engine's own `on_frame`, called from
 what our stream costs beyond this is what picows, the selector and Python cost.
 It reads text frames of a server that sends nothing else (no fragments, no control frames): all that
 a bench's sender sends, and less than a venue does.
-Runs on: the engine thread of a bench's target process. Called by: bench.contenders.target.
+Runs on: the engine thread of a bench's target process.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ import socket
 import numpy as np
 
 from bench.rig.kernels import bench_kernel
-from engine import status as S
-from engine.atomics import Bytes, Words, int64, load_acquire
+from engine.book.frame import on_frame
+from engine.compiling.atomics import Bytes, Words, int64, load_acquire
+from engine.compiling.clock import CLOCK_REALTIME, clock_ns
 from engine.engine import Engine
-from engine.feed import on_frame
-from engine.layout import PROTOCOL_BINANCE
-from engine.wall import CLOCK_REALTIME, clock_ns
-from net.spin import MSG_DONTWAIT, recv
+from engine.layout import status as S
+from net.sockets.event_loop import MSG_DONTWAIT, recv
 
 BUFFER_BYTES = 1 << 20
 """As much as one recv takes in; a frame of a bench fits many times."""
@@ -34,11 +33,10 @@ REFUSED_AT = 1
 NOT_UNDERSTOOD = -1
 
 
-@bench_kernel("int64(int64, int64, int64, int64, uint8[::1], int64[::1])")
+@bench_kernel("int64(int64, int64, int64, uint8[::1], int64[::1])")
 def receive_loop(
     arena_address: int,
     connection: int,
-    protocol: int,
     descriptor: int,
     buffer: Bytes,
     stop: Words,
@@ -74,7 +72,7 @@ def receive_loop(
             at = base + start + header
             start += header + size
             is_last = int64(1) if start == end else int64(0)
-            status = on_frame(arena_address, connection, protocol, at, size, now_ns, is_last)
+            status = on_frame(arena_address, connection, at, size, now_ns, is_last)
             if status != S.APPLIED:
                 stop[REFUSED_AT] += 1
         if start == end:
@@ -112,4 +110,4 @@ def run_bare(engine: Engine, port: int, stop: Words) -> int:
     buffer: Bytes = np.zeros(BUFFER_BYTES, np.uint8)
     with connect(port) as link:
         address = int(engine.arena.ctypes.data)
-        return receive_loop(address, 0, PROTOCOL_BINANCE, link.fileno(), buffer, stop)
+        return receive_loop(address, 0, link.fileno(), buffer, stop)

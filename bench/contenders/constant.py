@@ -2,7 +2,7 @@
 
 The same method, the same wire size as a summary of ten levels a side; no book, no encoding, no
 waiting for anything. What the gateway does beyond this is what it costs.
-Runs on: a worker process of the harness, pinned to the last CPU. Called by: bench.rig.workers.
+Runs on: a worker process of the harness, pinned to the last CPU.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def constant_summary() -> bytes:
     summary = orderbook_pb2.Summary(spread=0.01)
     for levels in (summary.bids, summary.asks):
         for number in range(LEVELS):
-            levels.add(exchange="binance", price=60000.01 + number, amount=1.00000001)
+            levels.add(exchange="example", price=60000.01 + number, amount=1.00000001)
     return summary.SerializeToString()
 
 

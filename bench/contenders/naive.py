@@ -3,7 +3,7 @@
 The same rules as ours: the ids must join, a level with quantity zero goes, the top ten of both
 sides are published to shared memory when they have changed, under a version that is odd while they
 are written. Prices are floats, there is one venue and no validation; the garbage collector is off.
-Runs on: the measured thread of a bench's target process. Called by: bench.contenders.target.
+Runs on: the measured thread of a bench's target process.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import contextlib
 import gc
 import mmap
 import struct
-import time
 from itertools import islice
 from typing import Any
 
@@ -24,6 +23,7 @@ from websockets.exceptions import ConnectionClosed
 
 from bench.load.frames import FIRST_ID
 from bench.rig.stamps import Stamps
+from tuning.clock import wall_ns
 
 DEPTH = 10
 _VERSION = struct.Struct("<q")
@@ -99,7 +99,7 @@ async def receive(port: int, snapshot: bytes, stamps: Stamps) -> None:
             if top != published:
                 shared.publish(book.last_id, top)
                 published = top
-                stamps.note(book.last_id - FIRST_ID - 1, book.last_id, time.time_ns())
+                stamps.note(book.last_id - FIRST_ID - 1, book.last_id, wall_ns())
 
 
 def run_naive(port: int, snapshot: bytes, stamps: Stamps) -> None:

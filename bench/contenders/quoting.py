@@ -1,7 +1,7 @@
 """Ours with the market maker: the engine thread, its journal, and Binance's order entry.
 
 Stamped is the moment at which the first order of a frame has been handed to the socket.
-Runs on: the measured thread of a target. Called by: bench.contenders.target.
+Runs on: the measured thread of a target.
 """
 
 from __future__ import annotations
@@ -9,29 +9,33 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 
 from bench.load.frames import FIRST_ID
 from bench.rig.stamps import Stamps
+from bench.rig.venue_names import MEASURED
 from engine.engine import Engine
-from net.backoff import Backoff
-from net.config import Config
-from net.entry.binance_session import BinanceEntry
-from net.entry.keys import BinanceKeys
-from net.entry.line import Line
-from net.entry.markets import MarketRules
-from net.entry.order import Market
-from net.entry.session import EntryHost, VenueEntry
-from net.entry.signing import Ed25519Signer
-from net.journal import JournalWriter
+from net.config.schema import Config
+from net.journal.writer import JournalWriter
 from net.maker.build import build_maker
 from net.maker.maker import Maker
-from net.websocket import tls_context
+from net.orders.http_requests import HttpWire
+from net.orders.interface import EntryAddress, EntryHost, VenueEntry, Wire
+from net.orders.markets import MarketRules
+from net.orders.messages import Market
+from net.sockets.backoff import Backoff
+from net.sockets.private_connection import Line
+from net.sockets.websocket import tls_context
+from tuning.clock import wall_ns
 
 QUOTING = """
 [maker]
@@ -54,6 +58,15 @@ venue_orders_per_day = 10000000
 """One quote a side at the touch, moved with it, and limits that no run reaches."""
 
 
+def session_key() -> dict[str, str]:
+    """The environment of a key that logs on once, so that orders are not signed one by one."""
+    pem = Ed25519PrivateKey.generate().private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    prefix = f"POLLUX_{MEASURED.name.upper()}_"
+    return {f"{prefix}API_KEY": "key" * 20, f"{prefix}ED25519_PEM": pem.decode()}
+
+
 class Orders:
     """Order entry at one port of this machine; what it sends is stamped."""
 
@@ -63,9 +76,9 @@ class Orders:
         self._market = market
         self.is_frame = False
         """Whether a frame is being handled: an order that an answer lets go is not stamped."""
-        self._entry: BinanceEntry | None = None
+        self._url = f"ws://127.0.0.1:{port}/"
         self._line = Line(
-            f"ws://127.0.0.1:{port}/",
+            self._url,
             ssl_context=lambda: tls_context(""),
             backoff=Backoff(random.Random(1)),
         )
@@ -73,11 +86,26 @@ class Orders:
     def connect(
         self, host: EntryHost, attach: Callable[[int, VenueEntry], None]
     ) -> list[Coroutine[Any, Any, None]]:
-        """As net.maker.lines does."""
-        keys = BinanceKeys("key" * 20, Ed25519Signer(Ed25519PrivateKey.generate()))
-        self._entry = BinanceEntry(0, self._market, keys, self, host)
-        attach(0, self._entry)
-        return [self._line.run(self._entry)]
+        """As net.maker.order_connections does."""
+        orders = MEASURED.orders
+        assert orders is not None
+        made = orders.make_entry(
+            0,
+            self._market,
+            orders.read_keys(session_key()),
+            EntryAddress(self._url, ""),
+            host,
+            self,
+        )
+        attach(0, made.entry)
+        return [self._line.run(made.line_owner)]
+
+    def connection(self, url: str) -> Wire:
+        """What the entry's messages go out on."""
+        return self
+
+    def http(self, base_url: str) -> HttpWire:
+        raise AssertionError("orders go over the private connection")
 
     async def stop(self) -> None:
         await self._line.stop()
@@ -86,7 +114,7 @@ class Orders:
         self._line.send(message)
         if not self.is_frame:
             return
-        now_ns = time.time_ns()
+        now_ns = wall_ns()
         update_id = self._engine.last_frame_id(0)
         index = update_id - FIRST_ID - 1
         if 0 <= index < self._stamps.columns and self._stamps.published[index] == 0:
@@ -110,14 +138,14 @@ class Quoting:
         venue = config.instrument[0].venue[0]
         market = Market(venue.symbol, "BTC", "USDT", venue.tick_size or "0.01", "0.00001")
         rules = MarketRules(market, 1000, 1 << 60, "0", 0, 0, True)
-        self._journal = JournalWriter(self._folder, ["BTC-USD"], [venue.name], time.time_ns())
+        self._journal = JournalWriter(self._folder, ["BTC-USD"], [venue.name], wall_ns())
         self.maker: Maker = build_maker(
             config,
             engine,
             {venue.name: rules},
             self._journal,
             self,
-            epoch=int(time.time()),
+            epoch=wall_ns() // 10**9,
             rng=random.Random(1),
         )
         self.orders = Orders(engine, stamps, market, port)
@@ -130,10 +158,13 @@ class Quoting:
         self._on_book(now_ns)
         self.orders.is_frame = False
 
+    def wall_ns(self) -> int:
+        return wall_ns()
+
     def note_maker(self, level: str, what: str, **facts: object) -> None:
         self._log(level, what, **facts)
 
     def close(self) -> None:
         """The engine thread has ended."""
-        self._journal.close(time.time_ns())
+        self._journal.close(wall_ns())
         shutil.rmtree(self._folder, ignore_errors=True)

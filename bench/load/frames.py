@@ -4,7 +4,7 @@ A `FrameSet` is a matrix of bytes, one websocket frame a row, all of one length,
 be sent again under the next update id by overwriting ten digits. Each row gives the best bid
 another quantity than the row before it (and than the last row, before the first), so every frame
 changes the published book; the price never moves and the book is never crossed.
-Runs on: sender and harness processes. Called by: bench.load.sender and the benches.
+Runs on: sender and harness processes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from engine.engine import FeedSpec, InstrumentSpec
-from engine.layout import PROTOCOL_BINANCE
+from bench.rig.venue_names import MEASURED, SYMBOLS, TAPE_NAME
+from engine.specs import FeedSpec, InstrumentSpec
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-BTCUSDT_TAPE = DATA / "binance-btcusdt-20240808.jsonl.gz"
+BTCUSDT_TAPE = DATA / TAPE_NAME
 NO_TAPE = f"no recorded data: {BTCUSDT_TAPE} is absent (README, tests that need recordings)"
 
-SYMBOL = "BTCUSDT"
+SYMBOL = SYMBOLS[MEASURED.name]
 FIRST_ID = 1_000_000_000
 """The snapshot's id; ten digits, and so has every id that is sent after it."""
 ID_DIGITS = 10
@@ -43,18 +43,18 @@ CLEAR_CENTS = 40
 """Where frames move the best bid, their other bids leave the snapshot's alone so far down: the next
 one is three cents below."""
 RESTING_LEVELS = 1000
-"""Levels a side of the snapshot, as Binance's default answer has them."""
+"""Levels a side of the snapshot, as the venue's default answer has them."""
 _POWERS = 10 ** np.arange(ID_DIGITS - 1, -1, -1, dtype=np.int64)
 
 
 def instrument(feeds: int = 1, depth: int = 10, symbol: str = "BTC-USD") -> InstrumentSpec:
-    """An instrument on so many Binance feeds, one connection each."""
-    specs = (FeedSpec(f"venue{n}", PROTOCOL_BINANCE, n, SYMBOL, "0.01") for n in range(feeds))
+    """An instrument on so many feeds of one venue, one connection each."""
+    specs = (FeedSpec(f"venue{n}", MEASURED.rules, n, SYMBOL, "0.01") for n in range(feeds))
     return InstrumentSpec(symbol, tuple(specs), depth)
 
 
 def price(cents: int) -> str:
-    """Binance writes eight decimals."""
+    """The venue writes eight decimals."""
     return f"{cents // 100}.{cents % 100:02}000000"
 
 
@@ -72,7 +72,7 @@ def snapshot(resting: int = RESTING_LEVELS, step_cents: int = 3, last_id: int = 
 
 
 def diff(first: int, last: int, bids: list[list[str]], asks: list[list[str]]) -> bytes:
-    """A frame of Binance's combined stream."""
+    """A frame of the venue's combined stream."""
     data = {
         "e": "depthUpdate", "E": 1_700_000_000_000, "s": SYMBOL,
         "U": first, "u": last, "b": bids, "a": asks,

@@ -3,8 +3,7 @@
 Each as often as in use: Prometheus' page once a second, the web page's events as they come, and the
 counters in shared memory once a second by a process of its own. They look for a while, and look
 away for as long, over and over.
-Runs on: a worker process of the harness, off the engine's CPU. Called by: bench.rig.workers
-(bench.questions.watched).
+Runs on: a worker process of the harness, off the engine's CPU.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from collections.abc import Callable, Iterator
 
 from bench.rig.host import pin
 from bench.rig.workers import Handler, Message
+from tuning.clock import wall_ns
 
 LOOK_S = 1.0
 """They look for so long, and look away for so long; each looks at least once meanwhile."""
@@ -62,9 +62,9 @@ class Onlookers:
         while not self._stop.is_set():
             self._stat.send_signal(signal.SIGCONT)
             self._looking.set()
-            begun_ns = time.time_ns()
+            begun_ns = wall_ns()
             self._stop.wait(LOOK_S)
-            self.looks_ns.append((begun_ns, time.time_ns()))
+            self.looks_ns.append((begun_ns, wall_ns()))
             self._looking.clear()
             self._stat.send_signal(signal.SIGSTOP)
             self._stop.wait(LOOK_S)

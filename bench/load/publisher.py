@@ -1,20 +1,19 @@
 """Books at a steady pace without any venue: an engine fed in a loop, and the gateway's heartbeat.
 
 Runs on: a worker process of the harness, off the CPU where the gateway is measured.
-Called by: bench.rig.workers (bench.questions.fanout).
 """
 
 from __future__ import annotations
 
 import threading
-import time
 
 from bench.load import frames as F
-from bench.rig.drive import seed
+from bench.rig.compiled_loop import seed
 from bench.rig.host import pin
 from bench.rig.workers import Handler, Message
-from engine import layout as L
 from engine.engine import Engine
+from engine.layout import layout as L
+from tuning.clock import steady_ns, wall_ns
 
 
 class Publisher:
@@ -22,7 +21,7 @@ class Publisher:
 
     def __init__(self, handoff: str, rate_hz: float) -> None:
         self.engine = Engine(
-            (F.instrument(),), handoff_name=handoff, start_ns=time.time_ns(), reads_clock=True
+            (F.instrument(),), handoff_name=handoff, start_ns=steady_ns(), reads_clock=True
         )
         seed(self.engine, F.snapshot())
         self.engine.handoff.set_engine_state(L.ENGINE_IS_RUNNING)
@@ -32,14 +31,14 @@ class Publisher:
         self._thread.start()
 
     def _run(self) -> None:
-        handle = self.engine.frame_handler(0, L.PROTOCOL_BINANCE)
+        handle = self.engine.frame_handler(0)
         number = F.FIRST_ID
         while not self._stop.wait(self._interval_s):
             number += 1
             bid = [F.price(F.MID_CENTS), F.quantity(10**8 + number - F.FIRST_ID)]
             frame = F.diff(number, number, [bid], [])
-            handle(frame, time.time_ns(), 1)
-            self.engine.handoff.beat(time.time_ns())
+            handle(frame, wall_ns(), 1)
+            self.engine.handoff.beat(steady_ns())
 
     def stop(self) -> None:
         self._stop.set()

@@ -5,7 +5,6 @@ counts from when it was due. The collector sits in the same process, on the same
 sends, never while the engine is at work on a frame, it walks the ring of the handoff and notes when
 each update id was published.
 Runs on: a worker process of the harness, pinned to the first CPU, garbage collector off.
-Called by: bench.rig.workers.
 """
 
 from __future__ import annotations
@@ -25,8 +24,9 @@ from bench.load import frames as F
 from bench.rig.host import pin, prioritise, set_session_nice
 from bench.rig.stamps import LATEST_ID, LATEST_NS, Stamps
 from bench.rig.workers import Handler, Message
-from engine import layout as L
-from engine.handoff import HandoffError, HandoffReader
+from engine.layout import layout as L
+from engine.sharing.handoff import HandoffError, HandoffReader
+from tuning.clock import wall_ns
 
 ACCEPT_LIMIT_S = 20.0
 START_DELAY_NS = 20_000_000
@@ -173,7 +173,7 @@ def _pace(link: Link, frames: F.FrameSet, request: Message, at: Stamps, walk: Co
     """Send every frame when it is due."""
     interval_ns = 1e9 / request["rate_hz"]
     yields, count = request["yields"], request["count"]
-    clock, send, rows = time.time_ns, link.sendall, frames.rows
+    clock, send, rows = wall_ns, link.sendall, frames.rows
     intended, actual = at.intended, at.actual
     views = [memoryview(row) for row in frames.matrix]
     start_ns = clock() + START_DELAY_NS
@@ -200,13 +200,13 @@ def _pace(link: Link, frames: F.FrameSet, request: Message, at: Stamps, walk: Co
 
 def _flood(link: Link, frames: F.FrameSet, request: Message) -> tuple[int, int]:
     """Send batches as fast as the connection takes them; (frames sent, first send)."""
-    end_ns = time.time_ns() + START_DELAY_NS
-    while time.time_ns() < end_ns:
+    end_ns = wall_ns() + START_DELAY_NS
+    while wall_ns() < end_ns:
         pass
-    first_ns = time.time_ns()
+    first_ns = wall_ns()
     end_ns = first_ns + int(request["seconds"] * 1e9)
     sent = 0
-    while time.time_ns() < end_ns and sent < request["count"]:
+    while wall_ns() < end_ns and sent < request["count"]:
         row = sent % (frames.rows - frames.rows % FLOOD_ROWS)
         frames.renumber(row, FLOOD_ROWS, F.FIRST_ID + 1 + sent)
         link.sendall(memoryview(frames.matrix[row : row + FLOOD_ROWS]).cast("B"))  # type: ignore[arg-type]

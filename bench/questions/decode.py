@@ -2,8 +2,9 @@
 
 Recorded BTCUSDT frames, in order, through the whole compiled call, against `orjson.loads` on the
 same bytes in the same process. The book is loaded anew from the recorded snapshot before each pass,
-so that it changes as the market did. The bar is on the call as net/stream.py makes it, one from
-Python for each frame, which is how orjson is called too; beside it the same from a compiled loop.
+so that it changes as the market did. The bar is on the call as net/feed/connection.py makes it, one
+from Python for each frame, which is how orjson is called too; beside it the same from a compiled
+loop.
 
 What of it is the counting is measured too: the counters and histograms of a frame that changes the
 published book, in a loop of their own.
@@ -28,13 +29,12 @@ from bench.load import frames as F
 from bench.options import Options, Say
 from bench.report.result import Bar, Result, Table, skipped
 from bench.report.stats import Floats, ratios, spread
-from bench.rig.drive import Batch, new_engine, seed
+from bench.rig.compiled_loop import Batch, new_engine, seed
 from bench.rig.kernels import bench_kernel
-from engine import meter_layout as M
-from engine.atomics import Words
-from engine.layout import PROTOCOL_BINANCE
-from engine.meter_layout import EngineMeters
-from engine.meters import observe
+from engine.compiling.atomics import Words
+from engine.sharing import meter_layout as M
+from engine.sharing.meter_layout import EngineMeters
+from engine.sharing.meters import observe
 
 QUESTION = "decode + check + apply + top-10 + publish against orjson.loads alone"
 BAR_RATIO = 5.0
@@ -104,7 +104,7 @@ class Contest:
         self._snapshot = snapshot
         self._batch = Batch(frames)
         self._engine = new_engine(F.instrument())
-        self._handle = self._engine.frame_handler(0, PROTOCOL_BINANCE)
+        self._handle = self._engine.frame_handler(0)
         edges = (*range(0, len(frames), CHUNK), len(frames))
         self._chunks = tuple(pairwise(edges))
         self.ns: dict[str, list[float]] = {name: [] for name in CONTENDERS}

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.contenders import diffs, orders
-from bench.contenders.forms import Answer, Form
+from bench.encodings import diff, order_event
+from bench.encodings.encoding import Answer, Form
 from bench.load import frames as F
 from bench.options import Options, Say
 from bench.report.result import Cell, Result, Table, skipped
@@ -163,11 +163,11 @@ def run(options: Options, say: Say) -> Result:
     recorded = F.recording(options.pick(2 * SLOTS, None, None))
     if recorded is None:
         return skipped("edge", QUESTION, command, F.NO_TAPE)
-    events = orders.reports(options.pick(2 * SLOTS, 2048, 8192))
+    events = order_event.reports(options.pick(2 * SLOTS, 2048, 8192))
     tables, notes = [], []
     for what, messages, forms in (
-        ("a recorded diff", recorded.frames, diffs.FORMS),
-        ("an order event", events, orders.FORMS),
+        ("a recorded diff", recorded.frames, diff.FORMS),
+        ("an order event", events, order_event.FORMS),
     ):
         say(f"{len(messages)} times {what}")
         contest = Contest(messages, forms)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.contenders.target import Gateway
+from bench.contenders.measured import Gateway
 from bench.options import Options, Say
 from bench.questions.subscribers import PER_CHANNEL
 from bench.report.result import Bar, Result, Table

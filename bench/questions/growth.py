@@ -16,9 +16,10 @@ from bench.options import Options, Say
 from bench.questions.merge import Case as MergeCase
 from bench.report.result import Plot, Result, Table
 from bench.report.stats import spread
-from bench.rig.drive import Batch, new_engine, seed
-from engine.engine import Engine, FeedSpec, InstrumentSpec
-from engine.layout import PROTOCOL_BINANCE
+from bench.rig.compiled_loop import Batch, new_engine, seed
+from bench.rig.venue_names import MEASURED
+from engine.engine import Engine
+from engine.specs import FeedSpec, InstrumentSpec
 
 QUESTION = "cost of a frame by levels held, levels a frame, venues, instruments"
 HELD = (100, 300, 1000, 3000, 10_000, 30_000)
@@ -106,7 +107,7 @@ def by_instruments(options: Options, count: int) -> Points:
         specs = []
         for number in range(instruments):
             symbol = F.SYMBOL if number == instruments - 1 else f"OTHER{number:02}"
-            feed = FeedSpec("venue0", PROTOCOL_BINANCE, 0, symbol, "0.01")
+            feed = FeedSpec("venue0", MEASURED.rules, 0, symbol, "0.01")
             specs.append(InstrumentSpec(f"I{number}", (feed,)))
         engine = Engine(
             tuple(specs), start_ns=1, reads_clock=True, window_slots=SMALL_WINDOW_SLOTS,

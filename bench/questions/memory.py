@@ -3,7 +3,7 @@
 The resident size of the engine's process is read from outside while the rig sends; after the first
 third (buffers reach their size) it must not grow. Every kernel's machine code is searched for
 numba's allocator, which compiled code names in its symbol table.
-Runs on: the harness's main thread; the engine is in bench.contenders.target.
+Runs on: the harness's main thread; the engine is in bench.contenders.measured.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import psutil
 from bench.options import Options, Say
 from bench.report.result import Bar, Plot, Rate, Result, Table
 from bench.rig.rig import RUN_LIMIT_S, Rig, default_load, evaluate
-from engine import jit
+from engine.compiling import jit
 
 QUESTION = "engine's resident memory at a steady rate, and allocations in kernels"
 ALLOCATIONS = (b"NRT_MemInfo_alloc", b"NRT_Allocate", b"NRT_MemInfo_new", b"NRT_Reallocate")

@@ -12,7 +12,7 @@ from bench.load import frames as F
 from bench.options import Options, Say
 from bench.report.result import Result, Table
 from bench.report.stats import spread
-from bench.rig.drive import Batch, new_engine, seed
+from bench.rig.compiled_loop import Batch, new_engine, seed
 
 QUESTION = "cost of a publication by venues and depth"
 VENUES = (1, 2, 4, 8)

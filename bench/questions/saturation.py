@@ -3,7 +3,7 @@
 The sender writes batches as fast as TCP takes them. The rate is that of the slowest part: frames
 sent, over the time from the first send to the publication of the very last one, so a backlog that
 built up underway counts against it.
-Runs on: the harness's main thread; the work is in bench.load.sender and bench.contenders.target.
+Runs on: the harness's main thread; the work is in bench.load.sender and bench.contenders.measured.
 """
 
 from __future__ import annotations

@@ -19,12 +19,12 @@ from bench.report.result import Result, Table
 from bench.report.stats import spread
 from bench.rig.host import pin, placement, prioritise
 from bench.rig.kernels import bench_kernel
-from engine import layout as L
-from engine.atomics import Words, load_acquire
-from engine.handoff import (
-    BoardInfo,
+from engine.compiling.atomics import Words, load_acquire
+from engine.layout import layout as L
+from engine.sharing.handoff import (
     HandoffReader,
     HandoffWriter,
+    InstrumentInfo,
     begin_slot,
     end_slot,
     read_latest,
@@ -70,8 +70,8 @@ class Handoff:
     """A private segment with one board."""
 
     def __init__(self) -> None:
-        self.writer = HandoffWriter("", (BoardInfo("BENCH", ("venue",), 10, 1, 2),), 1)
-        self.board = HandoffWriter.board_at(0)
+        self.writer = HandoffWriter("", (InstrumentInfo("BENCH", ("venue",), 10, 1, 2),), 1)
+        self.board = HandoffWriter.ring_at(0)
         self.reader = HandoffReader(self.writer.words)
         view = self.writer.words.view()
         view.flags.writeable = False

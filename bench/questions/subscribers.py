@@ -5,7 +5,7 @@ sender share the others. There a spinning sender would take from the gateway wha
 sleeps between frames and asks for a real-time priority, and the ratios are made from the actual
 send time: how late a sender is that shares its CPU with a hundred clients is not the engine's
 doing. The intended column shows it.
-Runs on: the harness's main thread; the work is in bench.load.sender, bench.contenders.target and
+Runs on: the harness's main thread; the work is in bench.load.sender, bench.contenders.measured and
 bench.clients.crowd.
 """
 
@@ -23,7 +23,7 @@ from bench.report.stats import PERCENTILE_NAMES, Floats, latency, ratios, spread
 from bench.rig.host import free_port
 from bench.rig.rig import Load, Rig, Run, alternating, default_load
 from bench.rig.workers import Worker
-from net.config import GatewaySettings
+from net.config.schema import GatewaySettings
 
 QUESTION = "tick to publish with subscribers, gateway as thread and as process"
 COUNTS = (0, 1, 10, 100)

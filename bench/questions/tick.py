@@ -4,7 +4,7 @@ Ours (picows on the spinning loop, plain and TLS), the floor (bare compiled loop
 and on uvloop, and websockets + orjson + sorted dictionaries: the same frames at the same rate, one
 after the other within each repetition, the order turned round each time. Latency counts from the
 time a frame was due; beside it stands the time from its actual send.
-Runs on: the harness's main thread; the work is in bench.load.sender and bench.contenders.target.
+Runs on: the harness's main thread; the work is in bench.load.sender and bench.contenders.measured.
 """
 
 from __future__ import annotations

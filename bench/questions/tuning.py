@@ -5,7 +5,7 @@ taken away one by one, those that it has not are added one by one, each in a pro
 The measure `nothing` is the baseline once more: what differs by no more than it may be chance.
 As root, the groups of `pollux tune apply` are applied and restored around each of their runs; tiny
 runs leave the host alone.
-Runs on: the harness's main thread; the work is in bench.load.sender and bench.contenders.target.
+Runs on: the harness's main thread; the work is in bench.load.sender and bench.contenders.measured.
 """
 
 from __future__ import annotations

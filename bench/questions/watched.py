@@ -6,7 +6,8 @@ process, so that nothing else differs. The log is at `debug`; counting goes on a
 The onlookers share the CPU of the sender, which also sees when a book is visible: only the median
 from the actual send is the engine's. Its tail is told by its own loop: how long a turn takes from
 the end of one wait to the next, waits for the interpreter included.
-Runs on: the harness's main thread; the work is in bench.contenders.target and bench.load.onlookers.
+Runs on: the harness's main thread; the work is in bench.contenders.measured and
+bench.load.onlookers.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from bench.report.result import Bar, Cell, Plot, Result, Table
 from bench.report.stats import PERCENTILE_NAMES, Floats, latency, spread
 from bench.rig.rig import Load, Rig, Run, default_load, evaluate
 from bench.rig.workers import Message, Worker
-from engine.atomics import Words
+from engine.compiling.atomics import Words
 
 QUESTION = "tick to publish while metrics, page and stat are looked at, and while not"
 KIND = "ours"

@@ -5,15 +5,13 @@
 Ours is `pollux serve`, started for each run with its gateway as a thread or as a process. With
 `--external HOST:PORT --feed-port P` another server that is pointed at the feed's port P is measured
 in the same run by the same feed and client, alternating with ours.
-Runs on: the harness's main thread; the work is in load/feed.py, clients/client.py and
-the servers.
+Runs on: the harness's main thread; the work is in load/feed.py, clients/client.py and the
+servers.
 """
 
 from __future__ import annotations
 
 import contextlib
-import signal
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,17 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from bench.load import frames as F
 from bench.options import Options, Say
 from bench.report.result import Bar, Cell, Plot, Rate, Result, Table
 from bench.report.stats import PERCENTILE_NAMES, latency, spread
 from bench.rig.host import Placement, free_port, placement
-from bench.rig.leash import leashed
 from bench.rig.rig import Run, alternating, evaluate
 from bench.rig.segments import new_segment
 from bench.rig.stamps import new_stamps
+from bench.rig.venue_names import SYMBOLS
 from bench.rig.workers import Worker, WorkerError
-from net.supervisor import child_environment
+from net.process.bound_child import bound_arguments
+from net.process.child import LoggedChild
 
 QUESTION = "wire to subscriber: venue send to gRPC client receive"
 RATE_HZ = 200.0
@@ -49,11 +47,13 @@ def config_text(
 ) -> str:
     """A configuration for `pollux serve` that points at the feed."""
     url = f'ws_url = "ws://127.0.0.1:{feed_port}"\nrest_url = "http://127.0.0.1:{feed_port}"\n'
+    url += "late_after_ms = 0\n"  # the feed numbers its events by their microtimestamp
     venue = '[[instrument.venue]]\nname = "{}"\nsymbol = "{}"\ntick_size = "0.01"\n'
     return (
-        f'[[instrument]]\nsymbol = "BTC-USD"\n{venue.format("binance", F.SYMBOL)}'
-        f"{venue.format('bitstamp', 'btcusd')}[venue.binance]\n{url}[venue.bitstamp]\n{url}"
-        f'[engine]\nname = "{segment}"\ncpu = {place.engine}\nidle = "{idle}"\n'
+        '[[instrument]]\nsymbol = "BTC-USD"\n'
+        + "".join(venue.format(name, symbol) for name, symbol in SYMBOLS.items())
+        + "".join(f"[venue.{name}]\n{url}" for name in SYMBOLS)
+        + f'[engine]\nname = "{segment}"\ncpu = {place.engine}\nidle = "{idle}"\n'
         f'[gateway]\nlisten = "{listen}"\nplacement = "{gateway}"\ncpu = {place.others[0]}\n'
         f'[metrics]\nlisten = ""\n[log]\nlevel = "warning"\n'
     )
@@ -67,22 +67,14 @@ def serving(feed_port: int, gateway: str, place: Placement, idle: str = "spin") 
         config = Path(folder) / "pollux.toml"
         text = config_text(feed_port, listen, gateway, place, segment, idle)
         config.write_text(text, encoding="utf-8")
-        log = Path(folder) / "log"
-        with log.open("wb") as output:
-            popen = subprocess.Popen(
-                leashed("pollux", "serve", "--config", str(config)),
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=child_environment(),
-            )  # fmt: skip
+        command = bound_arguments("pollux", "serve", "--config", str(config))
+        daemon = LoggedChild(command, Path(folder) / "log")
         try:
             yield listen
-            if popen.poll() is not None:
-                raise WorkerError(f"pollux serve ended: {log.read_text(errors='replace')[-2000:]}")
+            if not daemon.is_up:
+                raise WorkerError(f"pollux serve ended: {daemon.text[-2000:]}")
         finally:
-            popen.send_signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                popen.wait(STOP_LIMIT_S)
-            popen.kill()
-            popen.wait()
+            daemon.end(STOP_LIMIT_S)
 
 
 class WireRig:

@@ -1,6 +1,6 @@
 """The report of `pollux bench`: all that the terminal shows, and the plots, as one HTML file.
 
-Runs on: the harness's main thread. Called by: bench.run.
+Runs on: the harness's main thread.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from bench.report.plots import Drawn
 from bench.report.result import Bar, Cell, Rate, Result, Table
 from bench.report.stats import spread
 from bench.report.tables import BAR_COLUMNS, text_of
-from net.report.document import (
+from net.replay.report.document import (
     BAD,
     GOOD,
     WARN,

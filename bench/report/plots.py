@@ -3,7 +3,7 @@
 Latencies are on a logarithmic x axis in both; the percentile curve's y axis is logarithmic in the
 distance to 100 %, so that p99 and p99.9 are as easy to read as the median. Each is drawn once: as
 PNG, which a forge shows beside committed figures, and as SVG for the report.
-Runs on: the harness's main thread. Called by: bench.run.
+Runs on: the harness's main thread.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ import numpy as np
 
 from bench.report.result import Plot, Result
 from bench.report.stats import Floats
-from net.report.drawing import drawing, legend_above, line_style, new_figure, plain_log, svg_of
+from net.replay.report.drawing import (
+    drawing,
+    legend_above,
+    line_style,
+    new_figure,
+    plain_log,
+    svg_of,
+)
 
 BINS = 120
 CURVE_POINTS = 500

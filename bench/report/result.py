@@ -2,7 +2,7 @@
 
 Everything is plain data; `as_json` has all of it but the raw samples, of which it keeps the
 percentile curves. A verdict is computed from the measured values and can fail.
-Runs on: the harness's main thread. Called by: every bench, bench.report.tables, bench.report.plots.
+Runs on: the harness's main thread.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Percentiles of latencies, and the spread of ratios over repetitions.
 
-Runs on: the harness's main thread. Called by: every bench.
+Runs on: the harness's main thread.
 """
 
 from __future__ import annotations

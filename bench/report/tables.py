@@ -1,6 +1,6 @@
 """How results are shown: tables on the terminal (plain lines when piped), JSON, one file a run.
 
-Runs on: the harness's main thread. Called by: bench.run.
+Runs on: the harness's main thread.
 """
 
 from __future__ import annotations

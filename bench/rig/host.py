@@ -2,7 +2,7 @@
 
 The jitter table comes first in every report: a gap in a loop that does nothing but read the clock
 is time that the machine, not the program, took away.
-Runs on: the harness's main thread. Called by: bench.run, the rigs (for the CPUs).
+Runs on: the harness's main thread.
 """
 
 from __future__ import annotations

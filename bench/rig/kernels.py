@@ -2,7 +2,7 @@
 
 Compiled only where a bench runs, and after the engine's, whose kernels they call: those take no
 further signature by then. The suites of the kernels know nothing of these.
-Runs on: the main thread of harness and workers. Called by: what measures in compiled code.
+Runs on: the main thread of harness and workers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 
-from engine import jit
+from engine.compiling import jit
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,7 +38,7 @@ def bench_kernel(signature: str) -> Callable[[F], F]:
 def compile_bench_kernels() -> None:
     """The engine's kernels, then every declared one of the benches: compiled, or from the cache."""
     import engine.engine  # noqa: F401 (declares kernels)
-    import net.spin  # noqa: F401 (one more)
+    import net.sockets.event_loop  # noqa: F401 (one more)
 
     jit.compile_kernels()
     for dispatcher, signature in _declared:

@@ -3,7 +3,7 @@
     sender + collector (first CPU) --websocket--> target (last CPU) --handoff--> collector
 
 Targets are started once, and idle without a connection while another one is measured.
-Runs on: the harness's main thread. Called by: the questions that need a socket.
+Runs on: the harness's main thread.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bench.rig.host import Placement, placement
 from bench.rig.segments import new_segment
 from bench.rig.stamps import Stamps, new_stamps
 from bench.rig.workers import Message, Worker, WorkerError
-from engine.atomics import Words
+from engine.compiling.atomics import Words
 
 RATE_HZ = 2000.0
 WARM_UP_S = 0.5

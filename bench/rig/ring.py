@@ -1,9 +1,9 @@
 """A ring of slots in shared memory that messages of any form pass through, by the same two kernels.
 
-A slot is a seqlock, as in engine.handoff: odd version, data, even version; a reader that finds the
-version changed has a torn copy. What it costs to be in another process is not here: writer and
-reader share a CPU's cache.
-Runs on: the harness's main thread. Called by: bench.contenders.
+A slot is a seqlock, as in engine.sharing.handoff: odd version, data, even version; a reader that
+finds the version changed has a torn copy. What it costs to be in another process is not here:
+writer and reader share a CPU's cache.
+Runs on: the harness's main thread.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import mmap
 import numpy as np
 
 from bench.rig.kernels import bench_kernel
-from engine.atomics import (
+from engine.compiling.atomics import (
     Words,
     fence_acquire,
     fence_release,
@@ -22,7 +22,7 @@ from engine.atomics import (
     view_bytes,
     view_words,
 )
-from engine.layout import CACHE_LINE_WORDS
+from engine.layout.layout import CACHE_LINE_WORDS
 
 SLOTS = 64
 """As many as the handoff keeps of an instrument; also the messages that are timed together."""
@@ -38,7 +38,7 @@ TORN = -1
 
 @bench_kernel("void(int64, int64, int64, int64)")
 def put_message(slot_address: int, sequence: int, address: int, size: int) -> None:
-    """Copy a message into a slot: odd version, data, even version (engine.handoff's order)."""
+    """Copy a message into a slot: odd version, data, even version (as engine.sharing.handoff)."""
     slot = view_words(slot_address, SLOT_WORDS)
     payload = view_bytes(slot_address + 8 * SLOT_PAYLOAD_AT, size)
     message = view_bytes(address, size)

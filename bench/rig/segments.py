@@ -1,6 +1,6 @@
 """Names of shared-memory segments that no other run has, and nothing left of them afterwards.
 
-Runs on: the harness's main thread. Called by: the rigs.
+Runs on: the harness's main thread.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import itertools
 import os
 from collections.abc import Iterator
 
-from engine.handoff import segment_path
-from engine.meter_layout import ENGINE_METERS
+from engine.sharing.directory import own_place, remove_files
 
 _numbers = itertools.count()
 
@@ -28,5 +27,4 @@ def new_segment() -> Iterator[str]:
     try:
         yield name
     finally:
-        for kind in ("", ENGINE_METERS):
-            segment_path(name, kind).unlink(missing_ok=True)
+        remove_files(own_place(), name)

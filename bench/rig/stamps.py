@@ -6,8 +6,7 @@ The sender writes the first two rows. The third is written by the collector (out
 ring) or, for a reference without a handoff, by the reference itself. Times are wall-clock ns.
 Each word has one writer; readers look after the run, or only at the header, whose id is written
 after its time.
-Runs on: sender, reference and harness processes. Called by: load/sender.py,
-contenders/naive.py, the rigs.
+Runs on: sender, reference and harness processes.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.atomics import Words
+from engine.compiling.atomics import Words
 
 HEADER_WORDS = 8
 (LATEST_ID, LATEST_NS) = range(2)

@@ -4,8 +4,8 @@
 
 A worker ends with its harness (a signal at its death, and end of file on stdin), after its module's
 `close`, if there is one. What it writes to stderr is kept for the error message.
-Runs on: both sides. Called by: the rigs; `python -m bench.rig.workers ROLE`, on a
-leash, is the worker.
+`python -m bench.rig.workers ROLE`, on a leash, is the worker.
+Runs on: both sides.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any, Protocol
 import orjson
 
 from bench.rig.kernels import compile_bench_kernels
-from bench.rig.leash import leashed
+from net.process.bound_child import bound_arguments
 
 START_LIMIT_S = 180.0
 """A worker may have to compile every kernel first, on a loaded machine."""
@@ -38,13 +38,13 @@ CLOSE_LIMIT_S = 6
 
 ROLES = {
     "sender": "bench.load.sender",
-    "target": "bench.contenders.target",
+    "target": "bench.contenders.measured",
     "subscribers": "bench.clients.crowd",
     "constant": "bench.contenders.constant",
-    "feed": "bench.load.feed",
+    "feed": "bench.load.two_venue_server",
     "client": "bench.clients.client",
     "publisher": "bench.load.publisher",
-    "venue": "bench.load.venue",
+    "venue": "bench.load.order_venue",
     "onlookers": "bench.load.onlookers",
 }
 """Which module answers for a role."""
@@ -73,10 +73,10 @@ class Worker:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by end)
         self._pending = b""
         # Not above: a worker starts sooner without all that a daemon imports.
-        from net.supervisor import child_environment
+        from net.process.child import child_environment
 
         self._popen = subprocess.Popen(
-            leashed("bench.rig.workers", role),
+            bound_arguments("bench.rig.workers", role),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

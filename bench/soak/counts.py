@@ -1,6 +1,6 @@
 """Everything countable at one moment: the daemon's metrics page and the venues' own statistics.
 
-Runs on: any thread. Called by: bench.soak.run, tests/faults.
+Runs on: any thread.
 """
 
 from __future__ import annotations

@@ -1,12 +1,11 @@
 """The daemon under soak: the ordinary command as a process on a leash, its gateway, a subscriber.
 
-Runs on: the main thread; the subscriber on one of its own. Called by: bench.soak.run.
+Runs on: the main thread; the subscriber on one of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -15,9 +14,9 @@ import grpc
 import psutil
 
 from bench.rig.host import free_port
-from bench.rig.leash import leashed
-from engine.handoff import HandoffError, HandoffReader
-from net.supervisor import child_environment
+from engine.sharing.handoff import HandoffError, HandoffReader
+from net.process.bound_child import bound_arguments
+from net.process.child import LoggedChild
 from proto.pollux.v1 import market_data_pb2 as pb
 from proto.pollux.v1 import market_data_pb2_grpc as rpc
 
@@ -57,7 +56,6 @@ class DaemonUnderSoak:
         self.name = f"soak-{port}"
         self.gateway = f"127.0.0.1:{port}"
         self.metrics = f"127.0.0.1:{metrics_port}"
-        self.log = folder / "daemon.log"
         config = folder / "soak.toml"
         config.write_text(
             f"{venues_toml}\n"
@@ -66,18 +64,11 @@ class DaemonUnderSoak:
             f'[metrics]\nlisten = "{self.metrics}"\n',
             encoding="utf-8",
         )
-        with self.log.open("wb") as output:
-            self._popen = subprocess.Popen(
-                leashed("pollux", "serve", "--config", str(config)),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=child_environment(),
-                start_new_session=True,
-            )
+        command = bound_arguments("pollux", "serve", "--config", str(config))
+        self._child = LoggedChild(command, folder / "daemon.log")
         try:
             self._wait_until_up()
-            self._processes = {"daemon": psutil.Process(self._popen.pid), "gateway": self._find()}
+            self._processes = {"daemon": psutil.Process(self._child.pid), "gateway": self._find()}
         except BaseException:
             self.kill()
             raise
@@ -85,9 +76,9 @@ class DaemonUnderSoak:
     def _wait_until_up(self) -> None:
         end_s = time.monotonic() + START_LIMIT_S
         while time.monotonic() < end_s:
-            if self._popen.poll() is not None:
+            if not self._child.is_up:
                 raise DaemonUnderSoakError(f"the daemon did not start: {self.tail()}")
-            if '"serving"' in self.log.read_text(errors="replace"):
+            if '"serving"' in self._child.text:
                 with contextlib.suppress(HandoffError):
                     HandoffReader.attach(self.name)
                     return
@@ -98,19 +89,18 @@ class DaemonUnderSoak:
 
     def _find(self) -> psutil.Process:
         """The gateway's process."""
-        for child in psutil.Process(self._popen.pid).children():
+        for child in psutil.Process(self._child.pid).children():
             if "net.gateway" in child.cmdline():
                 return child
         raise DaemonUnderSoakError("the daemon has no gateway")
 
     def tail(self) -> str:
         """The log's last line."""
-        lines = self.log.read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
+        return self._child.last_line
 
     @property
     def is_up(self) -> bool:
-        return self._popen.poll() is None and all(p.is_running() for p in self._processes.values())
+        return self._child.is_up and all(p.is_running() for p in self._processes.values())
 
     def sizes(self) -> dict[str, tuple[int, int]]:
         """Bytes of memory and open descriptors of the daemon and of the gateway."""
@@ -121,17 +111,14 @@ class DaemonUnderSoak:
 
     def stop(self) -> int:
         """SIGTERM; the exit status. DaemonUnderSoakError where it does not listen."""
-        self._popen.terminate()
-        try:
-            return self._popen.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            raise DaemonUnderSoakError(f"no end within {STOP_LIMIT_S:g} s of SIGTERM") from None
+        status = self._child.end(STOP_LIMIT_S)
+        if status is None:
+            raise DaemonUnderSoakError(f"no end within {STOP_LIMIT_S:g} s of SIGTERM")
+        return status
 
     def kill(self) -> None:
         """Whatever state it is in."""
-        if self._popen.poll() is None:
-            self._popen.kill()
-            self._popen.wait()
+        self._child.end(0)
 
 
 class Subscriber:

@@ -1,28 +1,30 @@
 """What must hold after a soak, and its report: Markdown for people, JSON beside it for programs.
 
-Runs on: the main thread of the command. Called by: bench.soak.run.
+Runs on: the main thread of the command.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from bench.rig import host
+from bench.rig.venue_names import SYMBOLS
+from bench.soak.counts import Look
+from bench.soak.daemon import Subscriber
+from bench.soak.findings import Findings
 from bench.soak.schedule import UNSEEN
-from net.rest import WEIGHT_SHARE
-from net.venues import BINANCE, BITSTAMP
-
-if TYPE_CHECKING:
-    from bench.soak.run import Soak
+from bench.soak.truth import Watcher
+from net.feed.rest_limit import OWN_SHARE
+from net.venues.registry import VENUES
 
 GROWTH_MAX = 0.02
 """Memory at the end equals memory after the first minutes within this share."""
 CONNECTIONS_MAX = 300
-"""Binance's limit on attempts within five minutes from one address; Bitstamp publishes none."""
+"""The strictest limit that a venue publishes on attempts within five minutes from one address."""
 DESCRIPTORS_SPARE = 2
 """A REST connection a venue, which is kept open for a while after an audit."""
 LIES_SHOWN = 20
@@ -48,9 +50,8 @@ def _at_most(what: str, value: float, limit: float, unit: str = "") -> Check:
     return Check(what, f"{value:g}{unit}", f"at most {limit:g}{unit}", value <= limit)
 
 
-def check(soak: Soak) -> list[Check]:
+def check(found: Findings, watcher: Watcher, subscriber: Subscriber) -> list[Check]:
     """Everything that must hold."""
-    found, watcher, subscriber = soak.findings, soak.watcher, soak.subscriber
     checks = [
         Check("the daemon", found.trouble or "ran to the end", "running", not found.trouble),
         Check("its end", f"status {found.exit_status}", "status 0", found.exit_status == 0),
@@ -62,15 +63,15 @@ def check(soak: Soak) -> list[Check]:
         _at_most("streams broken", subscriber.breaks, 0),
         _at_most("books streamed out of order", subscriber.backwards, 0),
     ]
-    rates = found.rates_max
-    limits = (
-        ("binance", "connections", "connections in 5 minutes", CONNECTIONS_MAX),
-        ("binance", "weight", "request weight a minute", BINANCE.rest_limit.weight_max),
-        ("bitstamp", "requests", "requests in 10 minutes", BITSTAMP.rest_limit.weight_max),
-    )
-    for venue, key, text, limit in limits:
-        ours = limit if key == "connections" else limit * WEIGHT_SHARE
-        checks.append(_at_most(f"{venue}: {text}", rates[venue][key], ours))
+    for venue in SYMBOLS:
+        rates, limit = found.rates_max[venue], VENUES[venue].rest_limit
+        is_weighed = bool(VENUES[venue].used_weight_header)
+        asked = rates["weight" if is_weighed else "requests"]
+        text = f"{'request weight' if is_weighed else 'requests'} in {limit.window_s} s"
+        checks += [
+            _at_most(f"{venue}: connections in 5 minutes", rates["connections"], CONNECTIONS_MAX),
+            _at_most(f"{venue}: {text}", asked, limit.weight_max * OWN_SHARE),
+        ]
     if len(found.marks) == MARKS:
         first, last = found.marks
         for name, (rss, fds) in first.sizes.items():
@@ -86,18 +87,18 @@ def check(soak: Soak) -> list[Check]:
     return checks
 
 
-def write(path: Path, soak: Soak, checks: list[Check]) -> None:
+def write(path: Path, found: Findings, watcher: Watcher, checks: list[Check]) -> None:
     """The report, and beside it the same as JSON."""
     facts = host.describe()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_markdown(facts, soak, checks), encoding="utf-8")
-    data = orjson.dumps(_plain(facts, soak, checks), option=orjson.OPT_INDENT_2)
+    plain = _plain(facts, found, watcher, checks)
+    path.write_text(_markdown(plain, found, checks), encoding="utf-8")
+    data = orjson.dumps(plain, option=orjson.OPT_INDENT_2)
     path.with_suffix(".json").write_bytes(data + b"\n")
 
 
-def _venues(soak: Soak) -> dict[str, dict[str, Any]]:
+def _venues(seen: Look) -> dict[str, dict[str, Any]]:
     """What each venue saw of us, and the daemon of it."""
-    seen = soak.last_look
     names = ("frames", "levels", "resyncs", "gaps", "snapshots_asked", "snapshots_refused",
              "audits_failed", "connections", "binary_frames", "not_understood")  # fmt: skip
     return {
@@ -111,8 +112,10 @@ def _venues(soak: Soak) -> dict[str, dict[str, Any]]:
     }
 
 
-def _plain(facts: dict[str, Any], soak: Soak, checks: list[Check]) -> dict[str, Any]:
-    found, watcher = soak.findings, soak.watcher
+def _plain(
+    facts: dict[str, Any], found: Findings, watcher: Watcher, checks: list[Check]
+) -> dict[str, Any]:
+    assert found.last_look is not None, "the soak has not run"
     return {
         "host": facts,
         "seconds": round(found.seconds, 1),
@@ -124,7 +127,7 @@ def _plain(facts: dict[str, Any], soak: Soak, checks: list[Check]) -> dict[str, 
         "recover_s": found.recover_s.as_json(),
         "publish_us": watcher.publish_us.as_json(),
         "seen_ms": watcher.seen_ms.as_json(),
-        "venues": _venues(soak),
+        "venues": _venues(found.last_look),
         "rates_max": found.rates_max,
         "late": found.late,
         "idle_orders": found.idle_orders,
@@ -137,11 +140,11 @@ def _table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> list[str]:
     return [*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows), ""]
 
 
-def _markdown(facts: dict[str, Any], soak: Soak, checks: list[Check]) -> str:
-    plain = _plain(facts, soak, checks)
+def _markdown(plain: dict[str, Any], found: Findings, checks: list[Check]) -> str:
+    facts = plain["host"]
     marks: list[tuple[object, ...]] = [
         (f"{mark.at_s:.0f} s", name, f"{rss / 2**20:.2f}", fds)
-        for mark in soak.findings.marks
+        for mark in found.marks
         for name, (rss, fds) in mark.sizes.items()
     ]
     spreads = (
@@ -159,7 +162,7 @@ def _markdown(facts: dict[str, Any], soak: Soak, checks: list[Check]) -> str:
         f"load {facts['load']}.",
         "",
         f"{plain['seconds']:.0f} s with simulated venues, {plain['episodes']} episodes of faults; "
-        f"again: `pollux soak --seconds {soak.findings.options.seconds:g} "
+        f"again: `pollux soak --seconds {found.options.seconds:g} "
         f"--seed {plain['seed']}`.",
         "",
         "## What must hold",

@@ -6,34 +6,38 @@
 
 Between episodes both venues must be LIVE and up to date again. Memory and descriptors are read at
 two *marks*, after some minutes and at the end, each time when everything has been calm for a while.
-Runs on: the main thread of the command. Called by: pollux.py, the tests.
+Runs on: the main thread of the command.
 """
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import statistics
 import tempfile
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.rig.venue_names import SYMBOLS
 from bench.soak.counts import Look, inflict, look, post
 from bench.soak.daemon import DaemonUnderSoak, DaemonUnderSoakError, Subscriber
+from bench.soak.findings import CONNECTIONS_WINDOW_S, Findings, Mark, SoakOptions
 from bench.soak.report import check, write
 from bench.soak.schedule import Schedule
-from bench.soak.spread import Spread
 from bench.soak.truth import Watcher
-from bench.soak.venues import VENUES, VenueThread
-from net import session
-from net.backoff import Backoff
-from net.config import EngineSettings
-from net.live import SILENCE_RECONNECT
-from net.rest import REQUEST_LIMIT_S
-from net.simulator import SimulatorOptions
+from bench.soak.venues import VenueThread
+from net.config.schema import EngineSettings
+from net.feed import book_sync
+from net.feed.engine_thread import SILENCE_RECONNECT
+from net.feed.rest import REQUEST_LIMIT_S
+from net.process.signals import closing
 from net.simulator.faults import read_order
+from net.simulator.options import SimulatorOptions
+from net.sockets.backoff import Backoff
+from net.venues.registry import VENUES
 
 FIRST_MARK_S = 300.0
 """Memory at the end is held against memory after so long; of a shorter run, after a third of it."""
@@ -55,55 +59,16 @@ FROZEN_S = STALE_S + FRAME_S + MARGIN_S
 RECOVER_LIMIT_S = (
     4 * Backoff.limit_ms / 1000
     + 3 * REQUEST_LIMIT_S
-    + session.REACH_LIMIT_NS / 1e9
+    + book_sync.REACH_LIMIT_NS / 1e9
     + SILENCE_RECONNECT * STALE_S
     + MARGIN_S
 )
 """Back-off before the connection and before each of three snapshots, the requests' time limits, a
 snapshot out of reach, a silence."""
 
-WINDOWS_S = {"binance": 300.0, "bitstamp": 600.0}
-"""What connections (Binance) and requests (Bitstamp) are counted in; weight is per minute."""
-
 
 class SoakError(Exception):
     """The soak cannot be run: one line."""
-
-
-@dataclass(frozen=True)
-class SoakOptions:
-    """What the command line asked for."""
-
-    seconds: float = 3600.0
-    seed: int = 1
-
-
-@dataclass(frozen=True)
-class Mark:
-    """What the processes held at one moment of calm: resident bytes and descriptors."""
-
-    at_s: float
-    sizes: dict[str, tuple[int, int]]
-
-
-@dataclass
-class Findings:
-    """All that a soak has to report."""
-
-    options: SoakOptions
-    seconds: float = 0.0
-    marks: list[Mark] = field(default_factory=list)
-    episodes: int = 0
-    passes: int = 0
-    recover_s: Spread = field(default_factory=Spread)
-    late: list[str] = field(default_factory=list)
-    """Episodes after which a venue was not LIVE and up to date within the bound."""
-    idle_orders: list[str] = field(default_factory=list)
-    """Orders that found no occasion in time."""
-    rates_max: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Most requests, weight and connections of each venue within its window."""
-    exit_status: int | None = None
-    trouble: str = ""
 
 
 class Soak:
@@ -120,12 +85,14 @@ class Soak:
         self._say, self._is_stopped = say, stop
         self._schedule = Schedule(options.seed)
         self._samples: deque[tuple[float, Look]] = deque()
+        self._windows_s = {name: VENUES[name].rest_limit.window_s for name in SYMBOLS}
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as stack:
             simulated = SimulatorOptions(seed=options.seed, far_levels_share=0.1)
             self._venues = VenueThread(simulated)
             stack.callback(self._venues.close)
             self._urls = self._venues.urls
+            self._any_url = next(iter(self._urls.values()))  # they share what inflicts faults
             self.daemon = DaemonUnderSoak(folder, self._venues.venues.configuration_toml())
             stack.callback(self.daemon.kill)
             self.watcher = Watcher(self.daemon.name, self._venues.truths, FROZEN_S)
@@ -156,7 +123,7 @@ class Soak:
         while self._now_s < seconds - calm_s and self._goes_on():
             self._episode()
         self._mark(calm_s)
-        self.last_look = self._sample()
+        self.findings.last_look = self._sample()
         self.findings.seconds = self._now_s
         self.findings.passes = self._schedule.passes
         self.subscriber.close()
@@ -172,14 +139,13 @@ class Soak:
     # --- faults ----------------------------------------------------------------------------------
 
     def _episode(self) -> None:
-        orders = self._schedule.episode(tuple(VENUES))
+        orders = self._schedule.episode(tuple(SYMBOLS))
         if orders:
             before = self._sample()
-            # Both venues share what inflicts their faults.
-            inflict(self._urls["binance"], orders)
+            inflict(self._any_url, orders)
             if not self._until(lambda: self._has_struck(orders, before), STRIKE_LIMIT_S):
                 self.findings.idle_orders.append(" ".join(orders))
-            post(self._urls["binance"], "calm")
+            post(self._any_url, "calm")
             self.findings.episodes += 1
             self._recover(" ".join(orders))
         self._wait(self._schedule.pause_s())
@@ -238,15 +204,18 @@ class Soak:
         now = look(self.daemon.metrics, self._urls)
         samples = self._samples
         samples.append((self._now_s, now))
-        for venue in VENUES:
+        for venue, window_s in self._windows_s.items():
             top = self.findings.rates_max.setdefault(
                 venue, {"requests": 0, "weight": 0, "connections": 0}
             )
-            window = [old for at_s, old in samples if at_s >= self._now_s - WINDOWS_S[venue]]
-            for what, count in (("requests", Look.requests), ("connections", Look.connections)):
-                top[what] = max(top[what], count(now, venue) - count(window[0], venue))
+            for what, count, length_s in (
+                ("requests", Look.requests, window_s),
+                ("connections", Look.connections, CONNECTIONS_WINDOW_S),
+            ):
+                first = next(old for at_s, old in samples if at_s >= self._now_s - length_s)
+                top[what] = max(top[what], count(now, venue) - count(first, venue))
             top["weight"] = max(top["weight"], int(now.stats[venue].get("weight_used", 0)))
-        while samples[0][0] < self._now_s - max(WINDOWS_S.values()):
+        while samples[0][0] < self._now_s - max(CONNECTIONS_WINDOW_S, *self._windows_s.values()):
             samples.popleft()
         return now
 
@@ -282,21 +251,24 @@ def run_soak(
     options: SoakOptions,
     report: Path | None,
     say: Callable[[str], None],
-    is_stopped: Callable[[], bool] = lambda: False,
 ) -> int:
     """Soak, write the report; 1 where something does not hold. SoakError: it could not be run."""
-    with tempfile.TemporaryDirectory(prefix="pollux-soak-") as folder:
+    stopped = threading.Event()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(closing(stopped.set))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="pollux-soak-"))
+        stack.enter_context(closing(stopped.set, lambda: shutil.rmtree(folder, True)))
         try:
-            soak = Soak(options, Path(folder), say, is_stopped)
+            soak = Soak(options, Path(folder), say, stopped.is_set)
         except DaemonUnderSoakError as error:
             raise SoakError(str(error)) from None
         try:
             soak.run()
         finally:
             soak.close()
-        checks = check(soak)
+        checks = check(soak.findings, soak.watcher, soak.subscriber)
         if report is not None:
-            write(report, soak, checks)
+            write(report, soak.findings, soak.watcher, checks)
         for each in checks:
             say(each.line)
     return 0 if all(each.holds for each in checks) else 1

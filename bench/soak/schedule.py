@@ -1,22 +1,28 @@
 """Which faults a soak inflicts, in which order: a deck of all there are, shuffled by the seed.
 
-Runs on: the main thread. Called by: bench.soak.run.
+Runs on: the main thread.
 """
 
 from __future__ import annotations
 
 import random
 
+from net.simulator.connection import SUBSCRIBE
 from net.simulator.faults import ANSWER, FAULTS, ORDER_ENTRY, SNAPSHOT
+from net.simulator.registry import VENUES, simulated_venue
+
+UNNUMBERED = [name for name in VENUES if not simulated_venue(name).form.first_id]
 
 UNSEEN = {
-    ("drop", "bitstamp"): "its stream has no sequence: an audit finds it, minutes later",
-    ("reorder", "bitstamp"): "the frame that overtakes is shown until the late one gives it away",
-    ("crossed", "binance"): "what a venue says is shown, for three frames",
-    ("crossed", "bitstamp"): "what a venue says is shown, for three frames",
-    ("tls", "binance"): "the venues here serve no TLS",
-    ("tls", "bitstamp"): "the venues here serve no TLS",
-}
+    **{("drop", name): "its stream has no sequence: an audit finds it, minutes later"
+       for name in UNNUMBERED},
+    **{("reorder", name): "the frame that overtakes is shown until the late one gives it away"
+       for name in UNNUMBERED},
+    **{("same-time", name): "the first of the two is shown until the other has come"
+       for name in UNNUMBERED},
+    **{("crossed", name): "what a venue says is shown, for three frames" for name in VENUES},
+    **{("tls", name): "the venues here serve no TLS" for name in VENUES},
+}  # fmt: skip
 """Left out: here the right answer is not "right or withdrawn"; tests/faults has them."""
 LARGEST = ("huge", "many-levels")
 """These are dealt first, so that memory knows its largest frames when it is first looked at."""
@@ -56,7 +62,7 @@ class Schedule:
             if name is None:
                 continue
             orders.append(f"{name}:{venue}x{self._rng.randint(1, TIMES_MAX)}")
-            if FAULTS[name].occasion in (ANSWER, SNAPSHOT):
+            if FAULTS[name].occasion in (ANSWER, SNAPSHOT, SUBSCRIBE):
                 # Otherwise nothing may be asked for minutes.
                 orders.append(f"reset:{venue}")
         return orders

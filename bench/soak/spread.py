@@ -1,6 +1,6 @@
 """How values are spread, in bounded memory: counted by their two leading digits.
 
-Runs on: the watcher's thread (`add`), the main thread (the rest). Called by: bench.soak.
+Runs on: the watcher's thread (`add`), the main thread (the rest).
 """
 
 from __future__ import annotations

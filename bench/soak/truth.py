@@ -3,8 +3,7 @@
 The truth is written down by the simulator itself, before a frame is sent: for every update id its
 stream ever names, the best levels of that very book. A published book names the id each venue's
 part stands at; so each one can be judged on its own, whenever it was published.
-Runs on: the simulator's thread (`Truth.note`), the watcher's (the rest). Called by:
-bench.soak.venues, bench.soak.run, tests/faults.
+Runs on: the simulator's thread (`Truth.note`), the watcher's (the rest).
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-
-import orjson
+from fractions import Fraction
 
 from bench.soak.spread import Spread
-from engine import layout as L
-from engine.handoff import HandoffReader
-from net.simulator.feed import Message
+from engine.layout import layout as L
+from engine.sharing.handoff import HandoffReader
+from net.simulator.mutations import BookFrame, is_book_frame
 from net.simulator.server import VenueServer
+from net.simulator.source import Message
 
 DEPTH = 10
 KEPT_IDS = 4096
@@ -63,10 +62,10 @@ class Truth:
         return wrapped
 
     def _note(self, message: Message) -> None:
-        if "@depth@" not in message.channel and "diff_order_book_" not in message.channel:
+        form = self._server.venue.form
+        if not is_book_frame(form, message.text):
             return
-        body = orjson.loads(message.text)
-        book_id = body["u"] if "u" in body else int(body["data"]["microtimestamp"])
+        book_id = int(BookFrame(form, message.text).body[form.last_id])
         tops = self._top_at(book_id)
         assert tops is not None
         self._tops[book_id] = tops
@@ -181,7 +180,7 @@ class Watcher:
 
     def _judge(self) -> None:
         book = self._reader.book
-        venues = self._reader.boards[0].venues
+        venues = self._reader.instruments[0].venues
         tops: list[tuple[Levels, Levels]] = []
         partial: set[str] = set()
         for index, name in enumerate(venues):
@@ -220,7 +219,7 @@ class Watcher:
         may miss some.
         """
         false, missing = set(), set()
-        for index, name in enumerate(self._reader.boards[0].venues):
+        for index, name in enumerate(self._reader.instruments[0].venues):
             part, side = [row[:2] for row in shown if row[2] == index], true[index]
             if name in partial:
                 if any(row not in side for row in part if _is_within(row, side, is_asks)):
@@ -244,7 +243,15 @@ class Watcher:
         count = int(book[L.SLOT_ASKS if is_asks else L.SLOT_BIDS])
         at = L.SLOT_ASKS_AT if is_asks else L.SLOT_BIDS_AT
         words = book[at : at + count * L.LEVEL_WORDS].tolist()
-        return [(words[i], words[i + 1], words[i + 2]) for i in range(0, len(words), L.LEVEL_WORDS)]
+        levels = zip(words[0::3], words[1::3], words[2::3], strict=True)
+        first = self._reader.instruments[0]
+        info = first.counted_as(book)
+        if info is first:
+            return list(levels)
+        # The truth is in the units of the start; a price between two of them is no true one.
+        tick = Fraction(info.tick_size) / Fraction(first.tick_size)
+        lot = Fraction(10) ** (first.lot_decimals - info.lot_decimals)
+        return [(_whole(price * tick), _whole(lots * lot), venue) for price, lots, venue in levels]
 
     def _check_age(self) -> None:
         for name, state in self.states.items():
@@ -255,6 +262,11 @@ class Watcher:
     def _lie(self, venues: set[str], what: str) -> None:
         text = f"{'+'.join(sorted(venues))}: {what}"
         self.lies.append(Lie(time.monotonic(), frozenset(venues), text))
+
+
+def _whole(number: Fraction) -> int:
+    """A number as it is if it is whole, else one that no level of the truth has."""
+    return number.numerator if number.denominator == 1 else -1
 
 
 def _is_within(row: tuple[int, int], side: Levels, is_asks: int) -> bool:

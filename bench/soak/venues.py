@@ -1,6 +1,6 @@
 """Simulated venues on a thread of their own, their books known to the last level.
 
-Runs on: the thread it starts. Called by: bench.soak.run, tests/faults.
+Runs on: the thread it starts.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import threading
 
+from bench.rig.venue_names import SYMBOLS
 from bench.soak.truth import Truth
-from net.simulator import SimulatedVenues, SimulatorOptions
+from net.simulator.options import SimulatorOptions
+from net.simulator.venues import SimulatedVenues
 
-VENUES = {"binance": "BTCUSDT", "bitstamp": "btcusd"}
-"""The venues there are, and what each calls the instrument."""
 START_LIMIT_S = 60.0
 
 
@@ -34,7 +34,7 @@ class VenueThread:
         try:
             async with SimulatedVenues(self._options) as self.venues:
                 self.truths = {
-                    name: Truth(self.venues.server(name), symbol) for name, symbol in VENUES.items()
+                    name: Truth(self.venues.server(name), SYMBOLS[name]) for name in SYMBOLS
                 }
                 self._ready.set()
                 await self._stop.wait()
@@ -45,7 +45,7 @@ class VenueThread:
     @property
     def urls(self) -> dict[str, str]:
         """Each venue's REST address."""
-        return {"binance": self.venues.binance_url, "bitstamp": self.venues.bitstamp_url}
+        return {name: self.venues.url(name) for name in SYMBOLS}
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)

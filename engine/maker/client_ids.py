@@ -3,23 +3,23 @@
 epoch << 32 | sequence: the epoch is given at start and larger than that of every earlier run, the
 sequence counts the run's orders, so an id is unique across restarts. By the prefix an order that
 is found at a venue is known to be ours.
-Runs on: the engine thread. Called by: net.
+Runs on: the engine thread.
 """
 
 from __future__ import annotations
 
 import re
 
-from engine.maker import order_layout as L
+from engine.maker import order_layout as O
 
 CLIENT_ID_PREFIX = "pollux"
 _CLIENT_ID = re.compile(CLIENT_ID_PREFIX + r"-([0-9a-f]{8})-([0-9a-f]{8})", re.ASCII)
 
 
 def format_client_id(order_id: int) -> str:
-    """An order's id as venues take it: 24 characters of [a-z0-9-] (Binance allows 36)."""
-    epoch, sequence = order_id >> 32, order_id & L.SEQUENCE_MAX
-    if not (1 <= epoch <= L.EPOCH_MAX and sequence >= 1):
+    """An order's id as venues take it: 24 characters of [a-z0-9-]."""
+    epoch, sequence = order_id >> 32, order_id & O.SEQUENCE_MAX
+    if not (1 <= epoch <= O.EPOCH_MAX and sequence >= 1):
         raise ValueError(f"{order_id} is no order id of this program")
     return f"{CLIENT_ID_PREFIX}-{epoch:08x}-{sequence:08x}"
 
@@ -30,6 +30,6 @@ def parse_client_id(text: str) -> int | None:
     if found is None:
         return None
     epoch, sequence = int(found[1], 16), int(found[2], 16)
-    if not (1 <= epoch <= L.EPOCH_MAX and sequence >= 1):
+    if not (1 <= epoch <= O.EPOCH_MAX and sequence >= 1):
         return None
     return epoch << 32 | sequence

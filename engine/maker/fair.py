@@ -16,7 +16,7 @@ prices of each side, a venue's lots times its weight. Two venues at one price ar
 On top an exponential moving average of half-life h for uneven times, S += (1 - 2^(-dt/h)) (x - S)
 (Eckner, "Algorithms for unevenly spaced time series: moving averages and other rolling operators",
 2017: EMA_next). It starts anew after every time without a price: an old value never counts as new.
-Runs on: the engine thread. Called by: the market maker's step, the tests.
+Runs on: the engine thread.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine import layout as L
-from engine.atomics import Words
-from engine.jit import inner, kernel
+from engine.compiling.atomics import Words
+from engine.compiling.jit import inner, kernel
+from engine.layout import layout as L
 from engine.maker import quote_layout as Q
 from engine.maker.fair_codes import (
     AVAILABLE,
@@ -84,6 +84,7 @@ class FairSpec:
         words[Q.FAIR_CROSSED_PPM_MAX] = self.crossed_ppm_max
         words[Q.FAIR_AGE_NS_MAX] = self.age_ns_max
         words[Q.FAIR_HALF_LIFE_NS] = self.half_life_ns
+        words[Q.FAIR_BOOK_UNITS] = 1
         words[Q.FAIR_STATUS] = NOT_COMPUTED
         words[Q.FAIR_PRICE : Q.FAIR_PRICE + 1].view(np.float64)[0] = math.nan
         for venue, weight in enumerate(self.weights_mille):
@@ -93,7 +94,7 @@ class FairSpec:
 
 @inner
 def price_at(words: Words, fair: int) -> float:
-    """The fair price in common units; NaN unless FAIR_STATUS is AVAILABLE."""
+    """The fair price in the common units of orders; NaN unless FAIR_STATUS is AVAILABLE."""
     return np.int64(words[fair + Q.FAIR_PRICE]).view(np.float64)
 
 
@@ -145,7 +146,8 @@ def _price_book(book: Words, slot: int, words: Words, fair: int) -> tuple[int, f
         return EMPTY, math.nan
     if bid == 0 or ask == 0:
         return ONE_SIDED, math.nan
-    low, high = float(bid), float(ask)
+    units = float(words[fair + Q.FAIR_BOOK_UNITS])
+    low, high = float(bid) / units, float(ask) / units
     mid = 0.5 * (low + high)
     if (low - high) * Q.PPM > float(words[fair + Q.FAIR_CROSSED_PPM_MAX]) * mid:
         return CROSSED, math.nan
@@ -174,10 +176,10 @@ def update_fair(
 ) -> int:
     """Compute the fair price of the book in `slot`; its status, left in FAIR_STATUS too.
 
-    `received_ns`: when the venues last confirmed the book. SLOT_RECEIVE_NS, or a later frame's
-    time: a book that a frame leaves as it was is not published again. A `received_ns` that lies
-    as far in the future as a book may be old is believed as little. The slot is read as it is, so
-    the caller is its writer, or holds a copy.
+    `received_ns`: when the venues last confirmed the book, by the clock of `now_ns`; a book that a
+    frame leaves as it was is not published again. One that lies as far in the future as a book may
+    be old is believed as little. The slot is read as it is, so the caller is its writer, or holds a
+    copy.
     """
     age_ns = now_ns - received_ns
     age_ns_max = words[fair + Q.FAIR_AGE_NS_MAX]

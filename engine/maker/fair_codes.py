@@ -1,6 +1,6 @@
 """Whether there is a fair price, and why not: the statuses and one text for each.
 
-Runs on: any thread (constants only). Called by: engine.maker.fair, and whoever shows its words.
+Runs on: any thread (constants only).
 """
 
 from __future__ import annotations

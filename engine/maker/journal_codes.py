@@ -1,40 +1,43 @@
 """What a record of the journal says: its kinds and its reasons, each a small integer with a name.
 
 A number once given keeps its meaning for ever: new ones are added at the end, none is taken out or
-used again. So an older journal is read by a newer program, and a newer one by an older program,
-which shows the numbers it does not know.
-Runs on: any thread (constants only). Called by: engine.maker.journal, net.journal, the tests.
+used again. A number without a constant below has a name only and was never written. So an older
+journal is read by a newer program, and a newer one by an older program, which shows the numbers it
+does not know.
+Runs on: any thread (constants only).
 """
 
 from __future__ import annotations
 
 from engine.maker.order_layout import BUY, NO_SIDE, SELL
 
-(
-    EVENT_NONE,
-    EVENT_JOURNAL_CLOSED,
-    EVENT_JOURNAL_LOST,
-    EVENT_DECISION,
-    EVENT_SUBMIT,
-    EVENT_ACK,
-    EVENT_FILL,
-    EVENT_CANCEL,
-    EVENT_CANCEL_ACK,
-    EVENT_REPLACE,
-    EVENT_REPLACE_ACK,
-    EVENT_REJECT,
-    EVENT_CANCEL_REJECT,
-    EVENT_EXPIRED,
-    EVENT_RISK_REFUSAL,
-    EVENT_KILL,
-    EVENT_RELEASE,
-    EVENT_DISCONNECT,
-    EVENT_RECONNECT,
-    EVENT_RECONCILED,
-    EVENT_UNKNOWN_ORDER,
-) = range(21)
+EVENT_NONE = 0
+EVENT_JOURNAL_CLOSED = 1
+EVENT_JOURNAL_LOST = 2
+EVENT_SUBMIT = 4
+EVENT_ACK = 5
+EVENT_FILL = 6
+EVENT_CANCEL = 7
+EVENT_REPLACE = 9
+EVENT_REJECT = 11
+EVENT_CANCEL_REJECT = 12
+EVENT_EXPIRED = 13
+EVENT_RISK_REFUSAL = 14
+EVENT_KILL = 15
+EVENT_RELEASE = 16
+EVENT_DISCONNECT = 17
+EVENT_RECONNECT = 18
+EVENT_RECONCILED = 19
 """JOURNAL_CLOSED and JOURNAL_LOST are the journal's own: its writer's end, and how many records
-before this one found no room (their number is in the reason's place)."""
+before this one found no room (their number is in the reason's place).
+
+SUBMIT, REPLACE, CANCEL: what was sent, which is every decision that the risk gate has passed; a
+REPLACE has the old order's id in the place of the filled lots. RISK_REFUSAL: what it has not
+passed, once a minute for each reason (the lots are the gate's code). ACK, FILL, REJECT,
+CANCEL_REJECT, EXPIRED: what a venue says; RECONCILED: that it says where an order stands, a
+confirmed cancel included, or, without an order, the position at the start. DISCONNECT, RECONNECT:
+of a venue's order entry, or of one order whose answer did not come. KILL, RELEASE: with the reason.
+"""
 
 EVENT_NAMES = (
     "none",
@@ -60,31 +63,24 @@ EVENT_NAMES = (
     "unknown-order",
 )
 
-(
-    REASON_NONE,
-    REASON_PRICE_MOVED,
-    REASON_SIZE_CHANGED,
-    REASON_WITHDRAWN,
-    REASON_WOULD_TAKE,
-    REASON_VENUE_REFUSED,
-    REASON_VENUE_RATE_LIMIT,
-    REASON_VENUE_NOT_LIVE,
-    REASON_BOOK_STALE,
-    REASON_ORDER_LOTS_LIMIT,
-    REASON_POSITION_LIMIT,
-    REASON_OPEN_ORDERS_LIMIT,
-    REASON_PRICE_BAND,
-    REASON_RATE_LIMIT,
-    REASON_LOSS_LIMIT,
-    REASON_SELF_TRADE,
-    REASON_DISCONNECTED,
-    REASON_TIMED_OUT,
-    REASON_JOURNAL_FULL,
-    REASON_OPERATOR,
-    REASON_SHUTDOWN,
-    REASON_WATCHDOG,
-    REASON_ANOMALY,
-) = range(23)
+REASON_NONE = 0
+REASON_WOULD_TAKE = 4
+REASON_VENUE_REFUSED = 5
+REASON_VENUE_RATE_LIMIT = 6
+REASON_ORDER_LOTS_LIMIT = 9
+REASON_POSITION_LIMIT = 10
+REASON_OPEN_ORDERS_LIMIT = 11
+REASON_PRICE_BAND = 12
+REASON_RATE_LIMIT = 13
+REASON_LOSS_LIMIT = 14
+REASON_SELF_TRADE = 15
+REASON_DISCONNECTED = 16
+REASON_TIMED_OUT = 17
+REASON_JOURNAL_FULL = 18
+REASON_OPERATOR = 19
+REASON_SHUTDOWN = 20
+REASON_WATCHDOG = 21
+REASON_ANOMALY = 22
 
 REASON_NAMES = (
     "none",
@@ -114,8 +110,8 @@ REASON_NAMES = (
 
 SIDE_NAMES = {NO_SIDE: "none", BUY: "buy", SELL: "sell"}
 
-assert len(EVENT_NAMES) == EVENT_UNKNOWN_ORDER + 1
-assert len(REASON_NAMES) == REASON_ANOMALY + 1
+assert EVENT_NAMES[EVENT_RECONCILED] == "reconciled" and EVENT_NAMES[EVENT_KILL] == "kill"
+assert REASON_NAMES[REASON_ANOMALY] == "anomaly" and REASON_NAMES[REASON_LOSS_LIMIT] == "loss-limit"
 
 
 def name_of(names: tuple[str, ...], code: int) -> str:

@@ -14,12 +14,12 @@ Everything is int64 words, allocated once. One thread owns them all.
 
 A *slot* is one place for a quote: (venue, side, level). Prices are in the instrument's common price
 unit, whichever venue they are for; quantities in lots; a *value* is price x lots / value scale.
-Runs on: any thread (constants only). Called by: engine.maker, the tests.
+Runs on: any thread (constants only).
 """
 
 from __future__ import annotations
 
-from engine.layout import CACHE_LINE_WORDS, VENUES_MAX
+from engine.layout.layout import CACHE_LINE_WORDS, VENUES_MAX
 
 (BUY, SELL) = range(2)
 NO_SIDE = -1
@@ -177,13 +177,15 @@ ACTION_WORDS = 6
     RISK_HALT_REASON,
     RISK_FAIR_PRICE,
     RISK_NOW_NS,
+    RISK_TODAY,
     RISK_DAY,
     RISK_DAY_START_VALUE,
     RISK_ANOMALIES_SEEN,
     RISK_HALTS,
     RISK_REFUSALS_AT,
-) = range(17)
-"""NOTIONAL, EXPOSURE and DAILY_LOSS are values; DAY is -1 before the first fair price."""
+) = range(18)
+"""NOTIONAL, EXPOSURE and DAILY_LOSS are values; DAY is -1 before the first fair price. TODAY is for
+the market maker to write: days since the epoch in UTC, which never go back."""
 (NORMAL, REDUCING, HALTED) = range(3)
 RISK_STATE_NAMES = ("NORMAL", "REDUCING", "HALTED")
 

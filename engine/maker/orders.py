@@ -14,17 +14,17 @@ none of that may cost more than a question to the venue:
   Until it is answered both may fill, one after the other, and both count.
 
 A slot has at most one order that may be open, but for the moments of a replace.
-Runs on: the engine thread. Called by: engine.maker.risk, net.
+Runs on: the engine thread.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from engine.atomics import Words
-from engine.jit import inner, kernel
-from engine.layout import VENUES_MAX
-from engine.maker import order_layout as L
+from engine.compiling.atomics import Words
+from engine.compiling.jit import inner, kernel
+from engine.layout.layout import VENUES_MAX
+from engine.maker import order_layout as O
 
 IGNORE = -1
 """The transition of an event that cannot matter: the state stays, and the event is counted."""
@@ -64,13 +64,13 @@ _CODES = ("FREE", "NEW", "OPEN", "PART", "CNCL", "RPLC", "UNKN", "FILL", "CXL", 
 def _read_transitions(text: str) -> Words:
     """The table as words: next state, or IGNORE, at event * STATES + state."""
     lines = text.split("\n")[1:-1]
-    if tuple(lines[0].split()) != _CODES or len(lines) != L.EVENTS + 1:
+    if tuple(lines[0].split()) != _CODES or len(lines) != O.EVENTS + 1:
         raise ValueError("the transition table does not list every state and event")
     rows = [line.split() for line in lines[1:]]
-    if tuple(row[0] for row in rows) != L.EVENT_NAMES:
+    if tuple(row[0] for row in rows) != O.EVENT_NAMES:
         raise ValueError("the transition table's events are not in order")
     cells = [[IGNORE if code == "." else _CODES.index(code) for code in row[1:]] for row in rows]
-    return np.array(cells, np.int64).reshape(L.EVENTS * L.STATES)
+    return np.array(cells, np.int64).reshape(O.EVENTS * O.STATES)
 
 
 TRANSITIONS = _read_transitions(TRANSITION_TABLE)
@@ -88,17 +88,17 @@ def new_table(venues: int, epoch: int, value_scale: int = 1, position_lots: int 
     """
     if not 1 <= venues <= VENUES_MAX:
         raise ValueError(f"{venues} venues: 1 to {VENUES_MAX} are possible")
-    if not 1 <= epoch <= L.EPOCH_MAX:
-        raise ValueError(f"epoch {epoch}: 1 to {L.EPOCH_MAX} are possible")
-    if not 1 <= value_scale <= L.VALUE_SCALE_MAX:
-        raise ValueError(f"value scale {value_scale}: 1 to {L.VALUE_SCALE_MAX} are possible")
-    if abs(position_lots) > L.LOTS_MAX:
-        raise ValueError(f"a position of {position_lots} lots is beyond {L.LOTS_MAX}")
-    table = np.zeros(L.table_words(venues), np.int64)
-    table[L.ACCOUNT_VENUES] = venues
-    table[L.ACCOUNT_EPOCH] = epoch
-    table[L.ACCOUNT_VALUE_SCALE] = value_scale
-    table[L.ACCOUNT_POSITION_LOTS] = position_lots
+    if not 1 <= epoch <= O.EPOCH_MAX:
+        raise ValueError(f"epoch {epoch}: 1 to {O.EPOCH_MAX} are possible")
+    if not 1 <= value_scale <= O.VALUE_SCALE_MAX:
+        raise ValueError(f"value scale {value_scale}: 1 to {O.VALUE_SCALE_MAX} are possible")
+    if abs(position_lots) > O.LOTS_MAX:
+        raise ValueError(f"a position of {position_lots} lots is beyond {O.LOTS_MAX}")
+    table = np.zeros(O.table_words(venues), np.int64)
+    table[O.ACCOUNT_VENUES] = venues
+    table[O.ACCOUNT_EPOCH] = epoch
+    table[O.ACCOUNT_VALUE_SCALE] = value_scale
+    table[O.ACCOUNT_POSITION_LOTS] = position_lots
     return table
 
 
@@ -108,67 +108,69 @@ def new_table(venues: int, epoch: int, value_scale: int = 1, position_lots: int 
 @inner
 def is_live(state: int) -> bool:
     """Whether an order in this state may be open at the venue."""
-    return L.PENDING_NEW <= state <= L.UNKNOWN
+    return O.PENDING_NEW <= state <= O.UNKNOWN
 
 
 @inner
 def rows_at(table: Words, slot: int) -> int:
     """The first row of a slot."""
-    venue = slot // L.VENUE_SLOTS
-    within = slot - venue * L.VENUE_SLOTS
-    return L.ACCOUNT_WORDS + venue * L.VENUE_WORDS + L.VENUE_ROWS_AT + within * L.SLOT_WORDS
+    venue = slot // O.VENUE_SLOTS
+    within = slot - venue * O.VENUE_SLOTS
+    return O.ACCOUNT_WORDS + venue * O.VENUE_WORDS + O.VENUE_ROWS_AT + within * O.SLOT_WORDS
 
 
 @inner
 def side_of(slot: int) -> int:
     """BUY or SELL."""
-    return slot // L.SLOT_LEVELS & 1
+    return slot // O.SLOT_LEVELS & 1
 
 
 @inner
 def find_row(table: Words, venue: int, order_id: int) -> int:
     """The row of a venue's order, or NO_ROW."""
-    row = rows_at(table, venue * L.VENUE_SLOTS)
-    for _ in range(L.VENUE_SLOTS * L.SLOT_ROWS):
-        if table[row + L.ORDER_ID] == order_id:
+    row = rows_at(table, venue * O.VENUE_SLOTS)
+    for _ in range(O.VENUE_SLOTS * O.SLOT_ROWS):
+        if table[row + O.ORDER_ID] == order_id:
             return row
-        row += L.ORDER_WORDS
+        row += O.ORDER_WORDS
     return NO_ROW
 
 
 @inner
 def left_lots(table: Words, row: int) -> int:
     """What may still fill of an order."""
-    if not is_live(table[row + L.ORDER_STATE]):
+    if not is_live(table[row + O.ORDER_STATE]):
         return 0
-    return max(table[row + L.ORDER_LOTS] - table[row + L.ORDER_FILLED_LOTS], 0)
+    return max(table[row + O.ORDER_LOTS] - table[row + O.ORDER_FILLED_LOTS], 0)
 
 
 @inner
 def _set_row(table: Words, row: int, state: int, filled_lots: int) -> None:
     """The one place where a row's state or filled lots change; keeps the account's sums."""
-    side = side_of(table[row + L.ORDER_SLOT])
-    open_lots = table[L.ACCOUNT_OPEN_BUY_LOTS + side] - left_lots(table, row)
-    live_orders = table[L.ACCOUNT_LIVE_ORDERS] - int(is_live(table[row + L.ORDER_STATE]))
-    table[row + L.ORDER_STATE] = state
-    table[row + L.ORDER_FILLED_LOTS] = filled_lots
-    table[L.ACCOUNT_OPEN_BUY_LOTS + side] = open_lots + left_lots(table, row)
-    table[L.ACCOUNT_LIVE_ORDERS] = live_orders + int(is_live(state))
+    side = side_of(table[row + O.ORDER_SLOT])
+    open_lots = table[O.ACCOUNT_OPEN_BUY_LOTS + side] - left_lots(table, row)
+    live_orders = table[O.ACCOUNT_LIVE_ORDERS] - int(is_live(table[row + O.ORDER_STATE]))
+    table[row + O.ORDER_STATE] = state
+    table[row + O.ORDER_FILLED_LOTS] = filled_lots
+    table[O.ACCOUNT_OPEN_BUY_LOTS + side] = open_lots + left_lots(table, row)
+    table[O.ACCOUNT_LIVE_ORDERS] = live_orders + int(is_live(state))
+    assert table[O.ACCOUNT_OPEN_BUY_LOTS + side] >= 0 <= live_orders, "less open than nothing"
 
 
 @inner
 def apply_event(table: Words, row: int, event: int) -> int:
     """Take the one transition an event has in a row's state; the state after it."""
-    state = table[row + L.ORDER_STATE]
-    after = TRANSITIONS[event * L.STATES + state]
+    state = table[row + O.ORDER_STATE]
+    assert 0 <= event < O.EVENTS and 0 <= state < O.STATES, "outside the transition table"
+    after = TRANSITIONS[event * O.STATES + state]
     if after == IGNORE:
-        table[L.ACCOUNT_IGNORED_EVENTS] += 1
+        table[O.ACCOUNT_IGNORED_EVENTS] += 1
         after = state
-    filled_lots = table[row + L.ORDER_FILLED_LOTS]
-    if after != L.UNKNOWN and after != L.FREE and filled_lots >= table[row + L.ORDER_LOTS]:
-        after = L.FILLED
-    elif after == L.OPEN and filled_lots > 0:
-        after = L.PARTIALLY_FILLED
+    filled_lots = table[row + O.ORDER_FILLED_LOTS]
+    if after != O.UNKNOWN and after != O.FREE and filled_lots >= table[row + O.ORDER_LOTS]:
+        after = O.FILLED
+    elif after == O.OPEN and filled_lots > 0:
+        after = O.PARTIALLY_FILLED
     _set_row(table, row, after, filled_lots)
     return after
 
@@ -179,28 +181,29 @@ def _forget(table: Words, row: int) -> None:
 
     The executions it stands for may still arrive, and must not count again.
     """
-    owed_lots = table[row + L.ORDER_FILLED_LOTS] - table[row + L.ORDER_EXECUTED_LOTS]
+    assert not is_live(table[row + O.ORDER_STATE]), "an order that may be open is forgotten"
+    owed_lots = table[row + O.ORDER_FILLED_LOTS] - table[row + O.ORDER_EXECUTED_LOTS]
     if owed_lots > 0:
-        venue = table[row + L.ORDER_SLOT] // L.VENUE_SLOTS
-        ring = L.ACCOUNT_WORDS + venue * L.VENUE_WORDS
-        turn = table[ring + L.VENUE_FORGOTTEN_TURN]
-        at = ring + L.VENUE_FORGOTTEN_AT + turn * L.FORGOTTEN_WORDS
-        table[at + L.FORGOTTEN_ID] = table[row + L.ORDER_ID]
-        table[at + L.FORGOTTEN_OWED_LOTS] = owed_lots
-        table[ring + L.VENUE_FORGOTTEN_TURN] = (turn + 1) % L.FORGOTTEN
-    table[row + L.ORDER_STATE] = L.FREE
+        venue = table[row + O.ORDER_SLOT] // O.VENUE_SLOTS
+        ring = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS
+        turn = table[ring + O.VENUE_FORGOTTEN_TURN]
+        at = ring + O.VENUE_FORGOTTEN_AT + turn * O.FORGOTTEN_WORDS
+        table[at + O.FORGOTTEN_ID] = table[row + O.ORDER_ID]
+        table[at + O.FORGOTTEN_OWED_LOTS] = owed_lots
+        table[ring + O.VENUE_FORGOTTEN_TURN] = (turn + 1) % O.FORGOTTEN
+    table[row + O.ORDER_STATE] = O.FREE
 
 
 @inner
 def _unowed_lots(table: Words, venue: int, order_id: int, lots: int) -> int:
     """The lots of a forgotten order's execution that have not been counted in advance."""
-    at = L.ACCOUNT_WORDS + venue * L.VENUE_WORDS + L.VENUE_FORGOTTEN_AT
-    for _ in range(L.FORGOTTEN):
-        if table[at + L.FORGOTTEN_ID] == order_id:
-            counted = min(table[at + L.FORGOTTEN_OWED_LOTS], lots)
-            table[at + L.FORGOTTEN_OWED_LOTS] -= counted
+    at = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS + O.VENUE_FORGOTTEN_AT
+    for _ in range(O.FORGOTTEN):
+        if table[at + O.FORGOTTEN_ID] == order_id:
+            counted = min(table[at + O.FORGOTTEN_OWED_LOTS], lots)
+            table[at + O.FORGOTTEN_OWED_LOTS] -= counted
             return lots - counted
-        at += L.FORGOTTEN_WORDS
+        at += O.FORGOTTEN_WORDS
     return lots
 
 
@@ -210,25 +213,26 @@ def place(table: Words, slot: int, price: int, lots: int, replaces_id: int) -> i
 
     Only the risk gate may call this: it is how an order comes into being.
     """
+    assert 0 < price <= O.PRICE_MAX and 0 < lots <= O.LOTS_MAX, "the gate has let it through"
     row = NO_ROW
     at = rows_at(table, slot)
-    for _ in range(L.SLOT_ROWS):
-        if not is_live(table[at + L.ORDER_STATE]):
-            if row == NO_ROW or table[at + L.ORDER_ID] < table[row + L.ORDER_ID]:
+    for _ in range(O.SLOT_ROWS):
+        if not is_live(table[at + O.ORDER_STATE]):
+            if row == NO_ROW or table[at + O.ORDER_ID] < table[row + O.ORDER_ID]:
                 row = at
-        at += L.ORDER_WORDS
+        at += O.ORDER_WORDS
     if row == NO_ROW:
         return NO_ROW
     _forget(table, row)
-    table[L.ACCOUNT_SEQUENCE] += 1
-    table[row + L.ORDER_ID] = table[L.ACCOUNT_EPOCH] << 32 | table[L.ACCOUNT_SEQUENCE]
-    table[row + L.ORDER_SLOT] = slot
-    table[row + L.ORDER_PRICE] = price
-    table[row + L.ORDER_LOTS] = lots
-    table[row + L.ORDER_FILLED_LOTS] = 0
-    table[row + L.ORDER_EXECUTED_LOTS] = 0
-    table[row + L.ORDER_REPLACES_ID] = replaces_id
-    apply_event(table, row, L.SUBMIT)
+    table[O.ACCOUNT_SEQUENCE] += 1
+    table[row + O.ORDER_ID] = table[O.ACCOUNT_EPOCH] << 32 | table[O.ACCOUNT_SEQUENCE]
+    table[row + O.ORDER_SLOT] = slot
+    table[row + O.ORDER_PRICE] = price
+    table[row + O.ORDER_LOTS] = lots
+    table[row + O.ORDER_FILLED_LOTS] = 0
+    table[row + O.ORDER_EXECUTED_LOTS] = 0
+    table[row + O.ORDER_REPLACES_ID] = replaces_id
+    apply_event(table, row, O.SUBMIT)
     return row
 
 
@@ -244,19 +248,19 @@ def value_of(table: Words, price: int, lots: int, is_up: bool) -> int:
     """
     if price == 0 or lots == 0:
         return 0
-    scale = table[L.ACCOUNT_VALUE_SCALE]
+    scale = table[O.ACCOUNT_VALUE_SCALE]
     whole = lots // scale
-    if whole > L.VALUE_MAX // price:
-        return L.VALUE_MAX
+    if whole > O.VALUE_MAX // price:
+        return O.VALUE_MAX
     rest = price * (lots - whole * scale) + (scale - 1 if is_up else 0)
-    return min(price * whole + rest // scale, L.VALUE_MAX)
+    return min(price * whole + rest // scale, O.VALUE_MAX)
 
 
 @inner
 def _bounded(table: Words, number: int, bound: int) -> int:
     """The number, held within plus and minus `bound`; what is beyond is an anomaly."""
     if number > bound or number < -bound:
-        table[L.ACCOUNT_ANOMALIES] += 1
+        table[O.ACCOUNT_ANOMALIES] += 1
         return bound if number > 0 else -bound
     return number
 
@@ -264,26 +268,27 @@ def _bounded(table: Words, number: int, bound: int) -> int:
 @inner
 def _count_fill(table: Words, side: int, price: int, lots: int) -> None:
     """Position and cash of one fill; cash is rounded against us, so a loss is never understated."""
-    value = value_of(table, price, lots, side == L.BUY)
-    if value == L.VALUE_MAX:
-        table[L.ACCOUNT_ANOMALIES] += 1
-    sign = 1 if side == L.BUY else -1
-    position = table[L.ACCOUNT_POSITION_LOTS] + sign * lots
-    cash = table[L.ACCOUNT_CASH_VALUE] - sign * value
-    table[L.ACCOUNT_POSITION_LOTS] = _bounded(table, position, L.POSITION_LOTS_MAX)
-    table[L.ACCOUNT_CASH_VALUE] = _bounded(table, cash, L.VALUE_MAX)
+    assert price > 0 and lots >= 0, "a fill at no price, or of less than nothing"
+    value = value_of(table, price, lots, side == O.BUY)
+    if value == O.VALUE_MAX:
+        table[O.ACCOUNT_ANOMALIES] += 1
+    sign = 1 if side == O.BUY else -1
+    position = table[O.ACCOUNT_POSITION_LOTS] + sign * lots
+    cash = table[O.ACCOUNT_CASH_VALUE] - sign * value
+    table[O.ACCOUNT_POSITION_LOTS] = _bounded(table, position, O.POSITION_LOTS_MAX)
+    table[O.ACCOUNT_CASH_VALUE] = _bounded(table, cash, O.VALUE_MAX)
 
 
 @inner
 def _is_new_execution(table: Words, venue: int, execution_id: int) -> bool:
     """Whether the venue's last EXECUTIONS ids have not got this one; it is remembered."""
-    ring = L.ACCOUNT_WORDS + venue * L.VENUE_WORDS
-    for at in range(L.EXECUTIONS):
-        if table[ring + L.VENUE_EXECUTIONS_AT + at] == execution_id:
+    ring = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS
+    for at in range(O.EXECUTIONS):
+        if table[ring + O.VENUE_EXECUTIONS_AT + at] == execution_id:
             return False
-    turn = table[ring + L.VENUE_EXECUTION_TURN]
-    table[ring + L.VENUE_EXECUTIONS_AT + turn] = execution_id
-    table[ring + L.VENUE_EXECUTION_TURN] = (turn + 1) % L.EXECUTIONS
+    turn = table[ring + O.VENUE_EXECUTION_TURN]
+    table[ring + O.VENUE_EXECUTIONS_AT + turn] = execution_id
+    table[ring + O.VENUE_EXECUTION_TURN] = (turn + 1) % O.EXECUTIONS
     return True
 
 
@@ -294,20 +299,20 @@ def _absorb(table: Words, row: int, price: int, lots: int, cumulative_lots: int)
     Lots that only the sum knows of are valued at the order's own price, the worst they can be had
     at; for a post-only order it is their price.
     """
-    executed = _bounded(table, table[row + L.ORDER_EXECUTED_LOTS] + lots, L.POSITION_LOTS_MAX)
-    table[row + L.ORDER_EXECUTED_LOTS] = executed
-    before = table[row + L.ORDER_FILLED_LOTS]
+    executed = _bounded(table, table[row + O.ORDER_EXECUTED_LOTS] + lots, O.POSITION_LOTS_MAX)
+    table[row + O.ORDER_EXECUTED_LOTS] = executed
+    before = table[row + O.ORDER_FILLED_LOTS]
     filled = max(before, executed, cumulative_lots)
-    side = side_of(table[row + L.ORDER_SLOT])
+    side = side_of(table[row + O.ORDER_SLOT])
     known = min(filled - before, lots)
     if known > 0:
         _count_fill(table, side, price, known)
     if filled - before > known:
-        _count_fill(table, side, table[row + L.ORDER_PRICE], filled - before - known)
-        table[L.ACCOUNT_INFERRED_FILLS] += 1
-    if filled > table[row + L.ORDER_LOTS]:
-        table[L.ACCOUNT_ANOMALIES] += 1
-    _set_row(table, row, table[row + L.ORDER_STATE], filled)
+        _count_fill(table, side, table[row + O.ORDER_PRICE], filled - before - known)
+        table[O.ACCOUNT_INFERRED_FILLS] += 1
+    if filled > table[row + O.ORDER_LOTS]:
+        table[O.ACCOUNT_ANOMALIES] += 1
+    _set_row(table, row, table[row + O.ORDER_STATE], filled)
 
 
 # --- events --------------------------------------------------------------------------------------
@@ -331,35 +336,35 @@ def on_fill(
     no longer, or not yet, in the table counts all the same, on the `side` it names.
     """
     if (
-        not 0 <= venue < table[L.ACCOUNT_VENUES]
+        not 0 <= venue < table[O.ACCOUNT_VENUES]
         or execution_id < 1
-        or not L.BUY <= side <= L.SELL
-        or not 0 < price <= L.PRICE_MAX
-        or not 0 < lots <= L.LOTS_MAX
-        or not 0 <= cumulative_lots <= L.LOTS_MAX
+        or not O.BUY <= side <= O.SELL
+        or not 0 < price <= O.PRICE_MAX
+        or not 0 < lots <= O.LOTS_MAX
+        or not 0 <= cumulative_lots <= O.LOTS_MAX
     ):
-        table[L.ACCOUNT_BAD_EVENTS] += 1
+        table[O.ACCOUNT_BAD_EVENTS] += 1
         return BAD_EVENT
     row = find_row(table, venue, order_id) if order_id > 0 else NO_ROW
-    if row != NO_ROW and side != side_of(table[row + L.ORDER_SLOT]):
-        table[L.ACCOUNT_BAD_EVENTS] += 1
+    if row != NO_ROW and side != side_of(table[row + O.ORDER_SLOT]):
+        table[O.ACCOUNT_BAD_EVENTS] += 1
         return BAD_EVENT
     if not _is_new_execution(table, venue, execution_id):
-        table[L.ACCOUNT_DUPLICATE_FILLS] += 1
-        return NO_ROW if row == NO_ROW else table[row + L.ORDER_STATE]
-    table[L.ACCOUNT_FILLS] += 1
+        table[O.ACCOUNT_DUPLICATE_FILLS] += 1
+        return NO_ROW if row == NO_ROW else table[row + O.ORDER_STATE]
+    table[O.ACCOUNT_FILLS] += 1
     if row == NO_ROW:
-        table[L.ACCOUNT_ORPHAN_FILLS] += 1
+        table[O.ACCOUNT_ORPHAN_FILLS] += 1
         _count_fill(table, side, price, _unowed_lots(table, venue, order_id, lots))
         return NO_ROW
     _absorb(table, row, price, lots, cumulative_lots)
-    return apply_event(table, row, L.FILL)
+    return apply_event(table, row, O.FILL)
 
 
 @inner
 def _tell(table: Words, row: int, event: int, filled_lots: int) -> int:
     """Apply an event that came with a cumulative quantity (0: none) to a row; its state."""
-    if filled_lots > table[row + L.ORDER_FILLED_LOTS]:
+    if filled_lots > table[row + O.ORDER_FILLED_LOTS]:
         _absorb(table, row, 0, 0, filled_lots)
     return apply_event(table, row, event)
 
@@ -367,7 +372,7 @@ def _tell(table: Words, row: int, event: int, filled_lots: int) -> int:
 @inner
 def _tell_replaced(table: Words, venue: int, row: int, event: int, filled_lots: int) -> None:
     """Tell the order that this one replaces, if it does."""
-    replaces_id = table[row + L.ORDER_REPLACES_ID]
+    replaces_id = table[row + O.ORDER_REPLACES_ID]
     if replaces_id != 0:
         old = find_row(table, venue, replaces_id)
         if old != NO_ROW:
@@ -387,24 +392,24 @@ def on_event(table: Words, event: int, venue: int, order_id: int, filled_lots: i
     whose execution is late are else missing from the position while they no longer count as open.
     Requests are made through risk, and fills, which have more to say, through `on_fill`.
     """
-    is_request = event == L.SUBMIT or event == L.CANCEL_REQUEST or event == L.REPLACE_REQUEST
+    is_request = event == O.SUBMIT or event == O.CANCEL_REQUEST or event == O.REPLACE_REQUEST
     if (
-        not 0 <= event < L.EVENTS
+        not 0 <= event < O.EVENTS
         or is_request
-        or event == L.FILL
-        or not 0 <= venue < table[L.ACCOUNT_VENUES]
-        or not 0 <= filled_lots <= L.LOTS_MAX
+        or event == O.FILL
+        or not 0 <= venue < table[O.ACCOUNT_VENUES]
+        or not 0 <= filled_lots <= O.LOTS_MAX
     ):
-        table[L.ACCOUNT_BAD_EVENTS] += 1
+        table[O.ACCOUNT_BAD_EVENTS] += 1
         return BAD_EVENT
     row = find_row(table, venue, order_id) if order_id > 0 else NO_ROW
     if row == NO_ROW:
-        table[L.ACCOUNT_ORPHAN_EVENTS] += 1
+        table[O.ACCOUNT_ORPHAN_EVENTS] += 1
         return NO_ROW
-    if event == L.REPLACE_ACK or event == L.REPLACE_REJECT:
+    if event == O.REPLACE_ACK or event == O.REPLACE_REJECT:
         _tell_replaced(table, venue, row, event, filled_lots)
-        return _tell(table, row, L.ACK if event == L.REPLACE_ACK else L.REJECT, 0)
-    if event == L.TIMEOUT:
+        return _tell(table, row, O.ACK if event == O.REPLACE_ACK else O.REJECT, 0)
+    if event == O.TIMEOUT:
         _tell_replaced(table, venue, row, event, 0)
     return _tell(table, row, event, filled_lots)
 
@@ -412,16 +417,15 @@ def on_event(table: Words, event: int, venue: int, order_id: int, filled_lots: i
 @kernel("int64(int64[::1], int64)")
 def on_disconnect(table: Words, venue: int) -> int:
     """The order connection of a venue is lost: all its live orders are UNKNOWN; how many."""
-    if not 0 <= venue < table[L.ACCOUNT_VENUES]:
-        table[L.ACCOUNT_BAD_EVENTS] += 1
+    if not 0 <= venue < table[O.ACCOUNT_VENUES]:
+        table[O.ACCOUNT_BAD_EVENTS] += 1
         return BAD_EVENT
-    count = 0
-    row = rows_at(table, venue * L.VENUE_SLOTS)
-    for _ in range(L.VENUE_SLOTS * L.SLOT_ROWS):
-        if is_live(table[row + L.ORDER_STATE]):
-            apply_event(table, row, L.DISCONNECT)
+    count, row = 0, rows_at(table, venue * O.VENUE_SLOTS)
+    for _ in range(O.VENUE_SLOTS * O.SLOT_ROWS):
+        if is_live(table[row + O.ORDER_STATE]):
+            apply_event(table, row, O.DISCONNECT)
             count += 1
-        row += L.ORDER_WORDS
+        row += O.ORDER_WORDS
     return count
 
 
@@ -433,45 +437,45 @@ def add_action(
     actions: Words, count: int, kind: int, slot: int, order_id: int, price: int, lots: int
 ) -> int:
     """Append an action; the count after it."""
-    action = count * L.ACTION_WORDS
-    actions[action + L.ACTION_KIND] = kind
-    actions[action + L.ACTION_SLOT] = slot
-    actions[action + L.ACTION_ID] = order_id
-    actions[action + L.ACTION_NEW_ID] = 0
-    actions[action + L.ACTION_PRICE] = price
-    actions[action + L.ACTION_LOTS] = lots
+    action = count * O.ACTION_WORDS
+    assert 0 <= action <= len(actions) - O.ACTION_WORDS, "no room for the action"
+    actions[action + O.ACTION_KIND] = kind
+    actions[action + O.ACTION_SLOT] = slot
+    actions[action + O.ACTION_ID] = order_id
+    actions[action + O.ACTION_NEW_ID] = 0
+    actions[action + O.ACTION_PRICE] = price
+    actions[action + O.ACTION_LOTS] = lots
     return count + 1
 
 
 @inner
 def _plan_slot(table: Words, actions: Words, count: int, slot: int, price: int, lots: int) -> int:
     """The action, if any, that brings one slot to what is wanted; the count after it."""
-    settled = NO_ROW
-    settled_count = 0
+    settled, settled_count = NO_ROW, 0
     row = rows_at(table, slot)
-    for _ in range(L.SLOT_ROWS):
-        state = table[row + L.ORDER_STATE]
-        if state == L.OPEN or state == L.PARTIALLY_FILLED:
+    for _ in range(O.SLOT_ROWS):
+        state = table[row + O.ORDER_STATE]
+        if state == O.OPEN or state == O.PARTIALLY_FILLED:
             settled_count += 1
-            if settled == NO_ROW or table[row + L.ORDER_ID] < table[settled + L.ORDER_ID]:
+            if settled == NO_ROW or table[row + O.ORDER_ID] < table[settled + O.ORDER_ID]:
                 settled = row
         elif is_live(state):
             return count
-        row += L.ORDER_WORDS
+        row += O.ORDER_WORDS
     if settled == NO_ROW:
         if lots <= 0:
             return count
-        return add_action(actions, count, L.ACTION_SUBMIT, slot, 0, price, lots)
-    order_id = table[settled + L.ORDER_ID]
+        return add_action(actions, count, O.ACTION_SUBMIT, slot, 0, price, lots)
+    order_id = table[settled + O.ORDER_ID]
     if lots <= 0 or settled_count > 1:
-        return add_action(actions, count, L.ACTION_CANCEL, slot, order_id, 0, 0)
-    is_enough = left_lots(table, settled) <= lots <= table[settled + L.ORDER_LOTS]
-    if price == table[settled + L.ORDER_PRICE] and is_enough:
+        return add_action(actions, count, O.ACTION_CANCEL, slot, order_id, 0, 0)
+    is_enough = left_lots(table, settled) <= lots <= table[settled + O.ORDER_LOTS]
+    if price == table[settled + O.ORDER_PRICE] and is_enough:
         return count
-    venue = slot // L.VENUE_SLOTS
-    if table[L.ACCOUNT_WORDS + venue * L.VENUE_WORDS + L.VENUE_CANNOT_REPLACE] != 0:
-        return add_action(actions, count, L.ACTION_CANCEL, slot, order_id, 0, 0)
-    return add_action(actions, count, L.ACTION_REPLACE, slot, order_id, price, lots)
+    venue = slot // O.VENUE_SLOTS
+    if table[O.ACCOUNT_WORDS + venue * O.VENUE_WORDS + O.VENUE_CANNOT_REPLACE] != 0:
+        return add_action(actions, count, O.ACTION_CANCEL, slot, order_id, 0, 0)
+    return add_action(actions, count, O.ACTION_REPLACE, slot, order_id, price, lots)
 
 
 @inner
@@ -485,12 +489,12 @@ def plan(table: Words, wanted: Words, sides: int, actions: Words) -> int:
     is cancelled. A slot that is LEFT_ALONE stays as it is. `actions` needs `actions_words` words.
     """
     count = 0
-    for slot in range(table[L.ACCOUNT_VENUES] * L.VENUE_SLOTS):
-        at = slot * L.WANTED_WORDS
-        lots = wanted[at + L.WANTED_LOTS]
-        if lots == L.LEFT_ALONE:
+    for slot in range(table[O.ACCOUNT_VENUES] * O.VENUE_SLOTS):
+        at = slot * O.WANTED_WORDS
+        lots = wanted[at + O.WANTED_LOTS]
+        if lots == O.LEFT_ALONE:
             continue
         if sides >> side_of(slot) & 1 == 0:
             lots = 0
-        count = _plan_slot(table, actions, count, slot, wanted[at + L.WANTED_PRICE], lots)
+        count = _plan_slot(table, actions, count, slot, wanted[at + O.WANTED_PRICE], lots)
     return count

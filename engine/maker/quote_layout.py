@@ -6,12 +6,12 @@
 
 Relative amounts are in ppm, parts per million: one hundredth of a basis point. The rules are
 written once, by `FairSpec` and `QuoteSpec`, which refuse what no kernel should have to check.
-Runs on: any thread (constants only). Called by: engine.maker.fair, engine.maker.quotes, the tests.
+Runs on: any thread (constants only).
 """
 
 from __future__ import annotations
 
-from engine import layout as L
+from engine.layout import layout as L
 
 PPM = 1_000_000
 MILLE = 1_000
@@ -41,8 +41,10 @@ def check_range(name: str, value: int, low: int, high: int) -> None:
     FAIR_STATUS,
     FAIR_PRICE,
     FAIR_PRICE_NS,
+    FAIR_BOOK_UNITS,
     FAIR_WEIGHTS_AT,
-) = range(9)
+) = range(10)
+"""BOOK_UNITS: price units of the book in one of the fair price; the caller writes it."""
 FAIR_WORDS = FAIR_WEIGHTS_AT + L.VENUES_MAX
 
 (MID, WEIGHTED_MID, MICRO_PRICE) = range(3)

@@ -18,7 +18,7 @@ wish about queues, not a limit. A target that breaks a filter (lots, notional, b
 
 Everything is exact: a fair price is a whole number of 2^-shift common units, and floors nest. Both
 sides run the same code on keys, prices times the side's sign: away from fair is down.
-Runs on: the engine thread. Called by: the market maker's step, the tests.
+Runs on: the engine thread.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.atomics import Words
-from engine.jit import inner, kernel
+from engine.compiling.atomics import Words
+from engine.compiling.jit import inner
+from engine.decoding.scale import PRICE_LIMIT, QUANTITY_LIMIT
 from engine.maker import quote_layout as Q
-from engine.scale import PRICE_LIMIT, QUANTITY_LIMIT
 
 QUOTED = 0
 NO_FAIR = 1
@@ -298,9 +298,3 @@ def update_quotes(words: Words, quotes: int, fair_price: float) -> int:
     _quote_side(words, quotes, 0, mantissa, shift, skew)
     _quote_side(words, quotes, 1, mantissa, shift, skew)
     return QUOTED
-
-
-@kernel("int64(int64[::1], int64, float64)")
-def compute_quotes(words: Words, quotes: int, fair_price: float) -> int:
-    """`update_quotes` for Python: the words at `quotes` of `words`."""
-    return update_quotes(words, quotes, fair_price)

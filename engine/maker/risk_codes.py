@@ -1,6 +1,6 @@
 """Why the risk gate refuses an order, and why it halts: the codes and one text for each.
 
-Runs on: any thread (constants only). Called by: engine.maker.risk, and whoever shows its words.
+Runs on: any thread (constants only).
 """
 
 from __future__ import annotations

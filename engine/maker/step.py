@@ -5,24 +5,28 @@
 
 The words of all of it stay where their rooms have allocated them; `STEP` words hold where that is,
 and what each venue may do. Between two steps, events change the order table through its kernels.
-Runs on: the engine thread. Called by: net.maker.
+Runs on: the engine thread.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
-from engine import layout as E
-from engine.atomics import Words, view_words
-from engine.handoff import slot_at
-from engine.jit import inner, kernel
-from engine.maker import order_layout as L
+import numpy as np
+
+from engine.book.side import side_at
+from engine.compiling.atomics import Words, view_words
+from engine.compiling.jit import inner, kernel
+from engine.decoding.scan import POWERS_OF_TEN
+from engine.layout import layout as L
+from engine.maker import order_layout as O
 from engine.maker import quote_layout as Q
 from engine.maker.fair import AVAILABLE, price_at, update_fair
 from engine.maker.orders import is_live, left_lots, rows_at
 from engine.maker.quotes import update_quotes
-from engine.maker.risk import decide_all
-from engine.side import side_at
+from engine.maker.risk_gate import decide_all
+from engine.sharing.handoff import slot_at
 
 (
     STEP_ARENA,
@@ -41,14 +45,23 @@ from engine.side import side_at
     STEP_VENUES_AT,
 ) = range(14)
 """Addresses and sizes; the instrument's offset in the arena; the sequence of the book used last."""
-(VENUE_MAY_BUY, VENUE_MAY_SELL, VENUE_QUOTE_STATUS, VENUE_WORDS) = range(4)
-STEP_WORDS = STEP_VENUES_AT + E.VENUES_MAX * VENUE_WORDS
+(
+    VENUE_MAY_BUY,
+    VENUE_MAY_SELL,
+    VENUE_QUOTE_STATUS,
+    VENUE_STAMP_NS,
+    VENUE_HEARD_NS,
+    VENUE_WORDS,
+) = range(6)
+"""STAMP: of the feed's last frame, by the wall clock, compared for being another and for nothing
+else; HEARD: when a step first saw it, in steady time."""
+STEP_WORDS = STEP_VENUES_AT + L.VENUES_MAX * VENUE_WORDS
 
 (LEAVE, CANCEL, QUOTE) = range(3)
 """What a side of a venue may do: nothing is sent, what rests is cancelled, quotes are kept."""
 
-assert Q.SLOTS == L.VENUE_SLOTS and Q.LEVELS_MAX == L.SLOT_LEVELS
-assert L.BUY == 0 and L.SELL == 1
+assert Q.SLOTS == O.VENUE_SLOTS and Q.LEVELS_MAX == O.SLOT_LEVELS
+assert O.BUY == 0 and O.SELL == 1
 
 
 @inner
@@ -56,29 +69,43 @@ def _own_lots(table: Words, slot: int, price: int) -> int:
     """What is left of our orders of one venue and side at a price; `slot`: the side's first."""
     lots = 0
     row = rows_at(table, slot)
-    for _ in range(L.SLOT_LEVELS * L.SLOT_ROWS):
-        if table[row + L.ORDER_PRICE] == price:
+    for _ in range(O.SLOT_LEVELS * O.SLOT_ROWS):
+        if table[row + O.ORDER_PRICE] == price:
             lots += left_lots(table, row)
-        row += L.ORDER_WORDS
+        row += O.ORDER_WORDS
     return lots
+
+
+@inner
+def _lots_above(lots: int, lot_decimals: int, own_lots: int) -> bool:
+    """Whether a level's lots, of so many decimals, are more than these of 1e-8; exact."""
+    if lot_decimals <= L.LOT_DECIMALS:
+        return lots > own_lots // POWERS_OF_TEN[L.LOT_DECIMALS - lot_decimals]
+    parts = POWERS_OF_TEN[lot_decimals - L.LOT_DECIMALS]
+    return (lots + parts - 1) // parts > own_lots
 
 
 @inner
 def _best_of_others(
     arena: Words, feed: int, is_asks: int, table: Words, slot: int, tick_units: int
 ) -> int:
-    """The venue's best price in its ticks, less what only we stand at; 0 where the side is empty.
+    """The venue's best price in the ticks that it declares, less what only we stand at; 0 where the
+    side is empty. A price between two ticks, which no order of ours has, is the worse one.
 
     The book is a moment behind our orders, so a level that holds no more than ours counts as ours.
     Where all known levels are ours the last of them stands in for what is behind it.
     """
-    side = side_at(arena, feed, arena[feed + E.FEED_ACTIVE_BOOK], is_asks)
+    side = side_at(arena, feed, arena[feed + L.FEED_ACTIVE_BOOK], is_asks)
     sign = -1 if is_asks else 1
+    parts, lot_decimals = arena[feed + L.FEED_DECLARED_UNITS], arena[feed + L.FEED_LOT_DECIMALS]
     best = 0
-    for level in range(arena[side + E.SIDE_TOP_LEVELS]):
-        best = sign * arena[side + E.SIDE_TOP_KEYS_AT + level]
-        lots = arena[side + E.SIDE_TOP_LOTS_AT + level]
-        if lots > _own_lots(table, slot, best * tick_units):
+    for level in range(arena[side + L.SIDE_TOP_LEVELS]):
+        key = arena[side + L.SIDE_TOP_KEYS_AT + level]
+        best = sign * (key // parts)
+        if key % parts != 0:
+            break
+        lots = arena[side + L.SIDE_TOP_LOTS_AT + level]
+        if _lots_above(lots, lot_decimals, _own_lots(table, slot, best * tick_units)):
             break
     return best
 
@@ -86,18 +113,18 @@ def _best_of_others(
 @inner
 def _put_resting(table: Words, venue: int, quotes: Words, at: int, tick_units: int) -> None:
     """The venue's live orders as the quotes' resting rows: the newest of each slot."""
-    for within in range(L.VENUE_SLOTS):
-        row = rows_at(table, venue * L.VENUE_SLOTS + within)
+    for within in range(O.VENUE_SLOTS):
+        row = rows_at(table, venue * O.VENUE_SLOTS + within)
         newest = 0
         price = 0
         lots = 0
-        for _ in range(L.SLOT_ROWS):
-            order_id = table[row + L.ORDER_ID]
-            if is_live(table[row + L.ORDER_STATE]) and order_id > newest:
+        for _ in range(O.SLOT_ROWS):
+            order_id = table[row + O.ORDER_ID]
+            if is_live(table[row + O.ORDER_STATE]) and order_id > newest:
                 newest = order_id
-                price = table[row + L.ORDER_PRICE] // tick_units
+                price = table[row + O.ORDER_PRICE] // tick_units
                 lots = left_lots(table, row)
-            row += L.ORDER_WORDS
+            row += O.ORDER_WORDS
         resting = at + Q.QUOTE_RESTING_AT + within * Q.ROW_WORDS
         quotes[resting + Q.ROW_PRICE] = price
         quotes[resting + Q.ROW_LOTS] = lots
@@ -108,14 +135,14 @@ def _quote_venue(
     arena: Words, feed: int, venue: int, quotes: Words, at: int, table: Words, fair_price: float
 ) -> int:
     """Write one venue's inputs and let its quotes be computed; their status."""
-    tick_units = arena[feed + E.FEED_TICK_MULTIPLIER]
-    slot = venue * L.VENUE_SLOTS
-    is_live_book = arena[feed + E.FEED_STATE] == E.LIVE
+    tick_units = quotes[at + Q.QUOTE_TICK_UNITS]
+    slot = venue * O.VENUE_SLOTS
+    is_live_book = arena[feed + L.FEED_STATE] == L.LIVE
     bid = _best_of_others(arena, feed, 0, table, slot, tick_units)
-    ask = _best_of_others(arena, feed, 1, table, slot + L.SLOT_LEVELS, tick_units)
+    ask = _best_of_others(arena, feed, 1, table, slot + O.SLOT_LEVELS, tick_units)
     quotes[at + Q.QUOTE_BEST_BID] = bid if is_live_book else 0
     quotes[at + Q.QUOTE_BEST_ASK] = ask if is_live_book else 0
-    quotes[at + Q.QUOTE_POSITION_LOTS] = table[L.ACCOUNT_POSITION_LOTS]
+    quotes[at + Q.QUOTE_POSITION_LOTS] = table[O.ACCOUNT_POSITION_LOTS]
     _put_resting(table, venue, quotes, at, tick_units)
     return update_quotes(quotes, at, fair_price)
 
@@ -124,26 +151,30 @@ def _quote_venue(
 def _want(
     wanted: Words, venue: int, step: Words, words: int, quotes: Words, at: int, tick_units: int
 ) -> None:
-    """What is wanted of a venue's slots, prices in common units."""
-    for within in range(L.VENUE_SLOTS):
+    """What is wanted of a venue's slots, prices in the common units of orders."""
+    for within in range(O.VENUE_SLOTS):
         row = at + Q.QUOTE_WANTED_AT + within * Q.ROW_WORDS
-        slot = (venue * L.VENUE_SLOTS + within) * L.WANTED_WORDS
-        may = step[words + VENUE_MAY_BUY + within // L.SLOT_LEVELS]
-        wanted[slot + L.WANTED_PRICE] = quotes[row + Q.ROW_PRICE] * tick_units
+        slot = (venue * O.VENUE_SLOTS + within) * O.WANTED_WORDS
+        may = step[words + VENUE_MAY_BUY + within // O.SLOT_LEVELS]
+        wanted[slot + O.WANTED_PRICE] = quotes[row + Q.ROW_PRICE] * tick_units
         if may == QUOTE:
-            wanted[slot + L.WANTED_LOTS] = quotes[row + Q.ROW_LOTS]
+            wanted[slot + O.WANTED_LOTS] = quotes[row + Q.ROW_LOTS]
         else:
-            wanted[slot + L.WANTED_LOTS] = 0 if may == CANCEL else L.LEFT_ALONE
+            wanted[slot + O.WANTED_LOTS] = 0 if may == CANCEL else O.LEFT_ALONE
 
 
 @inner
-def _newest_receive_ns(arena: Words, instrument: int, venues: int) -> int:
-    """When the last frame of any live venue arrived."""
+def _newest_heard_ns(step: Words, arena: Words, instrument: int, venues: int, now_ns: int) -> int:
+    """When a frame of any live venue was last seen to have come."""
     newest = 0
     for venue in range(venues):
-        feed = arena[instrument + E.INSTRUMENT_FEEDS_AT + venue]
-        if arena[feed + E.FEED_STATE] == E.LIVE:
-            newest = max(newest, arena[feed + E.FEED_RECEIVE_NS])
+        feed = arena[instrument + L.INSTRUMENT_FEEDS_AT + venue]
+        words = STEP_VENUES_AT + venue * VENUE_WORDS
+        if step[words + VENUE_STAMP_NS] != arena[feed + L.FEED_RECEIVE_NS]:
+            step[words + VENUE_STAMP_NS] = arena[feed + L.FEED_RECEIVE_NS]
+            step[words + VENUE_HEARD_NS] = now_ns
+        if arena[feed + L.FEED_STATE] == L.LIVE:
+            newest = max(newest, step[words + VENUE_HEARD_NS])
     return newest
 
 
@@ -154,25 +185,26 @@ def _step(step: Words, arena: Words, instrument: int, sequence: int, now_ns: int
     quotes = view_words(step[STEP_QUOTES], venues * Q.QUOTE_WORDS)
     table = view_words(step[STEP_TABLE], step[STEP_TABLE_WORDS])
     risk = view_words(step[STEP_RISK], step[STEP_RISK_WORDS])
-    wanted = view_words(step[STEP_WANTED], venues * L.VENUE_SLOTS * L.WANTED_WORDS)
-    actions_words = venues * L.VENUE_SLOTS * L.SLOT_ROWS * L.ACTION_WORDS
+    wanted = view_words(step[STEP_WANTED], venues * O.VENUE_SLOTS * O.WANTED_WORDS)
+    actions_words = venues * O.VENUE_SLOTS * O.SLOT_ROWS * O.ACTION_WORDS
     actions = view_words(step[STEP_ACTIONS], actions_words)
-    handoff = view_words(arena[E.ENGINE_HANDOFF_ADDRESS], arena[E.ENGINE_HANDOFF_WORDS])
-    slot = slot_at(arena[instrument + E.INSTRUMENT_BOARD], sequence)
-    received_ns = _newest_receive_ns(arena, instrument, venues)
-    status = update_fair(handoff, slot, fair, 0, received_ns, now_ns)
+    handoff = view_words(arena[L.ENGINE_HANDOFF_ADDRESS], arena[L.ENGINE_HANDOFF_WORDS])
+    slot = slot_at(arena[instrument + L.INSTRUMENT_RING], sequence)
+    heard_ns = _newest_heard_ns(step, arena, instrument, venues, now_ns)
+    fair[Q.FAIR_BOOK_UNITS] = arena[instrument + L.INSTRUMENT_DECLARED_UNITS]
+    status = update_fair(handoff, slot, fair, 0, heard_ns, now_ns)
     fair_price = price_at(fair, 0)
     for venue in range(venues):
-        feed = arena[instrument + E.INSTRUMENT_FEEDS_AT + venue]
+        feed = arena[instrument + L.INSTRUMENT_FEEDS_AT + venue]
         words = STEP_VENUES_AT + venue * VENUE_WORDS
         at = venue * Q.QUOTE_WORDS
         if step[words + VENUE_MAY_BUY] == QUOTE or step[words + VENUE_MAY_SELL] == QUOTE:
             step[words + VENUE_QUOTE_STATUS] = _quote_venue(
                 arena, feed, venue, quotes, at, table, fair_price
             )
-        tick_units = arena[feed + E.FEED_TICK_MULTIPLIER]
+        tick_units = quotes[at + Q.QUOTE_TICK_UNITS]
         _want(wanted, venue, step, words, quotes, at, tick_units)
-    has_fair = status == AVAILABLE and 0.5 <= fair_price < float(L.PRICE_MAX)
+    has_fair = status == AVAILABLE and 0.5 <= fair_price < float(O.PRICE_MAX)
     fair_units = math.floor(fair_price + 0.5) if has_fair else 0
     return decide_all(table, risk, wanted, actions, fair_units, now_ns)
 
@@ -181,14 +213,86 @@ def _step(step: Words, arena: Words, instrument: int, sequence: int, now_ns: int
 def step_maker(address: int, now_ns: int, is_forced: int) -> int:
     """Take one step; how many actions are to be sent as they stand.
 
-    `address`: of the STEP words. Nothing is done where the book is the one of the step before,
-    unless `is_forced`, or where none has been published yet.
+    `address`: of the STEP words; `now_ns`: steady time (tuning.clock). Nothing is done where the
+    book is the one of the step before, unless `is_forced`, or where none has been published yet.
     """
     step = view_words(address, STEP_WORDS)
     arena = view_words(step[STEP_ARENA], step[STEP_ARENA_WORDS])
     instrument = step[STEP_INSTRUMENT]
-    sequence = arena[instrument + E.INSTRUMENT_SEQUENCE]
+    sequence = arena[instrument + L.INSTRUMENT_SEQUENCE]
     if sequence == 0 or (sequence == step[STEP_SEQUENCE] and is_forced == 0):
         return 0
     step[STEP_SEQUENCE] = sequence
     return _step(step, arena, instrument, sequence, now_ns)
+
+
+class Action(NamedTuple):
+    """One message that is to be sent, in the order of the ACTION words."""
+
+    kind: int
+    slot: int
+    order_id: int
+    """Of the order to cancel or to replace; 0 for a new one."""
+    new_id: int
+    """Of the order that is new; 0 for a cancel."""
+    price_units: int
+    lots: int
+
+    @property
+    def venue(self) -> int:
+        return self.slot // O.VENUE_SLOTS
+
+
+assert len(Action._fields) == O.ACTION_WORDS and Action._fields.index("lots") == O.ACTION_LOTS
+
+
+class MakerStep:
+    """The words of one market maker, described to the kernel once. They must outlive this object.
+
+    `instrument_at`: the instrument's offset in `arena`; `table`, `risk`, `fair`: as `decide_all`,
+    `update_fair` have them; `quotes`: QUOTE words of each venue, one after the other.
+    """
+
+    def __init__(
+        self,
+        arena: Words,
+        instrument_at: int,
+        table: Words,
+        risk: Words,
+        fair: Words,
+        quotes: Words,
+    ) -> None:
+        venues = int(table[O.ACCOUNT_VENUES])
+        assert len(table) == O.table_words(venues) and len(risk) == O.risk_words(venues)
+        assert len(fair) == Q.FAIR_WORDS and len(quotes) == venues * Q.QUOTE_WORDS
+        self.table, self.risk, self.fair, self.quotes = table, risk, fair, quotes
+        self.actions: Words = np.zeros(O.actions_words(venues), np.int64)
+        self._arena = arena
+        self._wanted: Words = np.zeros(O.wanted_words(venues), np.int64)
+        self._words: Words = np.zeros(STEP_WORDS, np.int64)
+        self.address = int(self._words.ctypes.data)
+        """What `step_maker` takes."""
+        step = self._words
+        step[STEP_ARENA], step[STEP_ARENA_WORDS] = arena.ctypes.data, len(arena)
+        step[STEP_INSTRUMENT], step[STEP_VENUES] = instrument_at, venues
+        step[STEP_FAIR], step[STEP_QUOTES] = fair.ctypes.data, quotes.ctypes.data
+        step[STEP_TABLE], step[STEP_TABLE_WORDS] = table.ctypes.data, len(table)
+        step[STEP_RISK], step[STEP_RISK_WORDS] = risk.ctypes.data, len(risk)
+        step[STEP_WANTED] = self._wanted.ctypes.data
+        step[STEP_ACTIONS] = self.actions.ctypes.data
+
+    @property
+    def book_sequence(self) -> int:
+        """Of the book that the last step has used."""
+        return int(self._words[STEP_SEQUENCE])
+
+    def permit(self, venue: int, side: int, permission: int) -> None:
+        """What a side of a venue may do from now on: LEAVE, CANCEL or QUOTE."""
+        assert LEAVE <= permission <= QUOTE
+        self._words[STEP_VENUES_AT + venue * VENUE_WORDS + VENUE_MAY_BUY + side] = permission
+
+    def decided(self, count: int) -> list[Action]:
+        """The first `count` actions."""
+        words = self.actions[: count * O.ACTION_WORDS].tolist()
+        starts = range(0, len(words), O.ACTION_WORDS)
+        return [Action._make(words[at : at + O.ACTION_WORDS]) for at in starts]

@@ -5,14 +5,15 @@ and, where the daemon started it, `beat` once a second. Ends with 0 on SIGTERM o
 one line on stderr when it cannot serve, and by itself when the process that started it dies.
 Before it imports what takes long it asks to die with its parent, and sees whether that one still
 lives: a parent that was killed a moment after the start would otherwise leave an orphan.
-Runs on: its main thread, plus one that looks for signals and at the parent. Called by: the daemon,
-which must start it from a thread that lives as long as the daemon: to Linux, a parent's death is
-that of its thread.
+Whoever starts it must do so from a thread that lives as long as itself: to Linux, a parent's death
+is that of its thread.
+Runs on: its main thread, plus one that looks for signals and at the parent.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -21,7 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from net.gateway.options import GatewayError, GatewayOptions
-from net.parent import die_with_parent
+from net.process.parent_death import die_with_parent
 
 WATCH_PAUSE_S = 0.05
 """How often it is looked whether a signal came, and whether the parent lives: the kernel's own word
@@ -29,9 +30,6 @@ of that may be missing or have come too early."""
 
 END_LIMIT_S = 5.0
 """A gateway returns within three seconds of being told to; this is for one that hangs."""
-
-BEAT_S = 1.0
-"""Between two signs of life on stdout: net.supervisor gives up on a gateway after some of them."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -54,11 +52,26 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _serve(options: GatewayOptions, parent_pid: int) -> None:
-    from engine.jit import compile_kernels
+def _import_server() -> Callable[..., None]:
+    """`run_gateway`, with its kernels loaded: what takes long at a start, made short.
+
+    The engine may have to share its CPU with this. What is made here lives as long as the process,
+    so the collector of garbage would look at it in vain, now and later. numba would load a parser
+    of C for kernels that call C by it (cffi), which none does.
+    """
+    gc.disable()
+    sys.modules.setdefault("cffi", None)  # type: ignore[arg-type]
+    from engine.compiling.jit import compile_kernels
     from net.gateway.server import run_gateway
 
     compile_kernels()
+    gc.freeze()
+    gc.enable()
+    return run_gateway
+
+
+def _serve(options: GatewayOptions, parent_pid: int) -> None:
+    run_gateway = _import_server()
     stop = threading.Event()
     signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -77,6 +90,8 @@ def _say_ready(port: int) -> None:
 
 def _beats() -> Callable[[], None]:
     """A function that writes `beat` to stdout once a second, and never waits for its reader."""
+    from net.process.child import BEAT_S
+
     descriptor = sys.stdout.fileno()
     last_s = 0.0
 

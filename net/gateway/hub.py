@@ -11,8 +11,7 @@ done it takes the newest book.
 A write is done when gRPC has put it into the client's flow-control window, so what comes first to a
 client that begins to read again is what lies in its own window: 64 KiB (about a hundred books) for
 one with `grpc.http2.bdp_probe` off, some megabytes for gRPC's default. No server can shorten that.
-Runs on: the gateway's event loop, but for `wait_for_books`. Called by: net.gateway.server and the
-two services.
+Runs on: the gateway's event loop, but for `wait_for_books`.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ from collections.abc import Callable, Iterator, Sequence
 import grpc
 import grpc.aio
 
-from engine import layout as L
-from engine.handoff import READ_BUSY, BoardInfo, HandoffReader
-from net.gateway.books import (
+from engine.layout import layout as L
+from engine.sharing.handoff import READ_BUSY, HandoffReader, InstrumentInfo
+from net.gateway.book_messages import (
     Form,
     Snapshot,
     book_form,
@@ -40,11 +39,12 @@ from net.gateway.books import (
 )
 from net.gateway.counters import GatewayCounters
 from net.gateway.options import GatewayOptions
+from tuning.clock import steady_ns, wall_ns
 
 Context = grpc.aio.ServicerContext[object, object]
 
 READ_AGAIN_S = 0.001
-"""After a busy slot: the writer came round its whole ring within one copy, so let it pass."""
+"""After a busy slot: the writer has wrapped the whole ring while one book was copied."""
 
 SERVED_LIMIT_S = 0.1
 """How long the waiter thread waits for a busy loop before it sees whether it should end."""
@@ -62,10 +62,10 @@ class RefusedError(Exception):
         self.text = text
 
 
-class Board:
+class Instrument:
     """One instrument: its newest book, and the forms in which somebody asked for it."""
 
-    def __init__(self, index: int, info: BoardInfo, counters: GatewayCounters) -> None:
+    def __init__(self, index: int, info: InstrumentInfo, counters: GatewayCounters) -> None:
         self.index = index
         self.info = info
         self.book: Snapshot | None = None
@@ -102,8 +102,10 @@ class Subscriber:
 class Cursor:
     """What one subscriber has seen of one instrument in one form."""
 
-    def __init__(self, board: Board, form: Form, before_first: bytes | None = None) -> None:
-        self.board = board
+    def __init__(
+        self, instrument: Instrument, form: Form, before_first: bytes | None = None
+    ) -> None:
+        self.instrument = instrument
         self._form = form
         self._before_first = before_first
         self._seen_sequence = 0
@@ -113,7 +115,7 @@ class Cursor:
 
     def take(self, subscriber: Subscriber) -> bytes | None:
         """The newest message if it differs from the last one taken; b"" is a message too."""
-        book = self.board.book
+        book = self.instrument.book
         if book is None:
             message, self._before_first = self._before_first, None
             return message
@@ -134,13 +136,14 @@ class Cursor:
     @property
     def is_withdrawn(self) -> bool:
         """Whether the newest book says that no venue can be trusted."""
-        book = self.board.book
+        book = self.instrument.book
         return book is not None and all(venue.state != L.LIVE for venue in book.venues)
 
     @property
     def is_behind(self) -> bool:
         """Whether there is a book that this cursor has not seen."""
-        return self.board.book is not None and self.board.book.sequence != self._seen_sequence
+        book = self.instrument.book
+        return book is not None and book.sequence != self._seen_sequence
 
 
 class Hub:
@@ -151,20 +154,22 @@ class Hub:
         reader: HandoffReader,
         options: GatewayOptions,
         counters: GatewayCounters,
-        clock_ns: Callable[[], int],
+        *,
+        wall_ns: Callable[[], int] = wall_ns,
+        steady_ns: Callable[[], int] = steady_ns,
     ) -> None:
         self._reader = reader
         self._options = options
-        self._clock_ns = clock_ns
-        self._closed_reason = ""
+        self._wall_ns, self._steady_ns = wall_ns, steady_ns
+        self._closed_reason: str | None = None
         self._served = threading.Event()
         self.counters = counters
-        self.boards = tuple(
-            Board(index, info, counters) for index, info in enumerate(reader.boards)
+        self.instruments = tuple(
+            Instrument(index, info, counters) for index, info in enumerate(reader.instruments)
         )
-        self.by_symbol = {board.info.symbol: board for board in self.boards}
-        self.trouble = ""
-        """Why no book can be trusted now; empty while all is well."""
+        self.by_symbol = {instrument.info.symbol: instrument for instrument in self.instruments}
+        self.trouble: str | None = None
+        """Why no book can be trusted now; None while all is well."""
         self.check_engine()
         self.refresh()
 
@@ -173,19 +178,19 @@ class Hub:
     def refresh(self) -> None:
         """Read every instrument that has a new book and wake who wants it."""
         self._served.set()
-        for board in self.boards:
-            known = board.book.sequence if board.book else 0
-            if self._reader.sequence(board.index) == known:
+        for instrument in self.instruments:
+            known = instrument.book.sequence if instrument.book else 0
+            if self._reader.sequence(instrument.index) == known:
                 continue
-            sequence = self._reader.read(board.index)
+            sequence = self._reader.read(instrument.index)
             if sequence == READ_BUSY:
                 asyncio.get_running_loop().call_later(READ_AGAIN_S, self.refresh)
                 continue
-            book = board.book = read_snapshot(self._reader.book, board.info)
+            book = instrument.book = read_snapshot(self._reader.book, instrument.info)
             assert book.sequence == sequence, "a slot with another book's number"
-            board.noticed_s = time.monotonic()
-            self.counters.saw_book(self._clock_ns() - book.publish_ns)
-            board.wake()
+            instrument.noticed_s = time.monotonic()
+            self.counters.saw_book(self._wall_ns() - book.publish_ns)
+            instrument.wake()
 
     def post_refresh(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have `refresh` run on the loop, and wait for it: from the waiter thread.
@@ -201,30 +206,30 @@ class Hub:
     def check_engine(self) -> None:
         """Look at the engine's state and heartbeat; wake everybody when trouble begins or ends."""
         trouble = self._engine_trouble() or self._closed_reason
-        is_new = bool(trouble) != bool(self.trouble)
+        is_new = (trouble is None) != (self.trouble is None)
         self.trouble = trouble
         if is_new:
-            for board in self.boards:
-                board.wake()
+            for instrument in self.instruments:
+                instrument.wake()
 
-    def _engine_trouble(self) -> str:
+    def _engine_trouble(self) -> str | None:
         parent_pid = self._options.parent_pid
         if parent_pid and os.getppid() != parent_pid:
             return "the engine's process has ended"
         stale_after_ms = self._options.heartbeat_stale_after_ms
-        return engine_trouble(self._reader, self._clock_ns(), stale_after_ms)
+        return engine_trouble(self._reader, self._steady_ns(), stale_after_ms)
 
     @property
     def stale_after_ms(self) -> int:
         return self._options.heartbeat_stale_after_ms
 
     def age_ms(self, time_ns: int) -> int:
-        """How far a time is from now, before or after."""
-        return abs(self._clock_ns() - time_ns) // 1_000_000
+        """How far a steady time is from now."""
+        return abs(self._steady_ns() - time_ns) // 1_000_000
 
     def beat(self) -> None:
         """Tell whoever reads the counters that the event loop turns."""
-        self.counters.beat(self._clock_ns())
+        self.counters.beat(self._steady_ns())
 
     def close(self, reason: str) -> None:
         """From now on there are no books; every stream ends, with this reason if with no other."""
@@ -237,12 +242,12 @@ class Hub:
     def require_engine(self) -> None:
         """RefusedError when no book can be trusted at this moment."""
         self.check_engine()
-        if self.trouble:
+        if self.trouble is not None:
             raise RefusedError(grpc.StatusCode.UNAVAILABLE, self.trouble)
 
     @contextlib.contextmanager
     def subscribed(
-        self, context: Context, what: str, boards: Sequence[Board] = ()
+        self, context: Context, what: str, instruments: Sequence[Instrument] = ()
     ) -> Iterator[Subscriber]:
         """One more stream, as long as it lasts; RefusedError when there are too many.
 
@@ -251,12 +256,12 @@ class Hub:
         limit = self._options.subscribers_max
         if self.counters.subscribers >= limit:
             self.counters.refused += 1
-            text = f"this gateway serves at most {limit} subscribers, and has that many"
+            text = f"this gateway has {limit} subscribers ([gateway] subscribers_max)"
             raise RefusedError(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
-        row_at = self.counters.table.enter(_peer_text(context), what, self._clock_ns())
+        row_at = self.counters.table.enter(_peer_text(context), what, self._steady_ns())
         subscriber = Subscriber(self.counters, row_at)
-        for board in boards:
-            board.events.add(subscriber.event)
+        for instrument in instruments:
+            instrument.events.add(subscriber.event)
         self.counters.subscribers += 1
         self.counters.subscribers_total += 1
         try:
@@ -264,22 +269,23 @@ class Hub:
         finally:
             self.counters.subscribers -= 1
             self.counters.table.leave(row_at)
-            for board in boards:
-                board.events.discard(subscriber.event)
+            for instrument in instruments:
+                instrument.events.discard(subscriber.event)
 
     async def stream(
         self, context: Context, cursors: Sequence[Cursor], what: str, interval_s: float = 0.0
     ) -> None:
-        """Write what each cursor takes until the client leaves; RefusedError: the engine did."""
+        """Write what each cursor takes until the client leaves. RefusedError: no engine."""
         self.require_engine()
-        with self.subscribed(context, what, [cursor.board for cursor in cursors]) as subscriber:
+        wanted = [cursor.instrument for cursor in cursors]
+        with self.subscribed(context, what, wanted) as subscriber:
             event, counters, row_at = subscriber.event, self.counters, subscriber.row_at
             start_s = _loop_s()
             self.refresh()
             while True:
                 event.clear()
                 for cursor in cursors:
-                    if self.trouble:
+                    if self.trouble is not None:
                         # The last word of an engine that stopped: its venues withdrawn. A book
                         # that still shows levels would be a frozen one.
                         if not cursor.is_withdrawn:
@@ -288,13 +294,13 @@ class Hub:
                         continue
                     message = cursor.take(subscriber)
                     if message is not None:
-                        due_s = max(cursor.board.noticed_s, cursor.earliest_s, start_s)
+                        due_s = max(cursor.instrument.noticed_s, cursor.earliest_s, start_s)
                         if interval_s:
                             cursor.earliest_s = _loop_s() + interval_s
                         counters.sends(row_at)
                         await context.write(message)
                         counters.wrote(int((time.monotonic() - due_s) * 1e9))
-                if self.trouble:
+                if self.trouble is not None:
                     raise RefusedError(grpc.StatusCode.UNAVAILABLE, self.trouble)
                 if interval_s:
                     await _wait_until_due(event, cursors)
@@ -321,19 +327,19 @@ async def _wait_until_due(event: asyncio.Event, cursors: Sequence[Cursor]) -> No
                 await event.wait()
 
 
-def engine_trouble(reader: HandoffReader, now_ns: int, stale_after_ms: int) -> str:
-    """Why the engine's books cannot be trusted; empty when they can.
+def engine_trouble(reader: HandoffReader, now_ns: int, stale_after_ms: int) -> str | None:
+    """Why the engine's books cannot be trusted; None when they can.
 
-    The writer sets the heartbeat to its start when it creates the segment, so a daemon that has not
-    beaten yet counts from there. A beat in the future is no sign of life either: the clock was set
-    back after it, and a living engine would have beaten again.
+    `now_ns`: steady time. The writer sets the heartbeat to its start when it creates the segment,
+    so a daemon that has not beaten yet counts from there. A beat in the future is no sign of life:
+    it is from before the host was last started.
     """
     if reader.engine_state == L.ENGINE_IS_STOPPED:
         return "the engine has stopped"
     age_ms = abs(now_ns - reader.heartbeat_ns) // 1_000_000
     if age_ms > stale_after_ms:
         return f"the engine has shown no sign of life for {age_ms / 1000:.1f} s"
-    return ""
+    return None
 
 
 def wait_for_books(

@@ -1,7 +1,6 @@
 """What the gateway is told (options), and how it refuses (errors).
 
 Runs on: any thread; the options never change.
-Called by: the daemon's wiring, `python -m net.gateway`, every file of this room.
 """
 
 from __future__ import annotations
@@ -38,6 +37,14 @@ POLL_US_DEFAULT = 200
 50 us and 200 us books arrive equally fast (median 1.0 ms, gRPC's own part), and an idle gateway
 costs 18 % of a CPU at 50 us, 9 % at 200 us, 3 % at 1000 us."""
 
+CLIENT_SHARE = 4
+"""One client gets this part of the streams, unless configured otherwise: four of them fill them."""
+CLIENT_STREAMS_MIN = 16
+"""Fewer are not divided: a small number is one that somebody chose."""
+
+REASON_CHARACTERS_MAX = 200
+"""Of a kill or a release, as it is kept and shown."""
+
 TIME_MS_MAX = 3_600_000
 """No time in the options is longer than an hour: a larger number is a mistaken unit."""
 
@@ -53,7 +60,8 @@ class GatewayOptions:
     With `tls_cert` and `tls_key` (PEM files) it serves TLS; with `tls_client_ca` too, clients must
     show a certificate of that authority. Port 0 in `listen` takes any free port. `parent_pid` is
     the daemon that started this process and writes the books; 0 where a person or a test did.
-    `maker_token_file` holds the word that lets other hosts ask for a kill or a release.
+    `token_file` holds the word that every call but a health check must show, `maker_token_file`
+    that of a kill or a release. `streams_per_client_max`: left out, a part of all.
     """
 
     handoff_name: str
@@ -62,8 +70,10 @@ class GatewayOptions:
     tls_cert: str = ""
     tls_key: str = ""
     tls_client_ca: str = ""
+    token_file: str = ""
     maker_token_file: str = ""
     subscribers_max: int = SUBSCRIBERS_MAX_DEFAULT
+    streams_per_client_max: int | None = None
     connections_max: int = CONNECTIONS_MAX_DEFAULT
     request_bytes_max: int = REQUEST_BYTES_MAX_DEFAULT
     heartbeat_stale_after_ms: int = HEARTBEAT_STALE_AFTER_MS_DEFAULT
@@ -84,11 +94,22 @@ class GatewayOptions:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise GatewayError(f"gateway {name} {value}: must be {low} to {high}")
+        if self.client_streams_max < 1:
+            raise GatewayError(
+                f"gateway streams_per_client_max {self.client_streams_max}: must be 1 or more"
+            )
         if bool(self.tls_cert) != bool(self.tls_key):
             raise GatewayError("gateway tls_cert and tls_key: give both or neither")
         if self.tls_client_ca and not self.tls_cert:
             raise GatewayError("gateway tls_client_ca: needs tls_cert and tls_key")
         self.host_and_port()
+
+    @property
+    def client_streams_max(self) -> int:
+        """What one client may hold at once."""
+        if self.streams_per_client_max is not None:
+            return self.streams_per_client_max
+        return max(CLIENT_STREAMS_MIN, self.subscribers_max // CLIENT_SHARE)
 
     def host_and_port(self) -> tuple[str, int]:
         """`listen` as a host (no brackets) and a port."""

@@ -5,7 +5,7 @@ thread of the daemon or the main thread of `python -m net.gateway`. Beside it ru
 and gRPC's own polling thread.
 Invariants: `ready` is called once, when calls are answered; after `stop` is set nothing new is
 accepted, and it returns within three seconds; whatever prevents serving is a GatewayError.
-Runs on: a housekeeping CPU. Called by: the daemon's wiring and net.gateway.__main__.
+Runs on: a housekeeping CPU.
 """
 
 from __future__ import annotations
@@ -24,16 +24,20 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from engine.handoff import HandoffError, HandoffReader
-from net.gateway import maker, market_data, orderbook
+from engine.maker.state_board import StateBoardFinder
+from engine.sharing.handoff import HandoffError, HandoffReader
+from net.gateway import maker_service, market_data_service, orderbook_service
+from net.gateway.authorization import Permission
+from net.gateway.clients import OTHER_CALLS_MAX, Clients
+from net.gateway.connections import LOOK_EVERY_S, Connections
 from net.gateway.counters import GatewayCounters, open_counters
+from net.gateway.health_service import SERVICE_NAME as HEALTH
+from net.gateway.health_service import HealthService
 from net.gateway.hub import Hub, engine_trouble, wait_for_books
 from net.gateway.options import GatewayError, GatewayOptions
-from net.gateway.permission import Permission
-from net.maker.view import MakerView
+from tuning.clock import steady_ns
 
 TICK_S = 0.1
 """How often stop, heartbeat and waiter are looked at: a fraction of any sensible stale limit."""
@@ -46,11 +50,8 @@ at once, and its feeds have a second for their closing handshakes."""
 LAST_WORD_PAUSE_S = 0.02
 STOP_GRACE_S = 0.5
 """What streams have to send their last status in, when the gateway stops."""
-JOIN_TIMEOUT_S = 1.0
+WAITER_TIMEOUT_S = 1.0
 """The waiter thread looks at its stop flag ten times a second."""
-
-OTHER_CALLS_MAX = 256
-"""Calls beside the subscribers' streams: unary ones, health watches, reflection."""
 
 KEEPALIVE_TIME_MS = 20_000
 """A client that vanished without a word is pinged after this long, and
@@ -66,9 +67,11 @@ IDLE_CONNECTION_MS_MAX = 600_000
 DESCRIPTORS_SPARE = 256
 """Descriptors that a process with a gateway needs beside those of its connections."""
 
-SERVING = health_pb2.HealthCheckResponse.SERVING
-NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-SERVICES = (orderbook.SERVICE_NAME, market_data.SERVICE_NAME, maker.SERVICE_NAME)
+SERVICES = (
+    orderbook_service.SERVICE_NAME,
+    market_data_service.SERVICE_NAME,
+    maker_service.SERVICE_NAME,
+)
 
 
 def run_gateway(
@@ -78,31 +81,31 @@ def run_gateway(
     stop: threading.Event,
     counters: GatewayCounters | None = None,
     beat: Callable[[], None] | None = None,
-    clock_ns: Callable[[], int] = time.time_ns,
 ) -> None:
     """Serve until `stop` is set; `ready` is given the bound port. GatewayError: cannot serve.
 
     `beat` is called some times a second as long as the event loop turns. Waits up to
-    `attach_timeout_ms` for a living engine. The kernels of engine.handoff must be compiled already
-    (`engine.jit.compile_kernels`).
+    `attach_timeout_ms` for a living engine. The kernels of engine.sharing.handoff must be
+    compiled already (`engine.compiling.jit.compile_kernels`).
     """
     _pin_thread(options.cpu)
     _allow_descriptors(options.connections_max + DESCRIPTORS_SPARE)
     credentials = _load_credentials(options)
-    permission = Permission(options)
-    reader = _attach(options, stop, clock_ns)
+    permission = Permission(options)  # before it waits: a token that cannot be read is told at once
+    reader = _attach(options, stop)
     if reader is not None:
-        counters = counters or open_counters(options, clock_ns())
-        hub = Hub(reader, options, counters, clock_ns)
-        view = MakerView(options.handoff_name, reader.writer_pid)
+        counters = counters or open_counters(options, steady_ns())
+        hub = Hub(reader, options, counters)
+        finder = StateBoardFinder(options.handoff_name, reader.writer_pid)
         handlers = (
-            orderbook.orderbook_handlers(hub),
-            market_data.market_data_handlers(hub),
-            maker.maker_handlers(hub, view, permission),
+            orderbook_service.orderbook_handlers(hub),
+            market_data_service.market_data_handlers(hub),
+            maker_service.maker_handlers(hub, finder, permission),
         )
         beat = beat or (lambda: None)
         try:
-            asyncio.run(_serve(hub, options, handlers, credentials, ready, stop, beat))
+            clients = Clients(options, permission, counters)
+            asyncio.run(_serve(hub, options, handlers, clients, credentials, ready, stop, beat))
         finally:
             counters.close()
 
@@ -125,9 +128,7 @@ def _allow_descriptors(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _attach(
-    options: GatewayOptions, stop: threading.Event, clock_ns: Callable[[], int]
-) -> HandoffReader | None:
+def _attach(options: GatewayOptions, stop: threading.Event) -> HandoffReader | None:
     """Wait for the segment of a living engine; None when told to stop first.
 
     A segment left behind by a daemon that crashed counts as none at all.
@@ -136,8 +137,8 @@ def _attach(
     while not stop.is_set():
         try:
             reader = HandoffReader.attach(options.handoff_name)
-            trouble = engine_trouble(reader, clock_ns(), options.heartbeat_stale_after_ms)
-            if not trouble:
+            trouble = engine_trouble(reader, steady_ns(), options.heartbeat_stale_after_ms)
+            if trouble is None:
                 return reader
         except HandoffError as error:
             trouble = str(error)
@@ -155,23 +156,23 @@ async def _serve(
     hub: Hub,
     options: GatewayOptions,
     handlers: tuple[grpc.GenericRpcHandler[Any, Any], ...],
+    clients: Clients,
     credentials: grpc.ServerCredentials | None,
     ready: Callable[[int], None],
     stop: threading.Event,
     beat: Callable[[], None],
 ) -> None:
     server = grpc.aio.server(
+        interceptors=(clients,),
         options=_channel_options(options),
-        maximum_concurrent_rpcs=options.subscribers_max + OTHER_CALLS_MAX,
+        # Refused in other words than ours: so there is room for those who are refused in ours.
+        maximum_concurrent_rpcs=2 * (options.subscribers_max + OTHER_CALLS_MAX),
     )
     server.add_generic_rpc_handlers(handlers)
-    # The stubs do not know the asyncio half of this module.
-    health_servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    reflection.enable_server_reflection(
-        (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server
-    )
-    await _set_health(health_servicer, hub)
+    health_service = HealthService(SERVICES)
+    health_service.set(not hub.trouble)
+    server.add_generic_rpc_handlers((health_service.handlers(),))
+    reflection.enable_server_reflection((*SERVICES, HEALTH, reflection.SERVICE_NAME), server)
     port = _bind(server, options, credentials)
     await server.start()
 
@@ -189,19 +190,28 @@ async def _serve(
         daemon=True,
     )
     waiter.start()
+    sweeping = asyncio.create_task(_keep_room(Connections(options, port), clients))
     try:
         ready(port)
-        await _keep_watch(hub, health_servicer, waiter, stop, beat)
+        await _keep_watch(hub, health_service, waiter, stop, beat)
     finally:
-        await _retire(server, hub, health_servicer)
+        sweeping.cancel()
+        await _retire(server, hub, health_service)
         stop_waiter.set()
-        waiter.join(JOIN_TIMEOUT_S)
+        waiter.join(WAITER_TIMEOUT_S)
 
 
-async def _retire(server: grpc.aio.Server, hub: Hub, servicer: Any) -> None:
+async def _keep_room(connections: Connections, clients: Clients) -> None:
+    """Until cancelled: no connection stays that keeps others out."""
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.to_thread(connections.look, clients.connections())
+
+
+async def _retire(server: grpc.aio.Server, hub: Hub, health_service: HealthService) -> None:
     """Accept nothing more, let the streams have the engine's last state, end them."""
     stopping = asyncio.create_task(server.stop(LAST_WORD_LIMIT_S + STOP_GRACE_S))
-    await servicer.enter_graceful_shutdown()
+    health_service.retire()
     end_s = time.monotonic() + LAST_WORD_LIMIT_S
     while hub.counters.subscribers and not hub.trouble and time.monotonic() < end_s:
         await asyncio.sleep(LAST_WORD_PAUSE_S)
@@ -214,7 +224,7 @@ async def _retire(server: grpc.aio.Server, hub: Hub, servicer: Any) -> None:
 
 async def _keep_watch(
     hub: Hub,
-    servicer: Any,
+    health_service: HealthService,
     waiter: threading.Thread,
     stop: threading.Event,
     beat: Callable[[], None],
@@ -230,12 +240,7 @@ async def _keep_watch(
         assert waiter.is_alive(), "the waiter thread ended by itself"
         if bool(hub.trouble) != was_in_trouble:
             was_in_trouble = bool(hub.trouble)
-            await _set_health(servicer, hub)
-
-
-async def _set_health(servicer: Any, hub: Hub) -> None:
-    for service in ("", *SERVICES):
-        await servicer.set(service, NOT_SERVING if hub.trouble else SERVING)
+            health_service.set(not hub.trouble)
 
 
 def _channel_options(options: GatewayOptions) -> list[tuple[str, int]]:

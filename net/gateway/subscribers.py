@@ -7,9 +7,8 @@
 A row belongs to one stream at a time. Its texts are written under an odd generation, and the even
 one that follows says that they are whole; a row without a time is free. The two counts change
 under one generation: each is a word, and whole by itself. A gateway that has more streams than
-rows counts the others in its totals alone.
+rows counts the others in its totals alone. SINCE_NS is steady time (tuning.clock).
 Runs on: the gateway's event loop (writing), any thread (reading).
-Called by: net.gateway.counters, net.stat.
 """
 
 from __future__ import annotations
@@ -19,11 +18,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.atomics import Words
-from engine.layout import CACHE_LINE_WORDS
-from engine.segment import (
-    HandoffError,
+from engine.compiling.atomics import Words
+from engine.layout.layout import CACHE_LINE_WORDS
+from engine.sharing.directory import HandoffError
+from engine.sharing.segment import (
     OwnedSegment,
+    find_segment,
     get_text,
     map_words,
     put_text,
@@ -38,7 +38,7 @@ SEGMENT_KIND = "gateway-subscribers"
 
 MAGIC = 0x3A58554C4C4F50
 """The letters POLLUX:, little-endian."""
-VERSION = 1
+VERSION = 2
 (MAGIC_AT, VERSION_AT, WRITER_PID, ROWS_AT) = range(4)
 HEADER_WORDS = CACHE_LINE_WORDS
 
@@ -54,7 +54,7 @@ READ_TRIES = 8
 
 
 class SubscriberTable:
-    """The gateway's side. `name=""` keeps it private. HandoffError, OSError: it cannot be made."""
+    """The gateway's side. `name=""` keeps it private. HandoffError: it cannot be made."""
 
     def __init__(self, name: str, rows: int) -> None:
         self._free = list(range(min(rows, ROWS_MAX)))[::-1]
@@ -106,7 +106,7 @@ def _cut(text: str, bytes_max: int) -> str:
 
 
 @dataclass(frozen=True)
-class Subscribed:
+class SubscriberRow:
     """One stream, as a reader sees it."""
 
     peer: str
@@ -120,8 +120,8 @@ class SubscriberReader:
     """A read-only view of a gateway's table; HandoffError says why there is none."""
 
     def __init__(self, name: str) -> None:
-        path = segment_path(name, SEGMENT_KIND)
-        words = map_words(path, "a gateway's table", f"no gateway of {name!r} shows who listens")
+        path = find_segment(name, SEGMENT_KIND, f"no gateway of {name!r} shows who listens")
+        words = map_words(path, "a gateway's table")
         rows = int(words[ROWS_AT]) if len(words) >= HEADER_WORDS else -1
         is_whole = 0 <= rows <= ROWS_MAX and len(words) == HEADER_WORDS + (rows + 1) * ROW_WORDS
         if not is_whole or words[MAGIC_AT] != MAGIC or read_word(words, VERSION_AT) != VERSION:
@@ -133,12 +133,12 @@ class SubscriberReader:
     def writer_pid(self) -> int:
         return int(self._words[WRITER_PID])
 
-    def read(self) -> list[Subscribed]:
+    def read(self) -> list[SubscriberRow]:
         """The streams in the table, the oldest first."""
         rows = (self._read_row(HEADER_WORDS + row * ROW_WORDS) for row in range(self._rows))
         return sorted((row for row in rows if row), key=lambda row: row.since_ns)
 
-    def _read_row(self, at: int) -> Subscribed | None:
+    def _read_row(self, at: int) -> SubscriberRow | None:
         """One row; None where it is free, or changes hands over and over."""
         words = self._words
         for _ in range(READ_TRIES):
@@ -150,7 +150,7 @@ class SubscriberReader:
             # Each load is an acquire: none is made after the second look at the generation.
             row = np.array([read_word(words, at + word) for word in range(_USED_WORDS)], np.int64)
             if read_word(words, at + GENERATION) == generation:
-                return Subscribed(
+                return SubscriberRow(
                     peer=get_text(row, PEER_AT, PEER_BYTES_MAX),
                     what=get_text(row, WHAT_AT, WHAT_BYTES_MAX),
                     since_ns=int(row[SINCE_NS]),

@@ -1,15 +1,4 @@
-"""The journal: every order event and decision with its book sequence, in files that only grow."""
+"""The journal: what was sent and what came back, with its book sequence, in files that only grow.
 
-from net.journal.files import JournalError, Record
-from net.journal.reader import END_TEXTS, End, JournalEnd, JournalReader
-from net.journal.writer import JournalWriter
-
-__all__ = [
-    "END_TEXTS",
-    "End",
-    "JournalEnd",
-    "JournalError",
-    "JournalReader",
-    "JournalWriter",
-    "Record",
-]
+engine.maker.journal_codes lists the kinds of records and when each is written.
+"""

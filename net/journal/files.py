@@ -1,9 +1,9 @@
 """A journal's files: their names, the header page, and what a record is in Python.
 
 A folder holds the segments JOURNAL-000001.pollux, JOURNAL-000002.pollux, ... of one run after the
-other. A *run* is one life of a writer; its number, the *epoch*, and its segments' numbers go up
-by one. What the header says never changes after the file has its name.
-Runs on: any thread. Called by: net.journal.
+other. A *run* is what one writer has written; its number, the *epoch*, and its segments' numbers
+go up by one. What the header says never changes after the file has its name.
+Runs on: any thread.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from engine.atomics import Words
-from engine.maker import journal as J
+from engine.compiling.atomics import Words
+from engine.maker import journal_records as JR
 from engine.maker.order_layout import NO_SIDE
+from engine.sharing.directory import HandoffError, open_regular
 
 NAME_PATTERN = re.compile(r"JOURNAL-([0-9]{6,})\.pollux")
 HEADER_SEED = 0
@@ -36,7 +37,7 @@ class Record(NamedTuple):
     """
 
     kind: int
-    time_ns: int
+    time_ns: int = 0
     book_sequence: int = 0
     instrument: int = 0
     venue: int = 0
@@ -52,7 +53,7 @@ class Record(NamedTuple):
     sequence: int = 0
 
 
-assert len(Record._fields) == J.RECORD_SEQUENCE + 1
+assert len(Record._fields) == JR.RECORD_SEQUENCE + 1
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Header:
     @property
     def size_bytes(self) -> int:
         """Of the whole file."""
-        return J.HEADER_BYTES + self.records_max * J.RECORD_BYTES
+        return JR.HEADER_BYTES + self.records_max * JR.RECORD_BYTES
 
 
 def segment_path(folder: Path, number: int) -> Path:
@@ -96,27 +97,27 @@ def header_page(header: Header) -> Words:
         if not name or "\0" in name:
             raise JournalError(f"{name!r} is no name for an instrument or a venue")
     raw = b"".join(name.encode() + b"\0" for name in names)
-    if len(raw) > J.NAMES_BYTES_MAX:
+    if len(raw) > JR.NAMES_BYTES_MAX:
         raise JournalError(
             f"the names of {len(header.instruments)} instruments and {len(header.venues)} venues "
-            f"take {len(raw)} bytes, a journal's header has {J.NAMES_BYTES_MAX}"
+            f"take {len(raw)} bytes, a journal's header has {JR.NAMES_BYTES_MAX}"
         )
-    words: Words = np.zeros(J.HEADER_WORDS, np.int64)
-    words[J.HEADER_MAGIC] = J.JOURNAL_MAGIC
-    words[J.HEADER_VERSION] = J.JOURNAL_VERSION
-    words[J.HEADER_RECORD_BYTES] = J.RECORD_BYTES
-    words[J.HEADER_RECORDS_MAX] = header.records_max
-    words[J.HEADER_EPOCH] = header.epoch
-    words[J.HEADER_START_NS] = header.start_ns
-    words[J.HEADER_SEGMENT] = header.segment
-    words[J.HEADER_FIRST_SEQUENCE] = header.first_sequence
-    words[J.HEADER_WRITER_PID] = header.writer_pid
-    words[J.HEADER_INSTRUMENTS] = len(header.instruments)
-    words[J.HEADER_VENUES] = len(header.venues)
-    words[J.HEADER_NAMES_BYTES] = len(raw)
-    first = J.HEADER_NAMES_AT * 8
+    words: Words = np.zeros(JR.HEADER_WORDS, np.int64)
+    words[JR.HEADER_MAGIC] = JR.JOURNAL_MAGIC
+    words[JR.HEADER_VERSION] = JR.JOURNAL_VERSION
+    words[JR.HEADER_RECORD_BYTES] = JR.RECORD_BYTES
+    words[JR.HEADER_RECORDS_MAX] = header.records_max
+    words[JR.HEADER_EPOCH] = header.epoch
+    words[JR.HEADER_START_NS] = header.start_ns
+    words[JR.HEADER_SEGMENT] = header.segment
+    words[JR.HEADER_FIRST_SEQUENCE] = header.first_sequence
+    words[JR.HEADER_WRITER_PID] = header.writer_pid
+    words[JR.HEADER_INSTRUMENTS] = len(header.instruments)
+    words[JR.HEADER_VENUES] = len(header.venues)
+    words[JR.HEADER_NAMES_BYTES] = len(raw)
+    first = JR.HEADER_NAMES_AT * 8
     words.view(np.uint8)[first : first + len(raw)] = np.frombuffer(raw, np.uint8)
-    words[J.HEADER_CHECKSUM] = J.checksum_of(words, J.HEADER_CHECKSUM, HEADER_SEED)
+    words[JR.HEADER_CHECKSUM] = JR.checksum_of(words, JR.HEADER_CHECKSUM, HEADER_SEED)
     return words
 
 
@@ -126,30 +127,30 @@ class OtherVersionError(JournalError):
 
 def parse_header(raw: bytes, path: Path) -> Header:
     """What a segment's first page says; JournalError where it is not one, or is damaged."""
-    if len(raw) < 16 or int.from_bytes(raw[:8], "little") != J.JOURNAL_MAGIC:
+    if len(raw) < 16 or int.from_bytes(raw[:8], "little") != JR.JOURNAL_MAGIC:
         raise JournalError(f"{path}: is not a Pollux journal")
     version = int.from_bytes(raw[8:16], "little", signed=True)
-    if version != J.JOURNAL_VERSION:
+    if version != JR.JOURNAL_VERSION:
         raise OtherVersionError(
-            f"{path}: is a journal of version {version}, this program reads {J.JOURNAL_VERSION}"
+            f"{path}: is a journal of version {version}, this program reads {JR.JOURNAL_VERSION}"
         )
-    if len(raw) < J.HEADER_BYTES:
+    if len(raw) < JR.HEADER_BYTES:
         raise JournalError(f"{path}: ends within the header, after {len(raw)} bytes")
-    words: Words = np.frombuffer(raw[: J.HEADER_BYTES], np.int64).copy()
-    if J.checksum_of(words, J.HEADER_CHECKSUM, HEADER_SEED) != words[J.HEADER_CHECKSUM]:
+    words: Words = np.frombuffer(raw[: JR.HEADER_BYTES], np.int64).copy()
+    if JR.checksum_of(words, JR.HEADER_CHECKSUM, HEADER_SEED) != words[JR.HEADER_CHECKSUM]:
         raise JournalError(f"{path}: the header is damaged (its checksum does not match)")
-    numbers = [int(word) for word in words[: J.HEADER_NAMES_AT]]
-    first = J.HEADER_NAMES_AT * 8
-    text = raw[first : first + numbers[J.HEADER_NAMES_BYTES]].decode()
+    numbers = [int(word) for word in words[: JR.HEADER_NAMES_AT]]
+    first = JR.HEADER_NAMES_AT * 8
+    text = raw[first : first + numbers[JR.HEADER_NAMES_BYTES]].decode()
     names = text.split("\0")[:-1]
-    instruments = numbers[J.HEADER_INSTRUMENTS]
+    instruments = numbers[JR.HEADER_INSTRUMENTS]
     header = Header(
-        epoch=numbers[J.HEADER_EPOCH],
-        start_ns=numbers[J.HEADER_START_NS],
-        segment=numbers[J.HEADER_SEGMENT],
-        first_sequence=numbers[J.HEADER_FIRST_SEQUENCE],
-        records_max=numbers[J.HEADER_RECORDS_MAX],
-        writer_pid=numbers[J.HEADER_WRITER_PID],
+        epoch=numbers[JR.HEADER_EPOCH],
+        start_ns=numbers[JR.HEADER_START_NS],
+        segment=numbers[JR.HEADER_SEGMENT],
+        first_sequence=numbers[JR.HEADER_FIRST_SEQUENCE],
+        records_max=numbers[JR.HEADER_RECORDS_MAX],
+        writer_pid=numbers[JR.HEADER_WRITER_PID],
         instruments=tuple(names[:instruments]),
         venues=tuple(names[instruments:]),
     )
@@ -168,7 +169,17 @@ def run_starts(folder: Path) -> list[int]:
 def read_header(path: Path) -> Header:
     """The header of a file; JournalError where there is none."""
     try:
-        with open(path, "rb") as file:
-            return parse_header(file.read(J.HEADER_BYTES), path)
+        with open_segment(path) as file:
+            return parse_header(file.read(JR.HEADER_BYTES), path)
+    except OSError as error:
+        raise JournalError(f"{path}: {error.strerror}") from None
+
+
+def open_segment(path: Path) -> BinaryIO:
+    """A file of a journal for reading; JournalError. A pipe in its place is not waited for."""
+    try:
+        return open(open_regular(path), "rb")
+    except HandoffError as error:
+        raise JournalError(str(error)) from None
     except OSError as error:
         raise JournalError(f"{path}: {error.strerror}") from None

@@ -1,6 +1,6 @@
 """`pollux journal`: each record as one line, columns for people, JSON for programs.
 
-Runs on: the main thread of a process of its own. Called by: pollux.py.
+Runs on: the main thread of a process of its own.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ Files are read, never mapped, so that a file cut short under the reader is an an
 signal. Each record proves itself by checksum and number, so no order of reading matters, with one
 care: a writer goes on while the reader looks. What looks wrong is therefore read again, after what
 made it look so: the writer stores a record before the next one.
-Runs on: any thread of any process, one thread a reader. Called by: pollux.py, recovery.
+Runs on: any thread of any process, one thread a reader.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from typing import BinaryIO
 
 import numpy as np
 
-from engine.atomics import Words
-from engine.maker import journal as J
+from engine.compiling.atomics import Words
+from engine.maker import journal_records as JR
 from engine.maker.journal_codes import EVENT_JOURNAL_CLOSED
 from net.journal.files import (
     Header,
     JournalError,
     OtherVersionError,
     Record,
+    open_segment,
     parse_header,
     segment_numbers,
     segment_path,
@@ -151,30 +152,27 @@ class JournalReader:
         return JournalEnd(end.reason, where, self.header.epoch, self._sequence, end.detail)
 
     def _open(self, path: Path) -> tuple[BinaryIO, Header]:
+        file = open_segment(path)  # closed when the next one is open
         try:
-            file = open(path, "rb")  # noqa: SIM115 (closed when the next one is open)
-        except OSError as error:
-            raise JournalError(f"{path}: {error.strerror}") from None
-        try:
-            return file, parse_header(os.pread(file.fileno(), J.HEADER_BYTES, 0), path)
+            return file, parse_header(os.pread(file.fileno(), JR.HEADER_BYTES, 0), path)
         except BaseException:
             file.close()
             raise
 
     def _words_at(self, record: int, records: int) -> Words:
         """Whole words of the file from a record on; fewer where it ends."""
-        at = J.HEADER_BYTES + record * J.RECORD_BYTES
-        raw = os.pread(self._file.fileno(), records * J.RECORD_BYTES, at)
+        at = JR.HEADER_BYTES + record * JR.RECORD_BYTES
+        raw = os.pread(self._file.fileno(), records * JR.RECORD_BYTES, at)
         return np.frombuffer(raw[: len(raw) // 8 * 8], np.int64).copy()
 
     def _whole_records(self) -> list[Record]:
         """The next records that prove themselves; none at the end of what is written."""
         wanted = min(RECORDS_PER_READ, self.header.records_max - self._record)
         words = self._words_at(self._record, wanted)
-        records = len(words) // J.RECORD_WORDS
-        good = J.count_valid(words, records, self.header.epoch, self._sequence + 1)
-        rows = words[: good * J.RECORD_WORDS].reshape(-1, J.RECORD_WORDS)
-        found = [Record(*row) for row in rows[:, : J.RECORD_CHECKSUM].tolist()]
+        records = len(words) // JR.RECORD_WORDS
+        good = JR.count_valid(words, records, self.header.epoch, self._sequence + 1)
+        rows = words[: good * JR.RECORD_WORDS].reshape(-1, JR.RECORD_WORDS)
+        found = [Record(*row) for row in rows[:, : JR.RECORD_CHECKSUM].tolist()]
         if found:
             self._record += good
             self._sequence += good
@@ -233,24 +231,24 @@ class JournalReader:
         left = self.header.records_max - self._record
         words = self._words_at(self._record, min(left, RECORDS_PER_READ))
         number = self._record + 1
-        if len(words) < J.RECORD_WORDS:
+        if len(words) < JR.RECORD_WORDS:
             raise _NotYetError(End.TRUNCATED, self._size_text())
-        row = words[: J.RECORD_WORDS]
-        total = J.checksum_of(row, J.RECORD_CHECKSUM, self.header.epoch)
+        row = words[: JR.RECORD_WORDS]
+        total = JR.checksum_of(row, JR.RECORD_CHECKSUM, self.header.epoch)
         if not row.any():
-            if self._has_more(words[J.RECORD_WORDS :], is_following):
+            if self._has_more(words[JR.RECORD_WORDS :], is_following):
                 raise _NotYetError(End.GAP, f"record {number} of the file is empty, others follow")
             return reason
-        if row[J.RECORD_CHECKSUM] == total:
-            found = int(row[J.RECORD_SEQUENCE])
+        if row[JR.RECORD_CHECKSUM] == total:
+            found = int(row[JR.RECORD_SEQUENCE])
             raise _NotYetError(End.GAP, f"record {number} of the file has the number {found}")
-        if row[J.RECORD_CHECKSUM] or self._has_more(words[J.RECORD_WORDS :], is_following):
+        if row[JR.RECORD_CHECKSUM] or self._has_more(words[JR.RECORD_WORDS :], is_following):
             raise _NotYetError(End.DAMAGED, f"the checksum of record {number} of the file is wrong")
         return End.TORN
 
     def _has_more(self, words: Words, is_following: bool) -> bool:
         """Whether anything stands in the file behind the place of the next record."""
-        at = self._record + 1 + len(words) // J.RECORD_WORDS
+        at = self._record + 1 + len(words) // JR.RECORD_WORDS
         while not words.any():
             if is_following or not len(words):
                 return False
@@ -295,8 +293,8 @@ class JournalReader:
 
     def _check_spare(self, file: BinaryIO, header: Header, is_following: bool) -> None:
         """The segment made ready while this one fills has nothing in it."""
-        at, left = J.HEADER_BYTES, header.size_bytes - J.HEADER_BYTES
-        while left > 0 and (raw := os.pread(file.fileno(), RECORDS_PER_READ * J.RECORD_BYTES, at)):
+        at, left = JR.HEADER_BYTES, header.size_bytes - JR.HEADER_BYTES
+        while left > 0 and (raw := os.pread(file.fileno(), RECORDS_PER_READ * JR.RECORD_BYTES, at)):
             if any(raw):
                 detail = f"record {self._record + 1} of the file is empty, the next segment is not"
                 raise _NotYetError(End.GAP, detail)

@@ -1,9 +1,9 @@
 """The journal's writer: makes segments ready, hands them to the engine thread, keeps others out.
 
-The engine thread appends through the control words (engine.maker.journal) and makes no system
-call. The housekeeping thread calls `tend`, which makes the next segment ready while the current one
-fills. A segment's blocks are allocated when it is made, so that a full disk is an error here and
-not a SIGBUS in the middle of an order, and each of its pages is touched once.
+The engine thread appends through the control words (engine.maker.journal_records) and makes no
+system call. The housekeeping thread calls `tend`, which makes the next segment ready while the
+current one fills. A segment's blocks are allocated when it is made, so that a full disk is an error
+here and not a SIGBUS in the middle of an order, and each of its pages is touched once.
 
 What was appended survives the process, kill -9 included, because the pages are the kernel's. A
 power failure is another matter: a segment is on the disk for certain once it is full or the
@@ -12,7 +12,7 @@ its next record: where that matters the folder lies on tmpfs.
 
 One writer a folder: the folder itself is locked (flock(2)), which the kernel takes back however
 its owner ends, with nothing left to clean up.
-Runs on: the engine thread (append), the housekeeping thread (the rest). Called by: order entry.
+Runs on: the engine thread (append), the housekeeping thread (the rest).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import contextlib
 import fcntl
 import mmap
 import os
+import stat
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,8 +29,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.atomics import Words
-from engine.maker import journal as J
+from engine.compiling.atomics import Words
+from engine.maker import journal_records as JR
 from engine.maker.journal_codes import EVENT_JOURNAL_CLOSED
 from net.journal.files import (
     Header,
@@ -49,11 +50,11 @@ RECORDS_PER_SEGMENT_MAX = 1 << 24
 UNFINISHED_SUFFIX = ".unfinished"
 """A segment gets its name when it is whole; one that was not finished before a death is removed."""
 
-FILE_MODE = 0o640
+FILE_MODE, FOLDER_MODE = 0o640, 0o750
 """The owner writes, the group reads: other users have no business with a desk's orders."""
 
 _PAGE_WORDS = mmap.PAGESIZE // 8
-_DRAFT = struct.Struct(f"={J.DRAFT_WORDS}q")
+_DRAFT = struct.Struct(f"={JR.DRAFT_WORDS}q")
 
 
 class _Segment:
@@ -68,7 +69,7 @@ class _Segment:
             self._memory = _map_new(unfinished, header.size_bytes)
             self._words: Words = np.frombuffer(self._memory, np.int64)
             self._words[::_PAGE_WORDS] = 0
-            self._words[: J.HEADER_WORDS] = page
+            self._words[: JR.HEADER_WORDS] = page
             # A link, not a rename: it refuses where a file has the name already.
             os.link(unfinished, self.path)
         except OSError as error:
@@ -81,7 +82,7 @@ class _Segment:
     @property
     def address(self) -> int:
         """Of the first record."""
-        return int(self._words.ctypes.data) + J.HEADER_BYTES
+        return int(self._words.ctypes.data) + JR.HEADER_BYTES
 
     def flush(self) -> None:
         """Have it all on the disk."""
@@ -95,6 +96,7 @@ def _map_new(path: Path, size_bytes: int) -> mmap.mmap:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     descriptor = os.open(path, flags, FILE_MODE)
     try:
+        os.fchmod(descriptor, FILE_MODE)  # whatever the umask is
         os.posix_fallocate(descriptor, 0, size_bytes)
         return mmap.mmap(descriptor, size_bytes)
     finally:
@@ -104,10 +106,18 @@ def _map_new(path: Path, size_bytes: int) -> mmap.mmap:
 def _lock_folder(folder: Path) -> int:
     """Hold the folder until the descriptor is closed; JournalError where another writer has it."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            folder.chmod(FOLDER_MODE)  # whatever the umask is
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise JournalError(f"{folder}: {error.strerror}") from None
+    mode = os.fstat(descriptor).st_mode
+    if mode & stat.S_IWOTH:
+        os.close(descriptor)
+        raise JournalError(
+            f"{folder}: everybody may write there (mode {stat.S_IMODE(mode):04o}): chmod o-w"
+        )
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -133,14 +143,14 @@ class JournalWriter:
         start_ns: int,
         records_per_segment: int = RECORDS_PER_SEGMENT,
     ) -> None:
-        if not J.RECORDS_MIN <= records_per_segment <= RECORDS_PER_SEGMENT_MAX:
+        if not JR.RECORDS_MIN <= records_per_segment <= RECORDS_PER_SEGMENT_MAX:
             raise JournalError(
-                f"a segment holds {J.RECORDS_MIN} to {RECORDS_PER_SEGMENT_MAX} records, "
+                f"a segment holds {JR.RECORDS_MIN} to {RECORDS_PER_SEGMENT_MAX} records, "
                 f"not {records_per_segment}"
             )
         self.folder = folder
-        self.control: Words = np.zeros(J.CONTROL_WORDS, np.int64)
-        self._draft_bytes = bytearray(J.RECORD_BYTES)
+        self.control: Words = np.zeros(JR.CONTROL_WORDS, np.int64)
+        self._draft_bytes = bytearray(JR.RECORD_BYTES)
         self._draft: Words = np.frombuffer(self._draft_bytes, np.int64)
         self._lock = _lock_folder(folder)
         try:
@@ -157,9 +167,9 @@ class JournalWriter:
             )
             self._current = _Segment(folder, header)
             self._next: _Segment | None = None
-            self.control[J.CONTROL_ADDRESS] = self._current.address
-            self.control[J.CONTROL_RECORDS_MAX] = records_per_segment
-            self.control[J.CONTROL_EPOCH] = epoch
+            self.control[JR.CONTROL_ADDRESS] = self._current.address
+            self.control[JR.CONTROL_RECORDS_MAX] = records_per_segment
+            self.control[JR.CONTROL_EPOCH] = epoch
             try:
                 self.tend()
             except BaseException:
@@ -187,24 +197,24 @@ class JournalWriter:
     @property
     def sequence(self) -> int:
         """Of the last record."""
-        return J.load_word(self.control, J.CONTROL_SEQUENCE)
+        return JR.load_word(self.control, JR.CONTROL_SEQUENCE)
 
     @property
     def refused(self) -> int:
         """Records that found no room."""
-        return J.load_word(self.control, J.CONTROL_REFUSED)
+        return JR.load_word(self.control, JR.CONTROL_REFUSED)
 
     def append(self, record: Record) -> int:
         """Append an event; its sequence, or JOURNAL_FULL. `record.sequence` is left out of it."""
-        _DRAFT.pack_into(self._draft_bytes, 0, *record[: J.DRAFT_WORDS])
-        return J.append_record(self.control, self._draft)
+        _DRAFT.pack_into(self._draft_bytes, 0, *record[: JR.DRAFT_WORDS])
+        return JR.append_record(self.control, self._draft)
 
     def tend(self) -> bool:
         """Have the next segment ready; whether one was made. To be called a few times a second.
 
         JournalError where it cannot be made: the current segment still takes what has room in it.
         """
-        if J.load_word(self.control, J.CONTROL_NEXT_ADDRESS):
+        if JR.load_word(self.control, JR.CONTROL_NEXT_ADDRESS):
             return False
         full = None
         if self._next is not None:
@@ -217,7 +227,7 @@ class JournalWriter:
             first_sequence=header.first_sequence + header.records_max,
         )
         self._next = _Segment(self.folder, following)
-        J.offer_segment(self.control, self._next.address)
+        JR.offer_segment(self.control, self._next.address)
         if full is not None:
             full.flush()
         return True
@@ -240,9 +250,9 @@ class JournalWriter:
 
     def _let_go(self) -> None:
         # From here on there is no room: an append is refused.
-        self.control[J.CONTROL_RECORDS_MAX] = self.control[J.CONTROL_RECORDS] = 0
-        is_spare = J.load_word(self.control, J.CONTROL_NEXT_ADDRESS) != 0
-        J.offer_segment(self.control, 0)
+        self.control[JR.CONTROL_RECORDS_MAX] = self.control[JR.CONTROL_RECORDS] = 0
+        is_spare = JR.load_word(self.control, JR.CONTROL_NEXT_ADDRESS) != 0
+        JR.offer_segment(self.control, 0)
         if self._next is not None and is_spare:
             with contextlib.suppress(OSError):
                 self._next.path.unlink()
@@ -252,6 +262,6 @@ class JournalWriter:
 
     def _note_the_end(self, now_ns: int) -> None:
         note = Record(EVENT_JOURNAL_CLOSED, now_ns)
-        if self.append(note) == J.JOURNAL_FULL:
+        if self.append(note) == JR.JOURNAL_FULL:
             self.tend()
             self.append(note)

@@ -1,6 +1,6 @@
 """A market maker from a configuration: with paper order entry, or ready for the venues'.
 
-Runs on: the main thread. Called by: net.daemon, net.replay.
+Runs on: the main thread.
 """
 
 from __future__ import annotations
@@ -13,22 +13,26 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from engine.engine import Engine
-from engine.layout import LOT_DECIMALS
-from engine.maker import journal as J
-from engine.maker import order_layout as L
+from engine.layout.layout import LOT_DECIMALS
+from engine.maker import journal_records as JR
+from engine.maker import order_layout as O
 from engine.maker.fair import read_price
-from net.config import Config
-from net.entry.markets import MarketRules
-from net.entry.order import Market
-from net.journal import Record
-from net.maker.book import Journal
-from net.maker.maker import Maker, MakerHost
-from net.maker.opening import Openings
-from net.maker.paper import PaperEntry
-from net.maker.rules import lots_of, make_rules
+from engine.maker.state_board import StateBoardInfo
+from engine.maker.state_board_writer import StateBoardWriter
+from engine.specs import InstrumentSpec
+from net.config.schema import Config
+from net.journal.files import Record
+from net.maker.event_journal import Journal
+from net.maker.maker import Maker
+from net.maker.paper_orders import PaperEntry
+from net.maker.recovery import Recovery
+from net.maker.risk_report import MakerHost
+from net.maker.scaled_settings import MakerRules, lots_of, make_rules
+from net.orders.markets import MarketRules
+from net.orders.messages import Market
 
 LOT_STEP = "0.00000001"
-_RECORD = struct.Struct(f"={J.DRAFT_WORDS}q")
+_RECORD = struct.Struct(f"={JR.DRAFT_WORDS}q")
 
 
 def build_maker(
@@ -41,10 +45,14 @@ def build_maker(
     epoch: int,
     rng: random.Random,
     neutral_lots: int | None = None,
+    board_name: str | None = None,
+    start_ns: int = 0,
 ) -> Maker:
     """The market maker of the configured instrument; RulesError where a setting does not fit.
 
-    `markets` by venue; `neutral_lots`: what the journal says, where the configuration does not.
+    `markets` by venue; `neutral_lots`: what the journal says, where the configuration does not;
+    `board_name`: the daemon's, by which others find the state board, None for a private one, and
+    HandoffError where it cannot be made.
     """
     settings = config.maker
     assert settings is not None
@@ -57,14 +65,25 @@ def build_maker(
         neutral_lots = 0
     elif settings.neutral is not None:
         neutral_lots = lots_of("neutral", settings.neutral)
-    openings = Openings(bases, neutral_lots)
-    maker = Maker(engine, index, rules, journal, host, openings, epoch=epoch, rng=rng)
+    info = state_board_info(rules, instrument, is_live=settings.orders == "live")
+    board = StateBoardWriter(board_name, info, start_ns)
+    recovery = Recovery(bases, neutral_lots)
+    maker = Maker(engine, index, rules, journal, host, recovery, board, epoch=epoch, rng=rng)
     if settings.orders == "paper":
         for venue, is_quoted in enumerate(rules.is_quoted):
             if is_quoted:
                 symbol = instrument.feeds[venue].symbol
                 maker.attach(venue, PaperEntry(maker, venue, symbol))
     return maker
+
+
+def state_board_info(
+    rules: MakerRules, instrument: InstrumentSpec, *, is_live: bool
+) -> StateBoardInfo:
+    """What the state board says of a market maker once. `is_live`: its orders go to the venues."""
+    venues = tuple(feed.venue for feed in instrument.feeds)
+    mantissa, decimals = rules.unit
+    return StateBoardInfo(instrument.symbol, venues, is_live, mantissa, decimals, rules.value_scale)
 
 
 def plain_market(symbol: str, tick_size: str) -> MarketRules:
@@ -77,10 +96,10 @@ def result_texts(maker: Maker) -> dict[str, str]:
     """Position and result as exact decimals, and how often there was a fill."""
     table, scale = maker.table, maker.rules.value_size
     fair = read_price(maker.fair)
-    cash = int(table[L.ACCOUNT_CASH_VALUE]) * scale
-    position = Decimal(maker.book.position_lots).scaleb(-LOT_DECIMALS)
+    cash = int(table[O.ACCOUNT_CASH_VALUE]) * scale
+    position = Decimal(maker.orders.position_lots).scaleb(-LOT_DECIMALS)
     mantissa, decimals = maker.rules.unit
-    texts = {"fills": str(table[L.ACCOUNT_FILLS]), "position": f"{position:f}"}
+    texts = {"fills": str(table[O.ACCOUNT_FILLS]), "position": f"{position:f}"}
     if not math.isnan(fair):
         marked = cash + position * Decimal(round(fair) * mantissa).scaleb(-decimals)
         texts["result"] = f"{marked:.2f}"
@@ -98,7 +117,7 @@ class DigestJournal:
 
     def append(self, record: Record) -> int:
         self.records += 1
-        self._digest.update(_RECORD.pack(*record[: J.DRAFT_WORDS]))
+        self._digest.update(_RECORD.pack(*record[: JR.DRAFT_WORDS]))
         if self.watch is not None:
             self.watch(record)
         return self.records

@@ -2,25 +2,29 @@
 
 Each takes what the injector has kept, the request, the answer as it would have been, and the
 fault's value, and returns what goes out instead.
-Thread: the simulator's event loop. Called through the table in faults.py.
+Called through the table in faults.py.
+Runs on: the simulator's event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from net.simulator.feed import Feed
-from net.simulator.options import InstrumentText
+from net.simulator.mutations import low_price
+from net.simulator.plain_book import PlainBook
+from net.simulator.source import Feed
+from net.simulator.venue import SimulatedVenue
 
 FEED = web.AppKey("feed", Feed)
-VENUE = web.AppKey("venue", str)
-SNAPSHOT_PATHS = ("/api/v3/depth", "/api/v2/order_book/")
+VENUE = web.AppKey("venue", SimulatedVenue)
+SNAPSHOT_TEXT: web.AppKey[Callable[[str, PlainBook, web.Request], str]] = web.AppKey("snapshot")
 DRIPS = 100  # pieces of a slow body
 OTHER_PRICE_RATIO = 20  # BTC to ETH, about
 ERROR_PAGE = (
@@ -30,40 +34,40 @@ ERROR_PAGE = (
 
 
 class Kept:
-    """What earlier answers and frames leave for later faults; one body a symbol, one frame."""
+    """What earlier answers and frames leave for later faults: a body a symbol, a frame a venue."""
 
     def __init__(self) -> None:
-        self._first: dict[str, bytes] = {}
-        self._last_frame = ""
+        self._first: dict[tuple[str, str], bytes] = {}
+        self._last_frame: dict[str, str] = {}
 
     def keep_frame(self, venue: str, text: str) -> None:
         """A book frame that is about to be sent."""
-        if venue == "binance":
-            self._last_frame = text
+        self._last_frame[venue] = text
 
     def keep_snapshot(self, request: web.Request, response: web.Response) -> bool:
         """Whether an answer is a snapshot; the first of its symbol is kept."""
-        is_snapshot = request.path.startswith(SNAPSHOT_PATHS)
-        if is_snapshot:
-            self._first.setdefault(self._symbol(request), body_of(response))
-        return is_snapshot
+        symbol = symbol_of(request)
+        if symbol is not None:
+            self._first.setdefault((request.app[VENUE].name, symbol), body_of(response))
+        return symbol is not None
 
     def first(self, request: web.Request) -> bytes:
         """The first snapshot ever answered to this question."""
-        return self._first[self._symbol(request)]
+        return self._first[request.app[VENUE].name, symbol_of(request) or ""]
 
-    @staticmethod
-    def _symbol(request: web.Request) -> str:
-        return f"{request.path}?{request.query.get('symbol', '')}"
-
-    @property
-    def last_ids(self) -> tuple[int, int]:
-        """First and last id of the last Binance frame, (0, 0) before it."""
-        if not self._last_frame:
+    def last_ids(self, venue: SimulatedVenue) -> tuple[int, int]:
+        """First and last id of a venue's last frame, (0, 0) before it."""
+        if venue.name not in self._last_frame:
             return 0, 0
-        message = orjson.loads(self._last_frame)
+        message = orjson.loads(self._last_frame[venue.name])
         body = message.get("data", message)
-        return body["U"], body["u"]
+        return body[venue.form.first_id], body[venue.form.last_id]
+
+
+def symbol_of(request: web.Request) -> str | None:
+    """Whose whole book a request asks for; None where it asks for something else."""
+    found = request.app[VENUE].form.snapshot_path.fullmatch(request.path_qs)
+    return found[1] if found is not None else None
 
 
 def body_of(response: web.Response) -> bytes:
@@ -74,7 +78,7 @@ def body_of(response: web.Response) -> bytes:
 
 def _like(response: web.Response, body: bytes) -> web.Response:
     """The same answer with another body."""
-    headers = {k: v for k, v in response.headers.items() if k.startswith("X-MBX-")}
+    headers = {k: v for k, v in response.headers.items() if k.startswith("X-")}
     return web.Response(body=body, headers=headers, content_type="application/json")
 
 
@@ -106,6 +110,20 @@ async def failed(
     kept: Kept, request: web.Request, response: web.Response, value: float
 ) -> web.StreamResponse:
     return web.Response(status=500, text="Internal Server Error")
+
+
+async def not_found(
+    kept: Kept, request: web.Request, response: web.Response, value: float
+) -> web.StreamResponse:
+    return web.Response(status=404, text=ERROR_PAGE, content_type="text/html")
+
+
+async def redirected(
+    kept: Kept, request: web.Request, response: web.Response, value: float
+) -> web.StreamResponse:
+    """To another name of this host, which would answer."""
+    there = f"http://localhost:{request.url.port}{request.path_qs}"
+    return web.Response(status=302, headers={"Location": there})
 
 
 # --- bodies that do not arrive as they should ----------------------------------------------------
@@ -170,10 +188,8 @@ async def ahead(
     kept: Kept, request: web.Request, response: web.Response, value: float
 ) -> web.StreamResponse:
     book = orjson.loads(body_of(response))
-    if "lastUpdateId" in book:
-        book["lastUpdateId"] += int(value)
-    else:
-        book["microtimestamp"] = str(int(book["microtimestamp"]) + int(value))
+    key = request.app[VENUE].form.snapshot_id
+    book[key] = type(book[key])(int(book[key]) + int(value))  # text stays text
     return _like(response, orjson.dumps(book))
 
 
@@ -181,19 +197,13 @@ async def straddled(
     kept: Kept, request: web.Request, response: web.Response, value: float
 ) -> web.StreamResponse:
     """The book as it was in the middle of the last frame sent."""
-    symbol = request.query["symbol"]
-    feed = request.app[FEED]
-    book, text = feed.book(symbol), InstrumentText(feed.instruments[symbol])
-    first_id, last_id = kept.last_ids
+    symbol = symbol_of(request) or ""
+    book = request.app[FEED].book(symbol)
+    first_id, last_id = kept.last_ids(request.app[VENUE])
     if book is None or not first_id:
         return response
     past = book.as_of((first_id + last_id) // 2)
-    limit = int(request.query.get("limit", "100"))
-    body = (
-        f'{{"lastUpdateId":{past.version},"bids":{text.levels(past.sorted_bids(limit))},'
-        f'"asks":{text.levels(past.sorted_asks(limit))}}}'
-    )
-    return _like(response, body.encode())
+    return _like(response, request.app[SNAPSHOT_TEXT](symbol, past, request).encode())
 
 
 async def other_symbol(
@@ -209,6 +219,32 @@ async def other_symbol(
 def _elsewhere(level: list[Any]) -> list[str]:
     price, qty = level
     return [f"{Decimal(price) / OTHER_PRICE_RATIO:.2f}", qty]
+
+
+async def old_grid(
+    kept: Kept, request: web.Request, response: web.Response, value: float
+) -> web.StreamResponse:
+    """An order still rests there that was placed when the tick had so many decimals."""
+    return _with_bid(response, low_price(int(value)))
+
+
+async def priceless(
+    kept: Kept, request: web.Request, response: web.Response, value: float
+) -> web.StreamResponse:
+    return _with_bid(response, "0.00000000")
+
+
+def _with_bid(response: web.Response, price: str) -> web.Response:
+    book = orjson.loads(body_of(response))
+    book["bids"].append([price, "1.00000000"])
+    return _like(response, orjson.dumps(book))
+
+
+async def one_sided(
+    kept: Kept, request: web.Request, response: web.Response, value: float
+) -> web.StreamResponse:
+    book = orjson.loads(body_of(response))
+    return _like(response, orjson.dumps({**book, "asks": []}))
 
 
 async def empty(

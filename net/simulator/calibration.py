@@ -1,8 +1,8 @@
 """The figures the synthetic order flow is tuned to, measured on the recorded tapes.
 
-Thread: none (constants). Sources: binance-btcusdt-20240808 (3,451 frames, 345 s, a fast market) and
-the Bitstamp part of three-venues-btcusd-20260809 (517 frames, 179 s, a still market: the touch
-never moved). Distances are from the same side's best price before the change, in bps of it.
+Sources: binance-btcusdt-20240808 (3,451 frames, 345 s, a fast market) and the Bitstamp part of
+three-venues-btcusd-20260809 (517 frames, 179 s, a still market: the touch never moved). Distances
+are from the same side's best price before the change, in bps of it.
 
 |                         | Binance BTCUSDT      | Bitstamp btcusd       |
 |-------------------------|----------------------|-----------------------|
@@ -20,8 +20,7 @@ never moved). Distances are from the same side's best price before the change, i
 | trades a second         | 28 in 9.3 instants   | -                     |
 | mid moves, share        | 0.081 of frames      | 0                     |
 | size of a move, bps     | 0.43, p90 1.46       | -                     |
-
-Called by flow.py; test_calibration.py measures the tapes and the synthetic market against it.
+Runs on: none (constants).
 """
 
 from __future__ import annotations
@@ -82,125 +81,14 @@ class FlowProfile:
 # The common price moves in jumps, as the recorded one: still in 92 % of 100 ms slices.
 MOVE_PROBABILITY = 0.081
 MOVE_BPS = QuantileTable(
-    (0.0, 0.0016),
-    (0.1, 0.02),
-    (0.25, 0.21),
-    (0.5, 0.43),
-    (0.75, 0.8),
-    (0.9, 1.46),
-    (0.95, 2.29),
-    (0.99, 4.05),
-    (1.0, 7.6),
-)
+    (0.0, 0.0016), (0.1, 0.02), (0.25, 0.21), (0.5, 0.43), (0.75, 0.8), (0.9, 1.46),
+    (0.95, 2.29), (0.99, 4.05), (1.0, 7.6),
+)  # fmt: skip
 TRADE_QTY_UNITS = QuantileTable(
-    (0.0, 3e-5),
-    (0.25, 1.1e-4),
-    (0.5, 6e-4),
-    (0.75, 0.0133),
-    (0.9, 0.0556),
-    (0.95, 0.1),
-    (0.99, 0.324),
-    (1.0, 0.98),
-)
+    (0.0, 3e-5), (0.25, 1.1e-4), (0.5, 6e-4), (0.75, 0.0133), (0.9, 0.0556), (0.95, 0.1),
+    (0.99, 0.324), (1.0, 0.98),
+)  # fmt: skip
 QTY_REFERENCE_PRICE = 61_800.0
-
-BINANCE = FlowProfile(
-    events_median=16.0,
-    events_log_sd=1.1,
-    events_log_memory=0.7,
-    events_max=1500,
-    move_boost=8.0,
-    add_share=0.405,
-    cancel_share=0.36,
-    resize_share=0.22,
-    resize_at_touch_share=0.5,
-    cancel_recent_share=0.8,
-    recent_orders=60,
-    pool_target=2600,
-    distance_bps=QuantileTable(
-        (0.0, 0.001),
-        (0.05, 0.005),
-        (0.1, 0.30),
-        (0.25, 1.71),
-        (0.5, 5.46),
-        (0.75, 15.9),
-        (0.9, 33.3),
-        (0.95, 242.0),
-        (0.99, 1000.0),
-        (1.0, 22_000.0),
-    ),
-    qty_units=QuantileTable(
-        (0.0, 1e-5),
-        (0.01, 9e-5),
-        (0.05, 1.7e-4),
-        (0.1, 5.4e-4),
-        (0.25, 0.01),
-        (0.5, 0.0525),
-        (0.75, 0.307),
-        (0.9, 0.761),
-        (0.95, 1.99),
-        (0.99, 5.62),
-        (1.0, 550.0),
-    ),
-    rank_distance_bps=QuantileTable(
-        (0.0, 0.0016), (0.01, 0.55), (0.05, 2.6), (0.1, 4.6), (0.5, 20.0), (1.0, 34.0)
-    ),
-    depth_reference=1000,
-    depth_bids=6000,
-    depth_asks=6000,
-    follow_lag_slices=0,
-    follow_threshold_bps=0.0,
-    basis_sd_bps=0.0,
-)
-
-BITSTAMP = FlowProfile(
-    events_median=1.7,
-    events_log_sd=0.35,
-    events_log_memory=0.3,
-    events_max=120,
-    move_boost=1.5,
-    add_share=0.47,
-    cancel_share=0.46,
-    resize_share=0.06,
-    resize_at_touch_share=0.2,
-    cancel_recent_share=0.9,
-    recent_orders=40,
-    pool_target=400,
-    distance_bps=QuantileTable(
-        (0.0, 0.002),
-        (0.01, 0.094),
-        (0.05, 0.48),
-        (0.1, 0.97),
-        (0.25, 1.56),
-        (0.5, 2.18),
-        (0.75, 2.95),
-        (0.9, 32.9),
-        (0.95, 43.7),
-        (0.99, 281.0),
-        (1.0, 2000.0),
-    ),
-    qty_units=QuantileTable(
-        (0.0, 1e-6),
-        (0.01, 8e-5),
-        (0.05, 3.1e-3),
-        (0.1, 5.1e-3),
-        (0.25, 0.154),
-        (0.5, 0.772),
-        (0.75, 1.545),
-        (0.9, 2.317),
-        (0.99, 2.49),
-        (1.0, 15.5),
-    ),
-    rank_distance_bps=QuantileTable(
-        (0.0, 0.0016), (0.01, 0.9), (0.05, 8.6), (0.1, 31.0), (0.5, 428.0), (1.0, 1100.0)
-    ),
-    depth_reference=1000,
-    depth_bids=2885,
-    depth_asks=3618,
-    follow_lag_slices=2,
-    follow_threshold_bps=0.6,
-    basis_sd_bps=0.8,
-)
 
 # Starting prices; anything else starts at DEFAULT_PRICE with ticks of 0.01.
 START_PRICES = {"BTC": 61_800.0, "ETH": 2_680.0, "SOL": 150.0, "LTC": 65.0, "BNB": 500.0}

@@ -1,14 +1,17 @@
 """The simulator's clocks: the only file here that asks the computer what time it is.
 
-Thread: the simulator's event loop. Invariant: `now_ns` never runs backwards. Everything below
-(market, flow, publishers, tape) takes time as an argument.
+Invariant: `now_ns` never runs backwards. Everything below (market, flow, publishers, tape) takes
+time as an argument.
+Runs on: the simulator's event loop.
 """
 
 from __future__ import annotations
 
 import time
 
-NS_PER_S = 1_000_000_000
+from tuning.clock import wall_ns
+
+NS_PER_US, NS_PER_MS, NS_PER_S = 1_000, 1_000_000, 1_000_000_000
 
 
 class SimulatorClock:
@@ -16,7 +19,7 @@ class SimulatorClock:
 
     def __init__(self, speed: float) -> None:
         self._speed = speed
-        self.start_ns = time.time_ns()
+        self.start_ns = wall_ns()
         self._start_monotonic_ns = time.monotonic_ns()
 
     def now_ns(self) -> int:
@@ -31,4 +34,4 @@ def monotonic_s() -> float:
 
 def wall_s() -> float:
     """Real seconds since the epoch, for clock-aligned limits."""
-    return time.time()
+    return wall_ns() / 1e9

@@ -1,8 +1,8 @@
 """One websocket connection: a bounded outbox, its writer task, and the seam for faults.
 
-Thread: the simulator's event loop. Invariants: nobody awaits a client but its own writer; a client
-that does not read is cut once its outbox is full; frames leave in the order they were given.
-Called by server.py, binance.py and bitstamp.py.
+Invariants: nobody awaits a client but its own writer; a client that does not read is cut once its
+outbox is full; frames leave in the order they were given.
+Runs on: the simulator's event loop.
 """
 
 from __future__ import annotations
@@ -11,15 +11,25 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from aiohttp import web
 
 from net.simulator.clock import monotonic_s
-from net.simulator.options import SimulatorOptions
+from net.simulator.options import SimulatorError, SimulatorOptions
 
 CLOSE_WAIT_S = 2.0  # how long a closing handshake may take
+SIGNED, PLACE, CANCEL, CHANGE, FILL = (
+    "signed request",
+    "order placed",
+    "order canceled",
+    "order request",  # anything that changes orders, once it is done
+    "fill reported",
+)
+"""The occasions of order entry at which a fault can strike."""
+SUBSCRIBE = "subscription"
+"""The occasion at which a channel can be refused."""
 LINGER_ZERO = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST instead of FIN
 
 
@@ -57,6 +67,17 @@ class Interceptor:
         """Whether a TLS handshake with this venue may go on."""
         return True
 
+    def inflict(self, texts: Sequence[str]) -> None:
+        """Order faults; `SimulatorError` where one is wrong, and none is inflicted."""
+        raise SimulatorError("this simulator injects no faults")
+
+    def calm(self) -> None:
+        """End every fault; what was done to a connection stays done."""
+
+    def strikes(self, venue: str) -> dict[str, int]:
+        """How often each fault has struck at a venue."""
+        return {}
+
 
 class Connection:
     """One client. `channels` keeps the order of subscription."""
@@ -69,9 +90,11 @@ class Connection:
         *,
         websocket: web.WebSocketResponse,
         options: SimulatorOptions,
-        interceptor: Interceptor | None,
+        interceptor: Interceptor,
+        notice_text: Callable[[Connection], str],
     ) -> None:
         self.venue = venue
+        self.notice_text = notice_text
         self.connection_id = connection_id
         self.path = request.path
         self.websocket = websocket
@@ -128,12 +151,7 @@ class Connection:
                     self._writing = True
                     text = self._outbox.popleft()
                     self._outbox_bytes -= len(text)
-                    texts = (
-                        (text,)
-                        if self._interceptor is None
-                        else (await self._interceptor.frame(self, text))
-                    )
-                    for each in texts:
+                    for each in await self._interceptor.frame(self, text):
                         await self._put(each)
                 self._writing = False
                 self._wake.clear()

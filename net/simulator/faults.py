@@ -1,15 +1,15 @@
 """Faults that simulated venues inflict: one table, a small language to order them, the injector.
 
-    NAME[=VALUE][:VENUE][@SECONDS][xTIMES | /SECONDS]        drop:binance@5x3   delay=250/4
+    NAME[=VALUE][:VENUE][@SECONDS][xTIMES | /SECONDS]        drop@5x3   delay=250/4
 
 An order waits until its time (`@`, seconds from when it was given; at once if left out), then
 strikes the next TIMES occasions at each of its venues (once if left out), or every one for so many
 seconds. What an occasion is the table says: a book frame about to be sent, a REST answer, a
-snapshot, a TLS handshake, or a moment in an order's life (trading/).
+snapshot, a subscription, a TLS handshake, or a moment in an order's life (orders/).
 At most one order strikes an occasion, the one given first.
 Everything drawn comes from the seed. A name that does not resolve is the client's side of the
 world; no fault here.
-Thread: the simulator's event loop. Called by: venues.py, server.py and the command line.
+Runs on: the simulator's event loop.
 """
 
 from __future__ import annotations
@@ -19,25 +19,29 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from aiohttp import web
 
 from net.simulator import answers, mutations
 from net.simulator.clock import monotonic_s
-from net.simulator.connection import Connection, Interceptor, Outgoing
+from net.simulator.connection import (
+    CANCEL,
+    CHANGE,
+    FILL,
+    PLACE,
+    SIGNED,
+    SUBSCRIBE,
+    Connection,
+    Interceptor,
+    Outgoing,
+)
 from net.simulator.flow import generator
 from net.simulator.options import SimulatorError
-from net.simulator.tapefile import VENUES
+from net.simulator.registry import VENUES, simulated_venue
 
 FRAME, ANSWER, SNAPSHOT, HANDSHAKE = "book frame", "REST answer", "snapshot", "TLS handshake"
-SIGNED, PLACE, CANCEL, CHANGE, FILL = (
-    "signed request",
-    "order placed",
-    "order canceled",
-    "order request",  # anything that changes orders, once it is done
-    "fill reported",
-)
 ORDER_ENTRY = (SIGNED, PLACE, CANCEL, CHANGE, FILL)  # only a client with orders meets these
 ORDERS_MAX = 256  # a schedule of more is a typing error; it also bounds what a frame looks through
 TIMES_MAX = 1_000_000
@@ -45,14 +49,17 @@ SECONDS_MAX = 86_400.0
 MID_FRAME_WAIT_S = 0.05  # so that the first half is read before the reset overtakes it
 CLOSE_REASON_LIFETIME = "Connection lifetime reached"
 
-Mutation = Callable[[str, float, np.random.Generator], Sequence[Outgoing]]
+Mutation = Callable[[mutations.BookFrame, float, np.random.Generator], Sequence[Outgoing]]
 Deed = Callable[[Connection, str, float], Awaitable[Sequence[Outgoing]]]
 Edit = Callable[[answers.Kept, web.Request, web.Response, float], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that can go wrong. `unit` names the value; without one the fault takes none."""
+    """One thing that can go wrong. `unit` names the value; without one the fault takes none.
+
+    One that is not `is_common` happens at the venues whose records name it.
+    """
 
     name: str
     occasion: str
@@ -62,7 +69,16 @@ class Fault:
     edit: Edit | None = None
     value: float = 0.0
     unit: str = ""
-    venues: tuple[str, ...] = VENUES
+    is_common: bool = True
+
+    @cached_property
+    def venues(self) -> tuple[str, ...]:
+        """Where it can happen."""
+        return tuple(
+            name
+            for name in VENUES
+            if self.is_common or self.name in simulated_venue(name).own_faults
+        )
 
 
 # --- what happens to a connection ----------------------------------------------------------------
@@ -116,12 +132,7 @@ async def _miss_pings(connection: Connection, text: str, value: float) -> Sequen
 
 
 async def _notice(connection: Connection, text: str, value: float) -> Sequence[Outgoing]:
-    if connection.venue != "binance":
-        return ('{"event":"bts:request_reconnect","channel":"","data":""}', text)
-    shutdown = f'{{"e":"serverShutdown","E":{int(connection.opened_s * 1000)}}}'
-    if connection.combined:
-        shutdown = f'{{"stream":"!serverShutdown","data":{shutdown}}}'
-    return (shutdown, text)
+    return (connection.notice_text(connection), text)
 
 
 # --- the table -----------------------------------------------------------------------------------
@@ -132,7 +143,7 @@ _TABLE = (
     Fault("duplicate", FRAME, "the frame comes twice", _M.duplicate),
     Fault("reorder", FRAME, "the next frame overtakes it", deed=_reorder),
     Fault("delay", FRAME, "it and all behind it are late", deed=_delay, value=300, unit="ms"),
-    Fault("gap", FRAME, "one update id is missing before it", _M.gap, venues=("binance",)),
+    Fault("gap", FRAME, "one update id is missing before it", _M.gap, is_common=False),
     Fault(
         "venue-clock",
         FRAME,
@@ -140,8 +151,18 @@ _TABLE = (
         _M.age,
         value=1500,
         unit="ms",
-        venues=("binance",),
+        is_common=False,
     ),
+    Fault(
+        "future",
+        FRAME,
+        "its time is so far ahead",
+        _M.future,
+        value=3600,
+        unit="s",
+        is_common=False,
+    ),
+    Fault("same-time", FRAME, "it comes as two of one time", _M.halve, is_common=False),
     Fault("fragments", FRAME, "it comes in pieces", _M.fragment, value=5, unit="fragments"),
     Fault("reordered-keys", FRAME, "its keys come in another order", _M.reorder_keys),
     Fault("extra-keys", FRAME, "it has keys nobody knows", _M.extra_keys),
@@ -151,10 +172,19 @@ _TABLE = (
     Fault("unknown-symbol", FRAME, "one of another symbol comes before it", _M.unknown_symbol),
     Fault("escaped-keys", FRAME, "letters of its keys are escapes", _M.escape_keys),
     Fault("binary", FRAME, "random bytes in a binary frame", _M.binary),
+    Fault("reserved-bit", FRAME, "it says that it is compressed", _M.reserved_bit),
     Fault("garbage", FRAME, "random bytes in a text frame", _M.garbage),
     Fault("truncated-json", FRAME, "its text ends early", _M.truncate),
     Fault("wrong-types", FRAME, "a field is of another type, or gone", _M.wrong_types),
-    Fault("exponent", FRAME, "a price has an exponent", _M.exponent),
+    Fault("exponent", FRAME, "a price is written with an exponent", _M.exponent),
+    Fault(
+        "off-tick",
+        FRAME,
+        "a low bid has a finer tick: so many decimals",
+        _M.off_tick,
+        value=3,
+        unit="decimals",
+    ),
     Fault("negative-price", FRAME, "a price is negative", _M.negative_price),
     Fault("zero-price", FRAME, "a price is zero", _M.zero_price),
     Fault("long-digits", FRAME, "a quantity has 33 digits", _M.long_digits),
@@ -171,13 +201,15 @@ _TABLE = (
         deed=_miss_pings,
         value=1,
         unit="s",
-        venues=("binance",),
+        is_common=False,
     ),
-    Fault("lifetime", FRAME, "cut for its age (24 h)", deed=_cut, venues=("binance",)),
+    Fault("lifetime", FRAME, "cut for its age (24 h)", deed=_cut, is_common=False),
     Fault("notice", FRAME, "serverShutdown or bts:request_reconnect first", deed=_notice),
     Fault("http-429", ANSWER, "429, Retry-After", edit=answers.too_many, value=1, unit="s"),
     Fault("http-418", ANSWER, "418, Retry-After", edit=answers.banned, value=1, unit="s"),
     Fault("http-500", ANSWER, "500", edit=answers.failed),
+    Fault("http-404", ANSWER, "404 with a page for people", edit=answers.not_found),
+    Fault("redirect", ANSWER, "302 to another name", edit=answers.redirected),
     Fault("no-answer", ANSWER, "nothing for so long", edit=answers.late, value=30, unit="s"),
     Fault("slow-body", ANSWER, "the body takes so long", edit=answers.slow, value=30, unit="s"),
     Fault("truncated-body", ANSWER, "half the body, then the end", edit=answers.truncated),
@@ -196,10 +228,21 @@ _TABLE = (
         SNAPSHOT,
         "its id is inside the last frame sent",
         edit=answers.straddled,
-        venues=("binance",),
+        is_common=False,
     ),
     Fault("snapshot-other", SNAPSHOT, "prices of another symbol", edit=answers.other_symbol),
     Fault("snapshot-empty", SNAPSHOT, "no levels", edit=answers.empty),
+    Fault("snapshot-one-sided", SNAPSHOT, "no asks", edit=answers.one_sided),
+    Fault("snapshot-priceless", SNAPSHOT, "a bid at zero", edit=answers.priceless),
+    Fault(
+        "snapshot-old-grid",
+        SNAPSHOT,
+        "a low bid rests since the tick was finer: so many decimals",
+        edit=answers.old_grid,
+        value=5,
+        unit="decimals",
+    ),
+    Fault("refused-subscription", SUBSCRIBE, "an error instead", is_common=False),
     Fault("clock-skew", SIGNED, "the venue's clock is so far ahead", value=200_000, unit="ms"),
     Fault("order-limit", PLACE, "refused: too many orders"),
     Fault("cancel-rejected", CANCEL, "refused as unknown; the order stays"),
@@ -226,9 +269,9 @@ GRAMMAR = "NAME[=VALUE][:VENUE][@SECONDS][xTIMES | /SECONDS]"
 
 def describe_faults() -> str:
     """The table, for people."""
-    lines = [f"{GRAMMAR}, for example drop:binance@5x3 or delay=250/4", ""]
+    lines = [f"{GRAMMAR}, for example drop:{next(iter(VENUES))}@5x3 or delay=250/4", ""]
     for fault in FAULTS.values():
-        venues = "" if fault.venues == VENUES else f" ({', '.join(fault.venues)})"
+        venues = "" if fault.is_common else f" ({', '.join(fault.venues)})"
         value = f"={int(fault.value)} {fault.unit}" if fault.unit else ""
         lines.append(f"{fault.name + value:<28} {fault.occasion + ':':<16} {fault.what}{venues}")
     return "\n".join(lines)
@@ -336,12 +379,14 @@ class FaultInjector(Interceptor):
         order.starts_s = now_s + order.at_s
         self._orders.append(order)
 
+    def inflict(self, texts: Sequence[str]) -> None:
+        for order in [self.read(text) for text in texts]:
+            self.arm(order)
+
     def calm(self) -> None:
-        """End every fault; what was done to a connection stays done."""
         self._orders.clear()
 
     def strikes(self, venue: str) -> dict[str, int]:
-        """How often each fault has struck at a venue."""
         return dict(self._struck[venue])
 
     def _next(self, venue: str, *occasions: str) -> Order | None:
@@ -356,7 +401,8 @@ class FaultInjector(Interceptor):
         return None
 
     async def frame(self, connection: Connection, text: str) -> Sequence[Outgoing]:
-        if not mutations.is_book_frame(text):
+        form = simulated_venue(connection.venue).form
+        if not mutations.is_book_frame(form, text):
             return (text,)
         self._kept.keep_frame(connection.venue, text)
         if connection.held:
@@ -368,13 +414,14 @@ class FaultInjector(Interceptor):
         if order.fault.deed is not None:
             return await order.fault.deed(connection, text, order.value)
         assert order.fault.mutation is not None
-        return order.fault.mutation(text, order.value, self._rngs[connection.venue])
+        frame = mutations.BookFrame(form, text)
+        return order.fault.mutation(frame, order.value, self._rngs[connection.venue])
 
     async def response(self, request: web.Request, response: web.Response) -> web.StreamResponse:
         if response.status != 200:
             return response
         is_snapshot = self._kept.keep_snapshot(request, response)
-        venue = request.app[answers.VENUE]
+        venue = request.app[answers.VENUE].name
         order = self._next(venue, ANSWER, *((SNAPSHOT,) if is_snapshot else ()))
         if order is None:
             return response

@@ -1,9 +1,10 @@
 """Random order flow: a common moving price, and per venue a crowd that trades around it.
 
-Thread: the simulator's event loop; no I/O and no clock. Invariants: the state at a simulated time
-depends only on the seed, the time base and the calls of `skip_to`, never on how often anybody asks
-in between; the crowd's own orders never cross the book except through the matching engine.
-Called by synthetic.py. The figures are in calibration.py.
+Invariants: the state at a simulated time depends only on the seed, the time base and the calls of
+`skip_to`, never on how often anybody asks in between; the crowd's own orders never cross the book
+except through the matching engine.
+The figures are in net/simulator/calibration.py.
+Runs on: the simulator's event loop; no I/O and no clock.
 """
 
 from __future__ import annotations

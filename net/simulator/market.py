@@ -1,11 +1,11 @@
 """A matching engine: one order book with price-time priority, in integer ticks and lots.
 
-Thread: whoever advances the market (the simulator's event loop); no I/O, no clock, no randomness.
 Invariants (asserted by `check`): the book is never crossed; a level's quantity is the sum of its
-orders; every order is in exactly one level; quantity is conserved:
-submitted == resting + withdrawn + 2 * traded (a trade takes from maker and taker).
-Called by flow.py for the simulated crowd; orders carry an owner so that real clients' orders can
-enter through the same `submit` and `cancel`.
+orders; every order is in exactly one level; quantity is conserved: submitted == resting +
+withdrawn + 2 * traded (a trade takes from maker and taker).
+Orders carry an owner, so that real clients' orders enter through the same `submit` and `cancel`.
+Runs on: whoever advances the market (the simulator's event loop); no I/O, no clock, no
+randomness.
 """
 
 from __future__ import annotations

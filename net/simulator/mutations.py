@@ -1,9 +1,10 @@
-"""What a fault makes of one book frame's text: pure functions, the same on both venues.
+"""What a fault makes of one book frame's text: pure functions, the same on all venues.
 
-Each takes the frame's text, the fault's value and a seeded generator, and returns what to send
+Each takes the frame, the fault's value and a seeded generator, and returns what to send
 instead: a str goes as a text frame, `Raw` as the bytes on the wire that it is. Some results mean
 the same as the frame did (white space, other order of keys); most must be refused.
-Thread: the simulator's event loop. Called through the table in faults.py.
+Called through the table in faults.py.
+Runs on: the simulator's event loop.
 """
 
 from __future__ import annotations
@@ -11,21 +12,26 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Sequence
+from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import orjson
 
 from net.simulator.connection import Outgoing, Raw
+from net.simulator.venue import BookForm
 
 OPCODE_CONTINUATION, OPCODE_TEXT, OPCODE_BINARY = 0, 1, 2
 FINAL = 0x80
+COMPRESSED = 0x40
+"""The first reserved bit: an extension that nobody agreed on."""
 FILLER_LEVEL_PRICE = 100_000_000  # in cents, upwards: beyond any simulated book
 
 
-def wire(payload: bytes, opcode: int, *, final: bool = True) -> Raw:
+def wire(payload: bytes, opcode: int, *, final: bool = True, reserved: int = 0) -> Raw:
     """An unmasked websocket frame (RFC 6455, section 5.2)."""
-    head, size = opcode | (FINAL if final else 0), len(payload)
+    head, size = opcode | reserved | (FINAL if final else 0), len(payload)
     if size < 126:
         return Raw(struct.pack("!BB", head, size) + payload)
     if size < 1 << 16:
@@ -33,21 +39,40 @@ def wire(payload: bytes, opcode: int, *, final: bool = True) -> Raw:
     return Raw(struct.pack("!BBQ", head, 127, size) + payload)
 
 
-def is_book_frame(text: str) -> bool:
-    """Whether a text is a diff of a book, of either venue."""
-    return '"depthUpdate"' in text or ('"diff_order_book_' in text and '"event":"data"' in text)
+def is_book_frame(form: BookForm, text: str) -> bool:
+    """Whether a text is a diff of a book."""
+    return all(mark in text for mark in form.diff_marks)
 
 
-class _Frame:
-    """A frame taken apart. `body` holds ids and sides; `bids` and `asks` are its own lists."""
+class BookFrame:
+    """A diff, taken apart when that is asked for; only what is taken apart is changed.
 
-    def __init__(self, text: str) -> None:
-        self.message: dict[str, Any] = orjson.loads(text)
-        self.body: dict[str, Any] = self.message.get("data", self.message)
-        self.is_binance = "e" in self.body
-        self.side_names = ("b", "a") if self.is_binance else ("bids", "asks")
-        self.bids: list[list[Any]] = self.body[self.side_names[0]]
-        self.asks: list[list[Any]] = self.body[self.side_names[1]]
+    `body` holds ids and sides; `bids` and `asks` are its own lists.
+    """
+
+    def __init__(self, form: BookForm, text: str) -> None:
+        self.form = form
+        self.text = text
+
+    @cached_property
+    def message(self) -> dict[str, Any]:
+        found: dict[str, Any] = orjson.loads(self.text)
+        return found
+
+    @cached_property
+    def body(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.message.get("data", self.message)
+        return found
+
+    @property
+    def bids(self) -> list[list[Any]]:
+        found: list[list[Any]] = self.body[self.form.sides[0]]
+        return found
+
+    @property
+    def asks(self) -> list[list[Any]]:
+        found: list[list[Any]] = self.body[self.form.sides[1]]
+        return found
 
     def a_level(self) -> list[Any]:
         """The first level there is; one is made where there is none."""
@@ -55,43 +80,60 @@ class _Frame:
             self.bids.append(["1.00", "1.00000000"])
         return (self.bids or self.asks)[0]
 
-    def text(self) -> str:
+    def changed(self) -> str:
+        """The text of the message as it is now."""
         return orjson.dumps(self.message).decode()
 
 
 # --- frames in number and order ------------------------------------------------------------------
 
 
-def drop(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+def drop(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
     return ()
 
 
-def duplicate(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
-    return (text, text)
+def duplicate(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+    return (frame.text, frame.text)
 
 
-def gap(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
-    """One update is missing before this frame: U is one more than it should be."""
-    frame = _Frame(text)
-    if frame.body["U"] == frame.body["u"]:
-        frame.body["u"] += 1
-    frame.body["U"] += 1
-    return (frame.text(),)
+def gap(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+    """One update is missing before this frame: its first id is one more than it should be."""
+    first, last = frame.form.first_id, frame.form.last_id
+    if frame.body[first] == frame.body[last]:
+        frame.body[last] += 1
+    frame.body[first] += 1
+    return (frame.changed(),)
 
 
-def age(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+def age(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
     """The venue's time of the frame is `value` ms earlier; its ids stay as they are."""
-    frame = _Frame(text)
-    frame.body["E"] -= int(value)
-    return (frame.text(),)
+    frame.body[frame.form.time_ms] -= int(value)
+    return (frame.changed(),)
+
+
+def future(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+    """The venue's time of the frame, which is its id too, is `value` s later."""
+    key = frame.form.last_id
+    frame.body[key] = str(int(frame.body[key]) + int(value) * 1_000_000)
+    return (frame.changed(),)
+
+
+def halve(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+    """The frame's bids, then its asks, under one id, in one write."""
+    parts = []
+    for emptied in reversed(frame.form.sides):
+        part = BookFrame(frame.form, frame.text)
+        part.body[emptied] = []
+        parts.append(wire(part.changed().encode(), OPCODE_TEXT).data)
+    return (Raw(b"".join(parts)),)
 
 
 # --- the same meaning in other words -------------------------------------------------------------
 
 
-def fragment(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+def fragment(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
     """`value` fragments, cut anywhere."""
-    raw, count = text.encode(), max(2, int(value))
+    raw, count = frame.text.encode(), max(2, int(value))
     cuts = sorted(int(cut) for cut in rng.integers(0, len(raw) + 1, count - 1))
     edges = [0, *cuts, len(raw)]
     return [
@@ -104,9 +146,8 @@ def fragment(text: str, value: float, rng: np.random.Generator) -> Sequence[Outg
     ]
 
 
-def reorder_keys(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
-    message = orjson.loads(text)
-    return (orjson.dumps(_shuffled(message, rng)).decode(),)
+def reorder_keys(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+    return (orjson.dumps(_shuffled(frame.message, rng)).decode(),)
 
 
 def _shuffled(value: Any, rng: np.random.Generator) -> Any:
@@ -116,9 +157,8 @@ def _shuffled(value: Any, rng: np.random.Generator) -> Any:
     return {keys[at]: _shuffled(value[keys[at]], rng) for at in rng.permutation(len(keys))}
 
 
-def extra_keys(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+def extra_keys(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
     """Keys that nobody knows, with every kind of value, before and behind the known ones."""
-    frame = _Frame(text)
     more = {"n": None, "list": [1, [2.5e3, {"k": True}]], "object": {"deep": {"er": "x"}}}
     before = {"checksum": int(rng.integers(0, 1 << 31)), "note": "new in this version"}
     fields = {**before, **frame.body, **more}
@@ -126,55 +166,58 @@ def extra_keys(text: str, value: float, rng: np.random.Generator) -> Sequence[Ou
         frame.message = {"version": 2, **frame.message, "data": fields, "region": ""}
     else:
         frame.message = fields
-    return (frame.text(),)
+    return (frame.changed(),)
 
 
-def whitespace(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
-    spaced = json.dumps(orjson.loads(text), indent="\t ", separators=(" ,\r\n", " : "))
+def whitespace(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+    spaced = json.dumps(frame.message, indent="\t ", separators=(" ,\r\n", " : "))
     return (f" \n{spaced}\r\n ",)
 
 
-def escape_strings(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+def escape_strings(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
     """A text beside the data that uses every escape there is."""
-    frame = _Frame(text)
     note = r'"note":"a\"b\\c\/d\b\f\n\r\t\u00e9\u20ac\ud83d\ude00 {}[],:"'
-    whole = frame.text()
+    whole = frame.changed()
     return (f"{whole[:-1]},{note}}}",)
 
 
-def pad(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+def pad(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
     """`value` bytes more, in a key that nobody knows."""
-    return (f'{text[:-1]},"padding":"{"x" * int(value)}"}}',)
+    return (f'{frame.text[:-1]},"padding":"{"x" * int(value)}"}}',)
 
 
 # --- nonsense ------------------------------------------------------------------------------------
 
 
-def binary(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
-    return (wire(rng.bytes(len(text)), OPCODE_BINARY),)
+def binary(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+    return (wire(rng.bytes(len(frame.text)), OPCODE_BINARY),)
 
 
-def garbage(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+def reserved_bit(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+    return (wire(frame.text.encode(), OPCODE_TEXT, reserved=COMPRESSED),)
+
+
+def garbage(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
     """Random bytes that call themselves text."""
-    return (wire(rng.bytes(len(text)), OPCODE_TEXT),)
+    return (wire(rng.bytes(len(frame.text)), OPCODE_TEXT),)
 
 
-def truncate(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
-    return (text[: int(rng.integers(1, len(text)))],)
+def truncate(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+    return (frame.text[: int(rng.integers(1, len(frame.text)))],)
 
 
-def escape_keys(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+def escape_keys(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
     """Plain letters of the keys that matter spelled as escapes."""
+    text = frame.text
     for key in ("b", "a", "bids", "asks"):
         spelled = "".join(f"\\u{ord(letter):04x}" for letter in key)
         text = text.replace(f'"{key}":', f'"{spelled}":')
     return (text,)
 
 
-def wrong_types(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+def wrong_types(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
     """One field of another type; which, and what it becomes, is drawn."""
-    frame = _Frame(text)
-    last_id = "u" if frame.is_binance else "microtimestamp"
+    last_id, sides = frame.form.last_id, frame.form.sides
     kind = int(rng.integers(0, 8))
     if kind == 0:
         frame.a_level()[0] = 61837.63
@@ -183,64 +226,69 @@ def wrong_types(text: str, value: float, rng: np.random.Generator) -> Sequence[O
     elif kind == 2:
         frame.a_level().append("0")
     elif kind == 3:
-        frame.body[frame.side_names[0]] = {}
+        frame.body[sides[0]] = {}
     elif kind == 4:
-        frame.body[frame.side_names[1]] = None
+        frame.body[sides[1]] = None
     elif kind == 5:
         frame.body[last_id] = [frame.body[last_id]]
     elif kind == 6:
         frame.body[last_id] = 1.5
     else:
         del frame.body[last_id]
-    return (frame.text(),)
+    return (frame.changed(),)
 
 
-def _with_price(text: str, price: str) -> Sequence[Outgoing]:
-    frame = _Frame(text)
+def _with_price(frame: BookFrame, price: str) -> Sequence[Outgoing]:
     frame.a_level()[0] = price
-    return (frame.text(),)
+    return (frame.changed(),)
 
 
-def exponent(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
-    return _with_price(text, "6.183763e4")
+def exponent(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+    """The first price as a number with an exponent: it says the same."""
+    return _with_price(frame, f"{Decimal(frame.a_level()[0]):e}")
 
 
-def negative_price(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
-    return _with_price(text, "-61837.63")
+def off_tick(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+    """A bid below all others, at a price of so many decimals."""
+    frame.bids.append([low_price(int(value)), "1.00000000"])
+    return (frame.changed(),)
 
 
-def zero_price(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
-    return _with_price(text, "0.00000000")
+def low_price(decimals: int) -> str:
+    """A price of exactly so many decimals, below any simulated book."""
+    return f"1.{5:0{decimals}d}"
 
 
-def long_digits(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+def negative_price(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+    return _with_price(frame, "-61837.63")
+
+
+def zero_price(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+    return _with_price(frame, "0.00000000")
+
+
+def long_digits(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
     """A quantity of more digits than a 64-bit number has."""
-    frame = _Frame(text)
     frame.a_level()[1] = "9" * 25 + ".00000001"
-    return (frame.text(),)
+    return (frame.changed(),)
 
 
-def many_levels(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
-    frame = _Frame(text)
+def many_levels(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
     for cents in range(FILLER_LEVEL_PRICE, FILLER_LEVEL_PRICE + int(value)):
         frame.asks.append([f"{cents // 100}.{cents % 100:02d}", "1.00000000"])
-    return (frame.text(),)
+    return (frame.changed(),)
 
 
-def unknown_symbol(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+def unknown_symbol(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
     """A frame of a symbol nobody asked for, then the frame itself."""
-    frame = _Frame(text)
-    if frame.is_binance:
-        frame.body["s"] = "NOSUCH"
-        if "stream" in frame.message:
-            frame.message["stream"] = "nosuch@depth@100ms"
-    else:
-        frame.message["channel"] = "diff_order_book_nosuch"
-    return (frame.text(), text)
+    for key, other in frame.form.foreign.items():
+        for part in (frame.message, frame.body):
+            if key in part:
+                part[key] = other
+    return (frame.changed(), frame.text)
 
 
-def cross(text: str, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+def cross(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
     """An ask far below every bid that the venue never takes back."""
-    frame = _Frame(text)
     frame.asks.insert(0, ["1.00", "1.00000000"])
-    return (frame.text(),)
+    return (frame.changed(),)

@@ -1,7 +1,8 @@
 """What a simulator is told: options, instruments, and the one exception for bad input.
 
-Thread: none (plain values). Invariant: everything here is immutable. Used by every other file of
-this package and by the command line that builds a `SimulatorOptions`.
+Invariant: everything here is immutable. Used by every other file of this package and by the
+command line that builds a `SimulatorOptions`.
+Runs on: none (plain values).
 """
 
 from __future__ import annotations
@@ -17,11 +18,22 @@ SYMBOL_PATTERN = re.compile(r"[A-Z0-9]{2,10}-[A-Z0-9]{2,10}")
 AMOUNT_TEXT = re.compile(r"[0-9]{1,10}(\.[0-9]{1,8})?")  # fits 64 bits in lots
 FEE_MAX = 100_000  # ten percent: more is a typing error
 PORT_MAX = 65_535
-REST_LAG_MAX_S = 5.0  # the undo log that serves late answers is bounded by this (plainbook.py)
+REST_LAG_MAX_S = 5.0  # the undo log that serves late answers is bounded by this (plain_book.py)
 
 
 class SimulatorError(Exception):
-    """Bad input or a busy port. The message is one line and names the file, line or port."""
+    """Bad input. The message is one line and names the file, line or value.
+
+    `status` is the exit status of a program that ends with it: 2 for bad input.
+    """
+
+    status = 2
+
+
+class SimulatorFailedError(SimulatorError):
+    """The input is good, and it failed all the same: a port that is taken, a market that died."""
+
+    status = 1
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,7 @@ class TradingOptions:
     ed25519_key: str = "ed25519-test-key"
     ed25519_public_pem: str = ""
     user_id: int = 4_416_057
-    orders_10s_max: int = 100  # Binance's ORDERS limits
+    orders_10s_max: int = 100  # where orders are counted
     orders_day_max: int = 200_000
 
     def check(self) -> None:
@@ -65,7 +77,7 @@ class SimulatorOptions:
     """All durations are real seconds except where a name says simulated.
 
     `speed` multiplies the market's (or the tape's) clock; 0 plays a tape as fast as clients read.
-    `port_base` 0 takes free ports; otherwise Binance listens on it and Bitstamp on the next one.
+    `port_base` 0 takes free ports; otherwise the first venue listens on it, each on the next one.
     `tls_ca` is the authority written into `configuration_toml` (default: the certificate itself).
     """
 
@@ -82,12 +94,12 @@ class SimulatorOptions:
     tls_ca: Path | None = None
     far_levels_share: float = 1.0  # of the recorded depth beyond the nearest 1000 levels a side
     faults: tuple[str, ...] = ()  # orders in the language of faults.py, timed from the start
-    rest_lag_max_s: float = 0.5  # Bitstamp, simulated seconds; each answer draws from 0 to this
-    rest_cache_s: float = 1.0  # Bitstamp's edge cache
-    weight_limit: int = 6000  # Binance REST, per clock-aligned minute
-    ping_interval_s: float = 20.0  # Binance
-    pong_timeout_s: float = 60.0  # Binance
-    connection_lifetime_s: float = 86_400.0  # Binance
+    rest_lag_max_s: float = 0.5  # where REST is late: drawn for each answer, simulated
+    rest_cache_s: float = 1.0  # where a cache repeats REST answers
+    weight_limit: int = 6000  # where REST has weights, per clock-aligned minute
+    ping_interval_s: float = 20.0  # where the venue pings
+    pong_timeout_s: float = 60.0
+    connection_lifetime_s: float = 86_400.0  # where connections are cut for their age
     trading: TradingOptions = TradingOptions()
     backlog_frames_max: int = field(default=4096)  # a slow client is cut beyond this
     backlog_bytes_max: int = field(default=16 << 20)  # or beyond this
@@ -189,7 +201,7 @@ class InstrumentText:
 
 
 class _ShortQuantityText(DecimalText):
-    """Lots printed with fewer than eight decimals (some Bitstamp markets)."""
+    """Lots printed with fewer than eight decimals (some markets)."""
 
     __slots__ = ("_divisor",)
 

@@ -1,19 +1,20 @@
 """The server one venue runs: HTTP and websocket on one port, the pump, and the control endpoints.
 
-Thread: the simulator's event loop. Invariants: a paused venue sends nothing but answers; after
-`pause` every pending change has been sent, so REST and a book built from the stream agree.
-binance.py and bitstamp.py add the protocols; venues.py starts and stops it.
+Invariants: a paused venue sends nothing but answers; after `pause` every pending change has been
+sent, so REST and a book built from the stream agree. Each venue's protocol.py adds its protocol;
+venues.py starts and stops the servers.
 
 Control endpoints, for tests, on each venue's port:
     POST /simulator/pause            flush what is pending, then freeze the market
     POST /simulator/resume           go on (a synthetic market skips the pause, a tape continues)
     POST /simulator/drop             reset (RST) every websocket connection
     POST /simulator/close?code=1001  closing handshake with every websocket client
-    POST /simulator/notice           announce a shutdown (serverShutdown, bts:request_reconnect)
+    POST /simulator/notice           announce a shutdown, in the venue's words
     POST /simulator/refuse?seconds=N answer 503 to everything else for N seconds
     POST /simulator/fault?order=...  inflict a fault (faults.py has the grammar); repeatable
     POST /simulator/calm             end every fault
     GET  /simulator/stats            connections, requests by path, frames, weight, true best prices
+Runs on: the simulator's event loop.
 """
 
 from __future__ import annotations
@@ -29,17 +30,24 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from net.process.host_header import is_own_host, is_own_origin
 from net.simulator import answers
 from net.simulator.clock import SimulatorClock, monotonic_s
 from net.simulator.connection import CLOSE_WAIT_S, Connection, Interceptor
-from net.simulator.faults import FaultInjector
-from net.simulator.feed import Feed, Message
-from net.simulator.options import InstrumentText, SimulatorError, SimulatorOptions
+from net.simulator.options import (
+    InstrumentText,
+    SimulatorError,
+    SimulatorFailedError,
+    SimulatorOptions,
+)
+from net.simulator.plain_book import PlainBook
+from net.simulator.source import Feed, Message
+from net.simulator.venue import SimulatedVenue
 
 POLL_INTERVAL_S = 0.004  # well below the 100 ms frames; bookTicker is that much late at most
 CLIENT_FRAME_BYTES_MAX = 65_536  # no control message of either protocol comes near
 SETTLE_S_MAX = 1.0  # how long `pause` waits for clients to take the last frames
-CHANNELS_MAX = 1024  # per connection, on both venues
+CHANNELS_MAX = 1024  # per connection, on every venue
 STOP_S_MAX = 2.0
 REFUSE_S_MAX = 3600.0
 
@@ -54,19 +62,21 @@ def json_response(
 
 
 class VenueServer(ABC):
-    """What both venues have in common."""
+    """What all venues have in common."""
 
-    name: str
     compress = False
 
     def __init__(
         self,
+        venue: SimulatedVenue,
         feed: Feed,
         clock: SimulatorClock,
         options: SimulatorOptions,
-        interceptor: Interceptor | None = None,
+        interceptor: Interceptor,
     ) -> None:
+        self.venue = venue
         self.feed = feed
+        self.text = {name: InstrumentText(each) for name, each in feed.instruments.items()}
         self.port = 0
         self.paused = False
         self._clock = clock
@@ -96,12 +106,13 @@ class VenueServer(ABC):
             sock.bind((host, port))
         except OSError as error:
             sock.close()
-            message = f"cannot listen on {host} port {port} for {self.name}: {error.strerror}"
-            raise SimulatorError(message) from None
+            message = f"cannot listen on {host} port {port} for {self.venue.name}: {error.strerror}"
+            raise SimulatorFailedError(message) from None
         self.port = sock.getsockname()[1]
         application = web.Application(middlewares=[self._middleware])
         application[answers.FEED] = self.feed
-        application[answers.VENUE] = self.name
+        application[answers.VENUE] = self.venue
+        application[answers.SNAPSHOT_TEXT] = self.snapshot_text
         control = "/simulator/"
         application.add_routes(
             [
@@ -122,7 +133,7 @@ class VenueServer(ABC):
         )
         await self._runner.setup()
         await web.SockSite(self._runner, sock, ssl_context=ssl_context).start()
-        self.pump = asyncio.create_task(self._pump(), name=f"{self.name} pump")
+        self.pump = asyncio.create_task(self._pump(), name=f"{self.venue.name} pump")
 
     async def stop(self) -> None:
         """Close every connection and stop listening."""
@@ -144,6 +155,10 @@ class VenueServer(ABC):
     @abstractmethod
     def notice_text(self, connection: Connection) -> str:
         """The announcement of a shutdown, as this connection gets it."""
+
+    @abstractmethod
+    def snapshot_text(self, symbol: str, book: PlainBook, request: web.Request) -> str:
+        """A whole book as the REST request is answered."""
 
     @abstractmethod
     def frame_text(self, connection: Connection, message: Message) -> str:
@@ -213,12 +228,13 @@ class VenueServer(ABC):
         await websocket.prepare(request)
         self._connections_total += 1
         connection = Connection(
-            self.name,
+            self.venue.name,
             self._connections_total,
             request,
             websocket=websocket,
             options=self._options,
             interceptor=self._interceptor,
+            notice_text=self.notice_text,
         )
         self._connections[connection.connection_id] = connection
         writer = self._spawn(connection.write())
@@ -295,6 +311,8 @@ class VenueServer(ABC):
     @web.middleware
     async def _middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path.startswith("/simulator/"):
+            if not self._is_control_ours(request):
+                return web.Response(status=403, text="not from another site's page\n")
             return await handler(request)
         resource = request.match_info.route.resource
         self._requests[resource.canonical if resource is not None else "unknown"] += 1
@@ -302,9 +320,20 @@ class VenueServer(ABC):
         if left_s > 0:
             return web.Response(status=503, text="Service Unavailable")
         response = await handler(request)
-        if self._interceptor is not None and isinstance(response, web.Response):
+        if isinstance(response, web.Response):
             return await self._interceptor.response(request, response)
         return response
+
+    def _is_control_ours(self, request: web.Request) -> bool:
+        """Whether no stranger's page in a browser sends this (net.process.host_header)."""
+        transport = request.transport
+        own = [self._options.host]
+        if transport is not None:
+            own.append(transport.get_extra_info("sockname")[0])
+        origin = request.headers.get("Origin", "")
+        return is_own_host(request.headers.get("Host", ""), own) and (
+            not origin or is_own_origin(origin, own)
+        )
 
     async def _pause(self, request: web.Request) -> web.Response:
         if not self.paused:
@@ -355,19 +384,15 @@ class VenueServer(ABC):
         return json_response({"refusing_s": seconds})
 
     async def _fault(self, request: web.Request) -> web.Response:
-        if not isinstance(self._interceptor, FaultInjector):
-            return json_response({"error": "this simulator injects no faults"}, 400)
+        texts = request.query.getall("order", [])
         try:
-            orders = [self._interceptor.read(text) for text in request.query.getall("order", [])]
+            self._interceptor.inflict(texts)
         except SimulatorError as error:
             return json_response({"error": str(error)}, 400)
-        for order in orders:
-            self._interceptor.arm(order)
-        return json_response({"armed": [order.text for order in orders]})
+        return json_response({"armed": texts})
 
     async def _calm(self, request: web.Request) -> web.Response:
-        if isinstance(self._interceptor, FaultInjector):
-            self._interceptor.calm()
+        self._interceptor.calm()
         return json_response({"armed": []})
 
     async def _stats(self, request: web.Request) -> web.Response:
@@ -377,7 +402,7 @@ class VenueServer(ABC):
         """What `/simulator/stats` answers."""
         live = self._connections.values()
         return {
-            "venue": self.name,
+            "venue": self.venue.name,
             "paused": self.paused,
             "exhausted": self.feed.exhausted,
             "connections": len(live),
@@ -388,20 +413,15 @@ class VenueServer(ABC):
             "closed_by_client": self._closed_by_client,
             "channels": {name: len(users) for name, users in self._by_channel.items()},
             "requests": dict(self._requests),
-            "faults": self._faults(),
+            "faults": self._interceptor.strikes(self.venue.name),
             "books": {symbol: self._top(symbol) for symbol in self.feed.instruments},
         }
-
-    def _faults(self) -> dict[str, int]:
-        """How often each fault has struck here."""
-        injector = self._interceptor
-        return injector.strikes(self.name) if isinstance(injector, FaultInjector) else {}
 
     def _top(self, symbol: str) -> dict[str, object] | None:
         book = self.feed.book(symbol)
         if book is None:
             return None
-        text = InstrumentText(self.feed.instruments[symbol])
+        text = self.text[symbol]
         best = [
             None if level is None else [text.price(level[0]), text.qty(level[1])]
             for level in book.best()

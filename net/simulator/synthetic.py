@@ -1,50 +1,20 @@
 """The synthetic source: markets of one venue, each a matching engine with a crowd, as a feed.
 
-Thread: the simulator's event loop. Invariants: those of flow.py and publishers.py; time stops in
-this venue while it is paused and is skipped, not caught up, afterwards. Called by server.py.
+Invariants: those of flow.py and publisher.py; time stops in this venue while it is paused and is
+skipped, not caught up, afterwards.
+Runs on: the simulator's event loop.
 """
 
 from __future__ import annotations
 
-from net.simulator.calibration import BINANCE, BITSTAMP, PRICE_DECIMALS
-from net.simulator.feed import Feed, Message
 from net.simulator.flow import CommonPrice, MarketFlow, Step
-from net.simulator.options import VenueInstrument, parse_symbols
-from net.simulator.plainbook import PlainBook
-from net.simulator.publishers import BinancePublisher, BitstampPublisher, Publisher
+from net.simulator.options import parse_symbols
+from net.simulator.plain_book import PlainBook
+from net.simulator.publisher import Publisher
+from net.simulator.source import Feed, Message
+from net.simulator.venue import SimulatedVenue
 
 CATCH_UP_MAX_NS = 5_000_000_000  # a suspended laptop must not replay the night when it wakes
-QTY_DECIMALS_BINANCE = {"BTC": 5, "ETH": 4}  # the recorded steps; others as ETH
-QTY_DECIMALS_DEFAULT = 4
-
-
-def binance_instruments(symbols: tuple[str, ...]) -> dict[str, VenueInstrument]:
-    """BTC-USD is BTCUSDT there; everything is printed with eight decimals."""
-    found = {}
-    for base, quote in parse_symbols(symbols):
-        quote_there = "USDT" if quote == "USD" else quote
-        found[base + quote_there] = VenueInstrument(
-            f"{base}-{quote}",
-            base + quote_there,
-            base,
-            quote_there,
-            PRICE_DECIMALS,
-            QTY_DECIMALS_BINANCE.get(base, QTY_DECIMALS_DEFAULT),
-            8,
-            8,
-        )
-    return found
-
-
-def bitstamp_instruments(symbols: tuple[str, ...]) -> dict[str, VenueInstrument]:
-    """BTC-USD is btcusd there; prices are printed with the tick's decimals."""
-    found = {}
-    for base, quote in parse_symbols(symbols):
-        pair = (base + quote).lower()
-        found[pair] = VenueInstrument(
-            f"{base}-{quote}", pair, base, quote, PRICE_DECIMALS, 8, PRICE_DECIMALS, 8
-        )
-    return found
 
 
 class _Market:
@@ -54,11 +24,11 @@ class _Market:
 
 
 class SyntheticFeed(Feed):
-    """Every symbol of one venue. `venue` is "binance" or "bitstamp"."""
+    """Every symbol of one venue."""
 
     def __init__(
         self,
-        venue: str,
+        venue: SimulatedVenue,
         symbols: tuple[str, ...],
         prices: dict[str, CommonPrice],
         *,
@@ -66,23 +36,22 @@ class SyntheticFeed(Feed):
         start_ns: int,
         far_levels_share: float = 1.0,
     ) -> None:
-        binance = venue == "binance"
-        super().__init__(binance_instruments(symbols) if binance else bitstamp_instruments(symbols))
+        found = [venue.instrument(base, quote) for base, quote in parse_symbols(symbols)]
+        super().__init__({each.venue_symbol: each for each in found})
         self._paused = False
         self._last_ns = start_ns
         self._markets: dict[str, _Market] = {}
         for name, instrument in self.instruments.items():
             flow = MarketFlow(
-                BINANCE if binance else BITSTAMP,
+                venue.profile,
                 instrument,
-                venue,
+                venue.name,
                 common=prices[instrument.symbol],
                 seed=seed,
                 start_ns=start_ns,
                 far_levels_share=far_levels_share,
             )
-            kind = BinancePublisher if binance else BitstampPublisher
-            publisher = kind(instrument, flow.engine, start_ns, self.active)
+            publisher = venue.publisher(instrument, flow.engine, start_ns, self.active)
             self._markets[name] = _Market(flow, publisher)
 
     def market(self, venue_symbol: str) -> MarketFlow:

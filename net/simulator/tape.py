@@ -1,13 +1,13 @@
 """The tape as a source: recorded frames at their pace, and a book to answer REST from at any time.
 
-Thread: the simulator's event loop. Invariants: texts go out untouched and in recorded order; the
-clock stands still until the first client subscribes to something the tape has; the book joins the
-recorded snapshot and the diffs by the exchanges' documented procedure, so a REST answer belongs to
-the stream's position. Called by venues.py (which reads the file with tapefile.py) and server.py.
+Invariants: texts go out untouched and in recorded order; the clock stands still until the first
+client subscribes to something the tape has; the book joins the recorded snapshot and the diffs by
+the exchanges' documented procedure, so a REST answer belongs to the stream's position.
 
 How a body that is too old to be joined (its stamp is before the first recorded diff) is healed: the
 next recorded body knows every level that no diff touched in between, the old one the rest. The book
 built so equals the next body exactly when the tape reaches it.
+Runs on: the simulator's event loop.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from collections import deque
 from collections.abc import Iterable
 
 from net.simulator.clock import monotonic_s
-from net.simulator.feed import Feed, Message
 from net.simulator.market import ASK, BID
-from net.simulator.plainbook import PlainBook
-from net.simulator.tapefile import Depth, TapeLine, TextPairs, VenueTape, levels
+from net.simulator.plain_book import PlainBook
+from net.simulator.source import Feed, Message
+from net.simulator.tape_file import Depth, TapeLine, TextPairs, VenueTape, levels
+from net.simulator.venue import SimulatedVenue
 
 BATCH_LINES_MAX = 512  # lines played in one poll when unpaced, before clients get their turn
 BODY_WAIT_S_MAX = 15.0  # a REST answer is held until its recorded time, this long at most
@@ -60,7 +61,7 @@ class TapeBook:
     def __init__(self, price_decimals: int, gap_free: bool) -> None:
         self.book: PlainBook | None = None
         self._price_decimals = price_decimals
-        self._gap_free = gap_free  # Binance's ids show gaps, Bitstamp's stamps do not
+        self._gap_free = gap_free  # update ids show gaps, stamps do not
         self._recent: deque[Depth] = deque(maxlen=JOIN_FRAMES_MAX)
 
     def start_from(self, base: Depth) -> None:
@@ -126,7 +127,7 @@ def heal(stale: Depth, later: Depth, diffs: list[Depth]) -> Depth:
 class TapeFeed(Feed):
     """One venue's part of a tape."""
 
-    def __init__(self, venue: str, tape: VenueTape, clock: TapeClock) -> None:
+    def __init__(self, venue: SimulatedVenue, tape: VenueTape, clock: TapeClock) -> None:
         super().__init__(tape.instruments)
         self.paced = clock.speed > 0
         self._clock = clock
@@ -135,16 +136,16 @@ class TapeFeed(Feed):
         self._channels = {line.channel for line in tape.lines if line.channel}
         self._paused_at_ns: int | None = None
         self._offset_ns = 0
-        binance = venue == "binance"
+        gap_free = bool(venue.form.first_id)
         self._books = {
-            symbol: TapeBook(instrument.price_decimals, binance)
+            symbol: TapeBook(instrument.price_decimals, gap_free)
             for symbol, instrument in tape.instruments.items()
         }
         self._first_bodies: dict[str, int] = {}  # symbol to line index, until it was served
         for symbol, book in self._books.items():
-            self._prepare(symbol, book, binance)
+            self._prepare(symbol, book, gap_free)
 
-    def _prepare(self, symbol: str, book: TapeBook, binance: bool) -> None:
+    def _prepare(self, symbol: str, book: TapeBook, gap_free: bool) -> None:
         mine = [(index, line) for index, line in enumerate(self._lines) if line.symbol == symbol]
         bodies = [(index, line.depth) for index, line in mine if not line.channel and line.depth]
         diffs = [line.depth for _, line in mine if line.channel and line.depth]
@@ -152,10 +153,10 @@ class TapeFeed(Feed):
             return
         self._first_bodies[symbol] = bodies[0][0]
         stale = bodies[0][1]
-        if not diffs or stale.last + (1 if binance else 0) >= diffs[0].first:
+        if not diffs or stale.last + (1 if gap_free else 0) >= diffs[0].first:
             return
         later = [body for _, body in bodies[1:] if body.last >= diffs[0].first]
-        book.start_from(heal(stale, later[0], diffs) if later and not binance else stale)
+        book.start_from(heal(stale, later[0], diffs) if later and not gap_free else stale)
 
     # -- the feed ------------------------------------------------------------------------------
 

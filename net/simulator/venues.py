@@ -1,41 +1,45 @@
 """Starts and stops the simulated venues, and runs them as a program.
 
-Thread: `SimulatedVenues` lives in the caller's event loop; `run_simulator` makes its own in the
-calling thread and blocks until SIGINT or SIGTERM. Called by the command line, the demo and tests.
+Runs on: `SimulatedVenues` lives in the caller's event loop; `run_simulator` makes its own in the
+calling thread and blocks until SIGINT or SIGTERM.
 """
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from net.simulator.binance import ORDER_PATH, BinanceServer
-from net.simulator.bitstamp import BitstampServer
+from net.process.signals import closing
 from net.simulator.clock import SimulatorClock
 from net.simulator.connection import Interceptor
-from net.simulator.faults import FaultInjector, Order
-from net.simulator.feed import Feed
+from net.simulator.faults import FaultInjector
 from net.simulator.flow import CommonPrice
-from net.simulator.options import SimulatorError, SimulatorOptions, parse_symbols
+from net.simulator.options import (
+    SimulatorError,
+    SimulatorFailedError,
+    SimulatorOptions,
+    parse_symbols,
+)
+from net.simulator.registry import VENUES, simulated_venue
 from net.simulator.server import VenueServer
+from net.simulator.source import Feed
 from net.simulator.synthetic import SyntheticFeed
 from net.simulator.tape import TapeClock, TapeFeed, origin_ns
-from net.simulator.tapefile import VENUES, read_tape
+from net.simulator.tape_file import read_tape
 
 CONFIGURED_DEPTH = 10
 
 
 class SimulatedVenues:
-    """Binance and Bitstamp on two ports.
+    """Every venue of the registry, on ports of their own.
 
     ::
 
         async with SimulatedVenues(SimulatorOptions(seed=7)) as venues:
-            ...connect to venues.binance_url...
+            ...connect to venues.url(name)...
 
     Without an interceptor of the caller's, faults are injected as the options and the control
     endpoints order them.
@@ -44,11 +48,10 @@ class SimulatedVenues:
     def __init__(self, options: SimulatorOptions, interceptor: Interceptor | None = None) -> None:
         options.check()
         self._options = options
-        self._orders: list[Order] = []
         if interceptor is None:
-            injector = FaultInjector(options.seed, has_tls=options.tls_cert is not None)
-            self._orders = [injector.read(text) for text in options.faults]
-            interceptor = injector
+            interceptor = FaultInjector(options.seed, has_tls=options.tls_cert is not None)
+            for text in options.faults:
+                interceptor.read(text)
         elif options.faults:
             raise SimulatorError("faults need the simulator's own interceptor")
         self._interceptor = interceptor
@@ -59,10 +62,9 @@ class SimulatedVenues:
         assert not self._servers, "started twice"
         clock = SimulatorClock(self._options.speed)
         feeds = _feeds(self._options, clock)
-        for offset, (name, kind) in enumerate(
-            (("binance", BinanceServer), ("bitstamp", BitstampServer))
-        ):
-            server = kind(feeds[name], clock, self._options, self._interceptor)
+        for offset, name in enumerate(VENUES):
+            venue = simulated_venue(name)
+            server = venue.server(venue, feeds[name], clock, self._options, self._interceptor)
             port = self._options.port_base + offset if self._options.port_base else 0
             try:
                 await server.start(port, self._ssl_context(name))
@@ -70,9 +72,8 @@ class SimulatedVenues:
                 await self.stop()
                 raise
             self._servers[name] = server
-        for order in self._orders:
-            assert isinstance(self._interceptor, FaultInjector)
-            self._interceptor.arm(order)
+        if self._options.faults:
+            self._interceptor.inflict(self._options.faults)
 
     def _ssl_context(self, venue: str) -> ssl.SSLContext | None:
         context = _ssl_context(self._options)
@@ -111,15 +112,12 @@ class SimulatedVenues:
                 pumps.remove(pump)  # a tape that ended and closed its clients
         await asyncio.Event().wait()
 
-    @property
-    def binance_url(self) -> str:
-        """http://host:port of Binance's REST; the websocket is at the same port."""
-        return self._url("binance", "http")
-
-    @property
-    def bitstamp_url(self) -> str:
-        """http://host:port of Bitstamp's REST; the websocket is at the same port."""
-        return self._url("bitstamp", "http")
+    def url(self, venue: str, scheme: str = "http") -> str:
+        """scheme://host:port of a venue: REST, the websocket and orders are at the same port."""
+        secure = "s" if self._options.tls_cert is not None else ""
+        host = self._options.host
+        host = f"[{host}]" if ":" in host else host
+        return f"{scheme}{secure}://{host}:{self._servers[venue].port}"
 
     def server(self, venue: str) -> VenueServer:
         """One venue's server, for tests."""
@@ -145,39 +143,31 @@ class SimulatedVenues:
         for name in VENUES:
             if not self._servers[name].feed.instruments:
                 continue
+            venue = simulated_venue(name)
             out += [
                 f"[venue.{name}]",
-                f'ws_url = "{self._url(name, "ws")}"',
-                f'rest_url = "{self._url(name, "http")}"',
-                f'trade_url = "{self._trade_url(name)}"',
+                f'ws_url = "{self.url(name, "ws")}"',
+                f'rest_url = "{self.url(name)}"',
+                f'trade_url = "{self.url(name, venue.order_scheme)}{venue.order_path}"',
             ]
+            if self._options.speed != 1:
+                out.append("late_after_ms = 0")  # its time does not go by as the daemon's does
             if authority is not None:
                 out.append(f"ca_file = '{authority.absolute()}'")
             out.append("")
         return "\n".join(out)
-
-    def _trade_url(self, venue: str) -> str:
-        if venue == "binance":
-            return self._url(venue, "ws") + ORDER_PATH
-        return self._url(venue, "http")
-
-    def _url(self, venue: str, scheme: str) -> str:
-        secure = "s" if self._options.tls_cert is not None else ""
-        host = self._options.host
-        host = f"[{host}]" if ":" in host else host
-        return f"{scheme}{secure}://{host}:{self._servers[venue].port}"
 
 
 def _feeds(options: SimulatorOptions, clock: SimulatorClock) -> dict[str, Feed]:
     if options.tape is not None:
         tapes = read_tape(options.tape)
         tape_clock = TapeClock(options.speed, origin_ns(tapes.values()), options.tape_start_delay_s)
-        return {name: TapeFeed(name, tapes[name], tape_clock) for name in VENUES}
+        return {name: TapeFeed(simulated_venue(name), tapes[name], tape_clock) for name in VENUES}
     names = [f"{base}-{quote}" for base, quote in parse_symbols(options.symbols)]
     prices = {name: CommonPrice(options.seed, name) for name in names}
     return {
         name: SyntheticFeed(
-            name,
+            simulated_venue(name),
             options.symbols,
             prices,
             seed=options.seed,
@@ -211,19 +201,26 @@ def run_simulator(options: SimulatorOptions, announce: Callable[[str], None]) ->
 async def _run(options: SimulatorOptions, announce: Callable[[str], None]) -> int:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
+
+    def stop() -> None:
+        loop.call_soon_threadsafe(stopping.set)
+
+    with closing(stop):
+        return await _serve(options, announce, stopping)
+
+
+async def _serve(
+    options: SimulatorOptions, announce: Callable[[str], None], stopping: asyncio.Event
+) -> int:
     async with SimulatedVenues(options) as venues:
-        announce(
-            f"# binance {venues.binance_url}\n# bitstamp {venues.bitstamp_url}\n"
-            f"{venues.configuration_toml()}"
-        )
+        addresses = [f"# {name} {venues.url(name)}\n" for name in VENUES]
+        announce("".join(addresses) + venues.configuration_toml())
         failed = asyncio.create_task(venues.failed())
         stopped = asyncio.create_task(stopping.wait())
         await asyncio.wait({failed, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         if failed.done():
-            raise SimulatorError(f"the simulated venues failed: {failed.exception()!r}")
+            raise SimulatorFailedError(f"the simulated venues failed: {failed.exception()!r}")
         failed.cancel()
     return 0
 

@@ -4,7 +4,7 @@ Keys come from the environment, log lines go to stderr, `ready` and `beat` to st
 the process that started it. A terminal's signals mean nothing to it, and SIGTERM ends it only when
 its work is done. Exit status: 0, the engine has ended and no order of ours is open; 1, that could
 not be confirmed, or it could not start (one line says why).
-Runs on: its main thread. Called by: net.watchdog.keeper.
+Runs on: its main thread.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)
     terminated: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: terminated.append(number))
-    from engine.jit import compile_kernels
+    from engine.compiling.jit import compile_kernels
     from net.watchdog.options import WatchdogError, WatchdogOptions
-    from net.watchdog.run import run_watchdog
+    from net.watchdog.process import run_watchdog
 
     try:
         options = WatchdogOptions.from_json(sys.stdin.read())

@@ -1,7 +1,7 @@
 """What the watchdog is told by the daemon: the configuration, the markets, and whose orders.
 
 Keys are not among it: they come from the environment.
-Runs on: the main thread, once. Called by: net.watchdog, net.maker.housekeeping.
+Runs on: the main thread, once.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from engine.maker.order_layout import EPOCH_MAX
-from net.config import Config
-from net.entry.order import EntryError, Market
-from net.section import Section
+from net.config.schema import Config
+from net.config.section import Section
+from net.orders.messages import EntryError, Market
 
 
 class WatchdogError(Exception):
@@ -21,7 +21,7 @@ class WatchdogError(Exception):
 
 
 class GivenMarket(Section):
-    """A venue's market, as net.entry.order.Market is made."""
+    """A venue's market, as net.orders.messages.Market is made."""
 
     symbol: str
     base: str

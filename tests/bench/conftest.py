@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.rig.kernels import compile_bench_kernels
-from engine.jit import JIT_OFF
+from engine.compiling.jit import JIT_OFF
 
 if JIT_OFF:
     collect_ignore_glob = ["test_*.py"]

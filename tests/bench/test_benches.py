@@ -18,9 +18,9 @@ import orjson
 import psutil
 import pytest
 
-from bench.contenders import diffs, orders
+from bench.encodings import diff, order_event
 from bench.load import frames as F
-from bench.load.feed import event_of
+from bench.load.two_venue_server import event_of
 from bench.options import Options
 from bench.questions import decode, edge, ladder, seqlock, tuning
 from bench.questions.wire import WireRig, serving
@@ -154,8 +154,8 @@ def test_every_form_says_what_the_text_says() -> None:
         levels = [F.side_levels(rng, rng.randrange(3, 15), F.MID_CENTS, sign) for sign in (-1, 1)]
         frames.append(F.diff(number, number, *levels))
     for messages, forms, plain in (
-        (frames, diffs.FORMS, plain_diff),
-        (orders.reports(70), orders.FORMS, plain_order),
+        (frames, diff.FORMS, plain_diff),
+        (order_event.reports(70), order_event.FORMS, plain_order),
     ):
         contest = edge.Contest(messages, forms)
         contest.run(1, 1)

@@ -19,11 +19,11 @@ from bench.report.plots import CURVE_POINTS, draw, tail
 from bench.report.result import Bar, Plot, Rate, Result, Table, skipped
 from bench.report.stats import latency, ratios, spread
 from bench.report.tables import blocks, new_console, print_result, report_json, text_of
-from bench.rig import drive
+from bench.rig import compiled_loop
 from bench.rig.host import describe, jitter, placement
 from bench.rig.rig import Load, Run, alternating, evaluate
 from bench.run import BenchError, Request, chosen, list_benches, run_benches
-from engine.handoff import HandoffReader
+from engine.sharing.handoff import HandoffReader
 from tests.markup import Report
 
 TABLE = Table("t", ("a", "b"), (("x", 1.0),))
@@ -152,11 +152,11 @@ def test_a_late_send_counts_from_when_it_was_due() -> None:
 
 
 def test_drive_refuses_to_time_frames_that_are_not_applied() -> None:
-    engine = drive.new_engine(F.instrument())
-    drive.seed(engine, F.snapshot(20))
+    engine = compiled_loop.new_engine(F.instrument())
+    compiled_loop.seed(engine, F.snapshot(20))
     gap = F.diff(F.FIRST_ID + 5, F.FIRST_ID + 5, [], [])
     with pytest.raises(AssertionError, match="1 of 1 frames were not applied"):
-        drive.Batch([gap]).run(engine)
+        compiled_loop.Batch([gap]).run(engine)
     assert isinstance(engine.reader(), HandoffReader)
 
 

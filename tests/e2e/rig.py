@@ -1,7 +1,7 @@
 """Separate processes for the end-to-end tests: simulated venues, the daemon, plain subscribers.
 
 Everything is what a user runs: the command line, real sockets, a configuration file.
-Runs on: the tests' thread. Called by: tests/e2e.
+Runs on: the tests' thread.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import orjson
 
 from proto.pollux.v1 import market_data_pb2 as pb
 from proto.pollux.v1 import market_data_pb2_grpc as rpc
+from tuning.clock import wall_ns
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 60.0
@@ -149,7 +150,7 @@ class Venues:
 
     def book(self, venue: str) -> dict[str, dict[Decimal, Decimal]]:
         """A venue's whole book as its REST side has it now."""
-        nonce = time.time_ns()
+        nonce = wall_ns()
         path = {
             "binance": "/api/v3/depth?symbol=BTCUSDT&limit=5000",
             "bitstamp": f"/api/v2/order_book/btcusd/?group=1&_={nonce}",

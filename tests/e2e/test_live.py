@@ -6,6 +6,7 @@ What is right is judged by the venues' own REST books, merged by the plain oracl
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -16,11 +17,14 @@ from decimal import Decimal
 from pathlib import Path
 
 import grpc
+import orjson
 import pytest
 import trustme
 
-from engine.meter_layout import ENGINE
-from engine.meters import Kind, MeterReader
+from engine.sharing.directory import own_place
+from engine.sharing.meter_layout import ENGINE
+from engine.sharing.meters import Kind, MeterReader
+from net.tape.tape import FRAME_S, read_tape
 from proto.pollux.v1 import market_data_pb2 as pb
 from tests import oracle
 from tests.e2e.rig import (
@@ -31,6 +35,7 @@ from tests.e2e.rig import (
     command,
     daemon,
     free_port,
+    running,
     settings,
     simulated_venues,
     until,
@@ -242,18 +247,28 @@ def test_a_subscriber_sees_venue_states_change_in_the_stream(venues: Venues, liv
     stream.cancel()  # type: ignore[no-untyped-call]
 
 
-def assert_counts(meters: MeterReader) -> None:
-    """What a daemon that serves two venues has counted, whichever way it waits."""
+def counts(meters: MeterReader) -> dict[str, int]:
+    """The engine's meters by name, those of all venues summed."""
     counted: dict[str, int] = {}
     for each in meters.series:
-        count = meters.value(each)
         if each.kind is Kind.HISTOGRAM:
             seen = meters.histogram(each)
             count = seen.count + seen.negative
+        else:
+            count = meters.value(each)
         counted[each.name] = counted.get(each.name, 0) + count
-    assert counted["connections"] == 2 and counted["snapshots_asked"] >= 2
+    return counted
+
+
+def assert_counts(meters: MeterReader) -> None:
+    """What a daemon that serves two venues counts, whichever way it waits.
+
+    A book is LIVE from its snapshot on; the first frame that changes it comes later.
+    """
     busy = ("frames", "levels", "receive_lag", "publish_latency", "loop_turn", "loop_idle")
-    assert all(counted[name] > 0 for name in busy), counted
+    until(lambda: all(counts(meters)[name] > 0 for name in busy), what="each of these counted")
+    counted = counts(meters)
+    assert counted["connections"] == 2 and counted["snapshots_asked"] >= 2
 
 
 @pytest.mark.parametrize(("idle", "placement"), [("spin", "process"), ("backoff", "thread")])
@@ -273,7 +288,7 @@ def test_the_other_idle_policies_keep_the_same_book_and_an_interrupt_ends_them(
         assert polling.process.end(signal.SIGINT) == 0
         assert time.monotonic() - started_s < 5
         assert "Traceback" not in polling.process.text
-        assert list(Path("/dev/shm").glob(f"pollux-{name}*")) == []
+        assert list(own_place().glob(f"{name}*")) == []
 
 
 def test_tls_is_verified(folder: Path, tmp_path: Path) -> None:
@@ -327,10 +342,15 @@ def test_an_unreachable_venue_is_retried_and_the_other_serves(folder: Path, venu
 
 
 def run_command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """A command that is to end by itself."""
+    """A command that is to end by itself.
+
+    The place of the kernels' cache goes along: without it the command compiles them all again.
+    """
+    kept = ("POLLUX_CACHE_DIR", "XDG_CACHE_HOME", "RUNTIME_DIRECTORY")
+    caches = {key: os.environ[key] for key in kept if key in os.environ}
     return subprocess.run(
         command(*arguments), cwd=cwd, capture_output=True, text=True, timeout=START_S, check=False,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(Path.home())},
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(Path.home()), **caches},
     )  # fmt: skip
 
 
@@ -352,15 +372,45 @@ def test_two_daemons_of_one_name_are_refused(folder: Path, venues: Venues, live:
     assert live.get() is not None, "the first one still serves"
 
 
-def test_an_unknown_symbol_is_one_line_and_status_2(folder: Path, venues: Venues) -> None:
+def test_where_no_symbol_is_known_it_is_one_line_and_status_2(folder: Path, venues: Venues) -> None:
     config = folder / "unknown.toml"
-    toml = venues.toml.replace('"BTCUSDT"', '"NOSUCH"')
+    toml = venues.toml.replace('"BTCUSDT"', '"NOSUCH"').replace('"btcusd"', '"nosuch"')
     config.write_text(toml + settings("e2e-unknown", free_port()))
     done = run_command("serve", "--config", str(config), cwd=folder)
     assert done.returncode == 2
-    assert [line for line in done.stderr.splitlines() if line.startswith("pollux: ")] == [
-        "pollux: binance: NOSUCH: Invalid symbol."
-    ] or "NOSUCH" in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("pollux: ")]
+    assert "binance: NOSUCH: " in line and "Invalid symbol" in line and "has no nosuch" in line
+
+
+def test_an_unknown_symbol_is_left_out_and_the_rest_is_served(folder: Path, venues: Venues) -> None:
+    """Issue 13.4: one member's fault is its own."""
+    port = free_port()
+    toml = venues.toml.replace('"BTCUSDT"', '"NOSUCH"')
+    with daemon(folder, toml + settings("e2e-partly", port), port) as partly:
+        partly.wait_for(bitstamp="LIVE")
+        said = partly.process.text
+        assert "market refused" in said and "Invalid symbol" in said
+        assert partly.process.end(signal.SIGTERM) == 0
+
+
+def test_check_says_which_symbol_is_wrong_and_how_it_is_written(
+    folder: Path, venues: Venues
+) -> None:
+    """Issue 13.4 and 13.8."""
+    config = folder / "check.toml"
+    config.write_text(venues.toml + settings("e2e-check", free_port()))
+    done = run_command("check", "--config", str(config), cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(done.stdout.splitlines()) == [
+        "ok    binance BTCUSDT: tick size 0.01000000",
+        "ok    bitstamp btcusd: tick size 0.01",
+    ]
+    wrong = venues.toml.replace('"BTCUSDT"', '"btcusdt"')
+    config.write_text(wrong + settings("e2e-check", free_port()))
+    done = run_command("check", "--config", str(config), cwd=folder)
+    assert done.returncode == 2 and done.stderr == ""
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("wrong")]
+    assert line.startswith("wrong binance btcusdt: ") and line.endswith("; it has BTCUSDT")
 
 
 def test_subscribers_are_told_what_is_known(live: Daemon) -> None:
@@ -391,3 +441,39 @@ def test_a_recording_replays_to_the_same_digest_twice(
     assert runs[0].stdout == runs[1].stdout
     assert "BTCUSDT LIVE" in runs[0].stdout and "btcusd LIVE" in runs[0].stdout
     assert "digest" in runs[0].stdout
+
+
+@pytest.mark.parametrize("name", ["tape.jsonl.zst", "tape.jsonl.gz"])
+def test_13_a_killed_recording_of_lost_connections_replays_to_the_venues_books(
+    folder: Path, venues: Venues, tmp_path: Path, name: str
+) -> None:
+    config, tape = tmp_path / "record.toml", tmp_path / name
+    config.write_text(venues.toml + settings(f"e2e-{free_port()}", free_port()))
+    arguments = ("record", "--config", str(config), "--out", str(tape))
+    with running(tmp_path, "record", *arguments) as recorder:
+        until(lambda: recorder.text.count('"live"') == 2, START_S, "both venues")
+        for venue in ("binance", "bitstamp"):
+            venues.post(venue, "drop")
+        until(lambda: recorder.text.count('"live"') == 4, what="both venues again")
+        venues.pause()
+        try:
+            time.sleep(FRAME_S + SETTLED_S)
+            truth = merged_by_rest(venues, 10)
+        finally:
+            recorder.end(signal.SIGKILL)
+            for venue in ("binance", "bitstamp"):
+                venues.post(venue, "resume")
+    kinds = [line.kind for line in read_tape(tape) if line.venue == "bitstamp"]
+    assert [kind for kind in kinds if kind in ("open", "lost")] == ["open", "lost", "open"]
+    replayed = run_command("replay", str(tape), "--config", str(config), "--json", cwd=tmp_path)
+    assert replayed.returncode == 0, replayed.stderr
+    *books, summary = map(orjson.loads, replayed.stdout.splitlines())
+    for rows, side in zip((books[-1]["bids"], books[-1]["asks"]), truth, strict=True):
+        found = [(Decimal(price), Decimal(amount), venue) for venue, price, amount in rows]
+        assert found == side
+    # The same without its last bytes: it is replayed to there, which is said.
+    (tmp_path / "cut").write_bytes(tape.read_bytes()[:-3])
+    cut = run_command("replay", str(tmp_path / "cut"), "--config", str(config), cwd=tmp_path)
+    assert cut.returncode == 0 and "digest" in cut.stdout, cut.stderr
+    assert "the tape ends early: " in cut.stdout and "cut short" in cut.stdout
+    assert "end" not in summary and summary["frames"] > 0

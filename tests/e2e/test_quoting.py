@@ -18,14 +18,13 @@ import orjson
 import psutil
 import pytest
 
-from net.demo import simulated_keys
-from net.entry.keys import (
+from net.daemon.demo import simulated_keys
+from net.venues.binance.orders.credentials import (
     BINANCE_API_KEY,
     BINANCE_ED25519_PEM,
     BINANCE_SECRET,
-    BITSTAMP_API_KEY,
-    BITSTAMP_SECRET,
 )
+from net.venues.bitstamp.orders.credentials import BITSTAMP_API_KEY, BITSTAMP_SECRET
 from tests.e2e.rig import (
     ONE_INSTRUMENT,
     Daemon,

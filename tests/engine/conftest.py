@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.jit import JIT_OFF
+from engine.compiling.jit import JIT_OFF
 
 HERE = Path(__file__).resolve().parent
 

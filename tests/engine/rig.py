@@ -2,7 +2,7 @@
 
 `Rig` drives only the public Engine API. `read_side` and `check_side` look into the arena by the
 layout file: every structural invariant of a ladder is asserted there.
-Runs on: the tests' thread. Called by: the kernel suites.
+Runs on: the tests' thread.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from decimal import Decimal
 import numpy as np
 import orjson
 
-from engine import layout as L
-from engine import meter_layout as M
-from engine import status as S
-from engine.engine import Engine, FeedSpec, InstrumentSpec, Stage
-from engine.meters import Series
+from engine.engine import Engine, Stage
+from engine.layout import layout as L
+from engine.layout import status as S
+from engine.sharing import meter_layout as M
+from engine.sharing.meters import Series
+from engine.specs import FeedSpec, InstrumentSpec
+from net.venues.binance.market_data import BINANCE
+from net.venues.bitstamp.market_data import BITSTAMP
 from tests import oracle
 
 Pair = tuple[str, str]
@@ -93,13 +96,13 @@ def bitstamp_snapshot(
 def binance_spec(
     symbol: str = "BTCUSDT", tick: str = "0.01", *, connection: int = 0, venue: str = "binance"
 ) -> FeedSpec:
-    return FeedSpec(venue, L.PROTOCOL_BINANCE, connection, symbol, tick)
+    return FeedSpec(venue, BINANCE.rules, connection, symbol, tick)
 
 
 def bitstamp_spec(
     symbol: str = "btcusd", tick: str = "0.01", *, connection: int = 1, venue: str = "bitstamp"
 ) -> FeedSpec:
-    return FeedSpec(venue, L.PROTOCOL_BITSTAMP, connection, symbol, tick)
+    return FeedSpec(venue, BITSTAMP.rules, connection, symbol, tick)
 
 
 class Rig:
@@ -125,8 +128,8 @@ class Rig:
         self.meters = self.engine.meters.reader()
         self.stage = Stage()
         self._clock_ns = itertools.count(1_000, 1_000)
-        pairs = {(spec.connection, spec.protocol) for spec in self.engine.feeds}
-        self._handlers = {pair: self.engine.frame_handler(*pair) for pair in pairs}
+        connections = {spec.connection for spec in self.engine.feeds}
+        self._handlers = {each: self.engine.frame_handler(each) for each in connections}
 
     @classmethod
     def single(
@@ -147,7 +150,7 @@ class Rig:
         """One frame on the connection of a feed; the status."""
         spec = self.engine.feeds[feed]
         now = next(self._clock_ns) if receive_ns is None else receive_ns
-        handle = self._handlers[spec.connection, spec.protocol]
+        handle = self._handlers[spec.connection]
         return handle(raw, now, int(is_last))
 
     def load(self, body: bytes, feed: int = 0, *, levels_limit: int = 0) -> None:
@@ -184,7 +187,7 @@ class Rig:
         assert sequence > 0, f"nothing to read: {sequence}"
         spec = self.instruments[instrument]
         words: list[int] = self.reader.book.tolist()
-        tick = self.reader.boards[instrument].tick_size
+        tick = self.reader.instruments[instrument].tick_size
         assert words[L.SLOT_VERSION] == 2 * sequence
         assert words[L.SLOT_SEQUENCE] == sequence
         venues = [L.SLOT_VENUES_AT + v * L.VENUE_WORDS for v in range(len(spec.feeds))]

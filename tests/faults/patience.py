@@ -4,7 +4,7 @@
 `binance.test` and `bitstamp.test` are this host, unless the file NO_DNS exists: then they are the
 address in it, or, where it is empty, no name resolves. What the tests expect is computed from the
 numbers here.
-Runs on: its own process. Called by: tests/faults/rig.py.
+Runs on: its own process.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ HOSTS = ("binance.test", "bitstamp.test")
 
 def shorten() -> None:
     """Put the numbers above where the daemon reads its own."""
-    import net.daemon
-    import net.live
-    import net.rest
-    import net.session
-    import net.stream
-    import net.websocket
-    from net.backoff import Backoff
-    from net.venues.bitstamp import Bitstamp
+    import net.daemon.tick_sizes
+    import net.feed.book_sync
+    import net.feed.connection
+    import net.feed.engine_thread
+    import net.feed.rest
+    import net.sockets.websocket
+    from net.sockets.backoff import Backoff
+    from net.venues.bitstamp.market_data import Bitstamp
 
     quick = partial(
         Backoff, floor_ms=BACKOFF_FLOOR_MS, first_ms=BACKOFF_FIRST_MS, limit_ms=BACKOFF_LIMIT_MS
     )
     replaced: dict[Any, dict[str, object]] = {
-        net.live: {"Backoff": quick},
-        net.daemon: {"Backoff": lambda rng, **_: quick(rng)},
-        net.rest: {"REQUEST_LIMIT_S": REQUEST_LIMIT_S},
-        net.session: {
+        net.feed.engine_thread: {"Backoff": quick},
+        net.daemon.tick_sizes: {"Backoff": lambda rng, *_, **__: quick(rng)},
+        net.feed.rest: {"REQUEST_LIMIT_S": REQUEST_LIMIT_S},
+        net.feed.book_sync: {
             "REACH_LIMIT_NS": int(REACH_LIMIT_S * 1e9),
             "QUIET_ASK_NS": int(QUIET_ASK_S * 1e9),
         },
-        net.stream: {"SUBSCRIBE_LIMIT_S": CONNECT_LIMIT_S},
-        net.websocket: {
+        net.feed.connection: {"SUBSCRIBE_LIMIT_S": CONNECT_LIMIT_S},
+        net.sockets.websocket: {
             "CONNECT_LIMIT_S": CONNECT_LIMIT_S,
             "HANDSHAKE_LIMIT_S": CONNECT_LIMIT_S,
         },

@@ -4,7 +4,7 @@ The venues run in a thread of the tests, so that their books are known to the la
 daemon is the ordinary one with shorter waits (patience.py); every book it publishes is judged
 (bench.soak.truth). Orders for faults go over the control endpoint, counters come from the metrics
 page.
-Runs on: the tests' thread. Called by: tests/faults.
+Runs on: the tests' thread.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.rig.venue_names import SYMBOLS
 from bench.soak.counts import Look, inflict, look, post
 from bench.soak.truth import Lie, Watcher
-from bench.soak.venues import VENUES, VenueThread
-from engine.handoff import HandoffError, HandoffReader
-from net.simulator import SimulatorOptions
+from bench.soak.venues import VenueThread
+from engine.sharing.handoff import HandoffError, HandoffReader
+from net.simulator.options import SimulatorOptions
 from tests.e2e.rig import ROOT, START_S, free_port, settings, until
 from tests.faults import patience
 
@@ -39,7 +40,7 @@ RECOVER_S = (
 """Back-off before the connection and before the snapshot, its request, and frames to join."""
 FROZEN_S = patience.STALE_AFTER_MS / 1000 + FRAME_S + MARGIN_S
 """A LIVE venue may show a book that is no longer the newest for so long."""
-LIVE = dict.fromkeys(VENUES, "LIVE")
+LIVE = dict.fromkeys(SYMBOLS, "LIVE")
 
 
 @dataclass

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from bench.rig.venue_names import SYMBOLS
 from bench.soak.counts import Look
-from bench.soak.venues import VENUES
-from engine import status as S
+from engine.layout import status as S
 from net.simulator.faults import FAULTS, HANDSHAKE, ORDER_ENTRY, read_order
-from net.venues import BINANCE
+from net.venues.binance.market_data import BINANCE
 from tests.faults import patience
 from tests.faults.rig import FRAME_S, MARGIN_S, RECOVER_S, Lab, laboratory
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(60)
 
 CONNECTIONS_MAX, CONNECTIONS_WINDOW_S = 300, 300
 """Binance's limit on attempts from one address; Bitstamp publishes none."""
-BOTH = tuple(VENUES)
+BOTH = tuple(SYMBOLS)
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,11 @@ def answered(order: str, extra_s: float = 0.0) -> Case:
     return Case((times, "reset"), counted="snapshots_refused", reconnects=1, extra_s=2 * extra_s)
 
 
+def learned(*orders: str) -> Case:
+    """The feed counts in a finer unit than ever before, and its book is right in it."""
+    return Case(orders, counted="units_learned", reconnects=len(orders) - 1)
+
+
 CASES = (
     harmless("duplicatex3"),
     harmless("delay=300x2"),
@@ -85,19 +90,21 @@ CASES = (
     refused("garbage", S.BAD_JSON, S.BAD_UTF8),
     refused("truncated-jsonx2", S.BAD_JSON),
     refused("wrong-typesx4", S.BAD_SCHEMA),
-    refused("exponent", S.BAD_DECIMAL),
-    refused("negative-price", S.BAD_DECIMAL),
+    harmless("exponentx2"),
+    refused("negative-price", S.BAD_PRICE),
     refused("zero-price", S.BAD_PRICE),
     refused("long-digits", S.BAD_DECIMAL),
     refused("many-levels", S.TOO_MANY_LEVELS),
     Case(("binary",), counted="binary_frames"),
     Case(("gap",), counted="gaps"),
+    Case(("refused-subscription", "reset:bitstamp"), reconnects=2),
     Case(("drop:binance",), counted="gaps"),
     Case(("reorder:binance",), counted="gaps"),
     moved("close"),
     moved("close=1001"),
     moved("hang-up"),
     moved("reset"),
+    moved("reserved-bit"),
     moved("huge=20000000"),
     moved("silence", extra_s=2 * patience.STALE_AFTER_MS / 1000),
     moved("missed-ping=0.3", extra_s=0.3),
@@ -106,6 +113,8 @@ CASES = (
     answered("http-429=1", extra_s=1.0),
     answered("http-418=1", extra_s=1.0),
     answered("http-500"),
+    answered("http-404"),
+    answered("redirect"),
     answered("no-answer=5", extra_s=patience.REQUEST_LIMIT_S),
     answered("slow-body=5", extra_s=patience.REQUEST_LIMIT_S),
     answered("truncated-body"),
@@ -114,14 +123,19 @@ CASES = (
     answered("snapshot-ahead", extra_s=patience.REACH_LIMIT_S),
     answered("snapshot-other"),
     answered("snapshot-empty"),
+    answered("snapshot-one-sided"),
+    learned("off-tick=3"),
+    learned("snapshot-old-grid=4", "reset"),
+    learned("off-tick=5"),
+    Case(("snapshot-priceless", "reset"), counted="dropped_levels", reconnects=1),
     Case(("snapshot-straddled", "gap"), counted="gaps"),
 )
 
-ELSEWHERE = {"drop", "reorder", "crossed", "tls", "venue-clock"} | {
+ELSEWHERE = {"drop", "reorder", "same-time", "future", "crossed", "tls", "venue-clock"} | {
     name for name, fault in FAULTS.items() if fault.occasion in ORDER_ENTRY
 }
-"""Faults with a test of their own: here, in test_names_and_tls.py, in tests/simulator or
-tests/operate."""
+"""Faults with a test of their own: here, in test_names_and_tls.py, tests/net/simulator,
+tests/operate, or tests/net/feed: the times of these venues, which run fast, are not looked at."""
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +239,7 @@ def check_counts(case: Case, venue: str, before: Look, after: Look) -> None:
 
 def check_limits(case: Case, before: Look, after: Look, seconds: float) -> None:
     """Requests and connections, counted by the venues."""
-    for venue in VENUES:
+    for venue in SYMBOLS:
         connections = after.connections(venue) - before.connections(venue)
         assert connections <= case.reconnects, "one fault, one new connection"
         requests = after.requests(venue) - before.requests(venue)
@@ -270,6 +284,17 @@ def test_a_frame_that_overtakes_another_on_bitstamp_withdraws_the_book(lab: Lab)
     lab.until_live()
     wrong = lab.fresh_lies()
     assert len(wrong) <= 2, "at most both sides of the one book between the two frames"
+    assert {venue for lie in wrong for venue in lie.venues} <= {"bitstamp"}
+    lab.assert_right()
+
+
+def test_two_diffs_of_one_time_are_both_applied_and_an_audit_follows_at_once(lab: Lab) -> None:
+    before, _ = inflict(lab, "same-timex3")
+    audits = before.count("audits_passed", "bitstamp")
+    lab.until(lambda: lab.look().count("audits_passed", "bitstamp") > audits, RECOVER_S, "an audit")
+    lab.until_live()
+    wrong = lab.fresh_lies()
+    assert len(wrong) <= 3, "at most the books between the two, where they do not come as one"
     assert {venue for lie in wrong for venue in lie.venues} <= {"bitstamp"}
     lab.assert_right()
 

@@ -8,22 +8,26 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-import selectors
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-import net.entry.line
-import net.rest
-import net.stream
-from net.backoff import Backoff
-from net.entry.line import Line
-from net.rest import RestClient, RestError
-from net.stream import Stream
-from net.venues import BINANCE, BITSTAMP, VenueProtocol
-from net.websocket import STEADY_S
+import net.feed.connection
+import net.feed.rest_limit
+import net.sockets.private_connection
+from net.feed.connection import FeedConnection
+from net.feed.rest import RestClient
+from net.feed.rest_limit import Urgency
+from net.sockets.backoff import Backoff
+from net.sockets.http_body import RestError
+from net.sockets.private_connection import Line
+from net.sockets.websocket import STEADY_S
+from net.venues.binance.market_data import BINANCE
+from net.venues.bitstamp.market_data import BITSTAMP
+from net.venues.interface import VenueProtocol
+from tests.faults.jumping_time import JumpingTime
 
 WINDOW_S = 300.0
 ATTEMPTS_MAX = 300
@@ -31,37 +35,13 @@ ATTEMPTS_MAX = 300
 SPAN_S = 3 * WINDOW_S
 
 
-class _Jump(selectors.DefaultSelector):
-    """Waits for nothing: the clock is put forward by as long as it was told to wait."""
-
-    now_s = 1000.0
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        self.now_s += max(timeout or 0.0, 0.0)
-        return super().select(0)
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], Any]]:
     """Runs a coroutine in jumping time, which the code under test reads too."""
-    selector = _Jump()
-    loop = asyncio.SelectorEventLoop(selector)
-    loop.time = lambda: selector.now_s  # type: ignore[method-assign]
-
-    class Time:
-        monotonic = staticmethod(loop.time)
-        time_ns = staticmethod(lambda: int(selector.now_s * 1e9))
-
-    monkeypatch.setattr(net.stream, "time", Time)
-    monkeypatch.setattr(net.entry.line, "time", Time)
-    monkeypatch.setattr(net.rest, "time", Time)
-    yield loop.run_until_complete
-    left = asyncio.all_tasks(loop)
-    for task in left:
-        task.cancel()
-    if left:
-        loop.run_until_complete(asyncio.wait(left))
-    loop.close()
+    with JumpingTime() as time:
+        for module in (net.feed.connection, net.feed.rest_limit, net.sockets.private_connection):
+            monkeypatch.setattr(module, "time", time)
+        yield time.run
 
 
 class _Transport:
@@ -95,11 +75,10 @@ class _Mad:
         self._life_s, self._notice_s = life_s, notice_s
         self.handle = None
         self.counters = SimpleNamespace(connections=0, connect_failures=0)
-        self.stream = Stream(
+        self.stream = FeedConnection(
             self,  # type: ignore[arg-type]
             self,
-            ws_url="ws://nowhere",
-            interval_ms=100,
+            url="ws://nowhere",
             ssl_context=lambda: None,  # type: ignore[arg-type, return-value]
             idle_ping_s=5.0,
             backoff=Backoff(random.Random(7)),
@@ -169,7 +148,7 @@ def test_private_connections_stay_within_the_venue_s_limit(
         await asyncio.sleep(SPAN_S)
         task.cancel()
 
-    monkeypatch.setattr(net.entry.line, "open_websocket", open_websocket)
+    monkeypatch.setattr(net.sockets.private_connection, "open_websocket", open_websocket)
     clock(main())
     assert most_in_a_window(attempts_s) <= ATTEMPTS_MAX / 2, "others may share the address"
     least = SPAN_S / (life_s + 1) if life_s > STEADY_S else SPAN_S / 60
@@ -221,7 +200,7 @@ def test_requests_stay_within_the_venue_s_weight(clock: Callable[[Any], Any]) ->
 
     async def ask_on_and_on() -> None:
         for _ in range(1000):
-            await client.get("/api/v3/depth", 50)
+            await client.get("/api/v3/depth", 50, Urgency.LOST_BOOK)
 
     clock(ask_on_and_on())
     limit = BINANCE.rest_limit
@@ -237,7 +216,7 @@ def test_a_ban_is_obeyed_by_everything_that_asks(clock: Callable[[Any], Any]) ->
     async def ask_every_second() -> None:
         for _ in range(500):
             with pytest.raises(RestError):
-                await client.get("/api/v3/depth", 50)
+                await client.get("/api/v3/depth", 50, Urgency.LOST_BOOK)
             await asyncio.sleep(1.0)
 
     clock(ask_every_second())

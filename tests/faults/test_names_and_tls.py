@@ -18,8 +18,8 @@ import orjson
 import pytest
 import trustme
 
-from bench.soak.venues import VENUES
-from net.simulator import SimulatorOptions
+from bench.rig.venue_names import SYMBOLS
+from net.simulator.options import SimulatorOptions
 from tests.faults import patience
 from tests.faults.rig import FRAME_S, RECOVER_S, SPEED, Lab, laboratory
 
@@ -78,12 +78,12 @@ def assert_told(lab: Lab, reason: str, failures: dict[str, int]) -> None:
         return all(
             re.search(rf"{venue} \w+ is [A-Z]+, last data .* ago \(.*disconnected: {reason}", said)
             and connect_failures(lab, venue) >= failures[venue] + 2
-            for venue in VENUES
+            for venue in SYMBOLS
         )
 
     lab.until(is_told, RECOVER_S, f"{reason} in {readiness(lab)}")
     lines = [orjson.loads(each) for each in lab.log.read_text().splitlines() if each[:1] == "{"]
-    for venue, host in zip(VENUES, patience.HOSTS, strict=True):
+    for venue, host in zip(SYMBOLS, patience.HOSTS, strict=True):
         wanted = {"event": "disconnected", "venue": venue, "level": "warning"}
         told = [each for each in lines if wanted.items() <= each.items()]
         last = [each for each in told if re.match(reason, each["reason"])][-1]
@@ -93,7 +93,7 @@ def assert_told(lab: Lab, reason: str, failures: dict[str, int]) -> None:
 def test_tls_handshakes_that_fail_withdraw_the_venue_until_they_succeed(lab: Lab) -> None:
     lab.until_calm()
     before = lab.look()
-    failures = {venue: connect_failures(lab, venue) for venue in VENUES}
+    failures = {venue: connect_failures(lab, venue) for venue in SYMBOLS}
     seconds = 1.5
     lab.inflict(f"tls/{seconds}", "reset")
     lab.until(lambda: "LIVE" not in lab.states.values(), 5, "both withdrawn")
@@ -101,7 +101,7 @@ def test_tls_handshakes_that_fail_withdraw_the_venue_until_they_succeed(lab: Lab
     lab.until_live(seconds + RECOVER_S)
     lab.assert_right()
     after = lab.look()
-    for venue in VENUES:
+    for venue in SYMBOLS:
         assert after.strikes(venue)["tls"] >= 2, "tried again"
         assert after.strikes(venue)["tls"] <= seconds / (patience.BACKOFF_FLOOR_MS / 1000) / 2
         assert after.connections(venue) - before.connections(venue) == 1
@@ -111,7 +111,7 @@ def test_tls_handshakes_that_fail_withdraw_the_venue_until_they_succeed(lab: Lab
 def test_a_name_that_does_not_resolve_withdraws_the_venue_until_it_does(lab: Lab) -> None:
     lab.until_calm()
     before = lab.look()
-    failures = {venue: connect_failures(lab, venue) for venue in VENUES}
+    failures = {venue: connect_failures(lab, venue) for venue in SYMBOLS}
     lab.no_dns.touch()
     lab.inflict("reset")
     lab.until(lambda: "LIVE" not in lab.states.values(), 5, "both withdrawn")
@@ -125,7 +125,7 @@ def test_a_name_that_does_not_resolve_withdraws_the_venue_until_it_does(lab: Lab
     time.sleep(4 * FRAME_S)
     lab.assert_right()
     after = lab.look()
-    for venue in VENUES:
+    for venue in SYMBOLS:
         assert after.connections(venue) - before.connections(venue) == 1
 
 
@@ -147,7 +147,7 @@ def black_hole(ports: list[int]) -> Iterator[str]:
 
 def test_a_network_that_swallows_everything_is_told_until_it_does_not(lab: Lab) -> None:
     lab.until_calm()
-    failures = {venue: connect_failures(lab, venue) for venue in VENUES}
+    failures = {venue: connect_failures(lab, venue) for venue in SYMBOLS}
     with black_hole([int(url.rpartition(":")[2]) for url in lab.urls.values()]) as address:
         lab.no_dns.write_text(address)
         lab.inflict("reset")
@@ -166,7 +166,7 @@ def test_the_same_over_tls(lab: Lab, order: str) -> None:
     lab.inflict(order)
     ends = order != "fragments=7x3"
     limit_s = RECOVER_S + 2 * patience.STALE_AFTER_MS / 1000
-    for venue in VENUES:
+    for venue in SYMBOLS:
         wanted = before.connections(venue) + ends
         lab.until(
             lambda venue=venue, wanted=wanted: (  # type: ignore[misc]
@@ -179,6 +179,6 @@ def test_the_same_over_tls(lab: Lab, order: str) -> None:
     lab.until_live(limit_s)
     lab.assert_right()
     after = lab.look()
-    for venue in VENUES:
+    for venue in SYMBOLS:
         assert after.connections(venue) - before.connections(venue) == ends
         assert after.count("refused_frames", venue) == 0

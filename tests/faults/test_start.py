@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from net.simulator import SimulatorOptions
-from net.venues import BINANCE, BITSTAMP, MetadataError, VenueProtocol
+from net.simulator.options import SimulatorOptions
+from net.venues.binance.market_data import BINANCE
+from net.venues.bitstamp.market_data import BITSTAMP
+from net.venues.interface import MetadataError, VenueProtocol
 from tests.faults.rig import RECOVER_S, SPEED, laboratory
 
 

@@ -13,8 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-from engine import status as S
-from engine.jit import JIT_OFF, compile_kernels
+from engine.compiling.jit import JIT_OFF, compile_kernels
+from engine.layout import status as S
 from tests.fuzz.blind import Blind, Place
 from tests.fuzz.target import FuzzError
 

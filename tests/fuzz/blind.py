@@ -2,7 +2,7 @@
 
 Every batch begins from the same state, so (seed, batch, index) is all that it takes to see an input
 again. Where a kernel ends the process, those three are left in a file.
-Runs on: the main thread of `python -m tests.fuzz`. Called by: tests.fuzz.__main__, the tests.
+Runs on: the main thread of `python -m tests.fuzz`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.engine.decoding import BINANCE, BITSTAMP
+from tests.engine.decoding.rig import BINANCE, BITSTAMP
 from tests.fuzz.corpus import corpus, large
 from tests.fuzz.mutate import LARGE_ROOM, Mutants
 from tests.fuzz.target import DIFFS, SNAPSHOTS, FuzzError, Target

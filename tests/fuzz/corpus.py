@@ -1,7 +1,7 @@
 """The inputs that fuzzing begins from: frames as venues write them, and those that were kept.
 
 A kept corpus is a text file, one Python bytes literal a line, so that a change can be read.
-Runs on: the fuzzers' thread. Called by: tests.fuzz.
+Runs on: the fuzzers' thread.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import ast
 import itertools
 from pathlib import Path
 
-from tests.engine.decoding import BINANCE, BITSTAMP, STRANGE
+from tests.engine.decoding.rig import BINANCE, BITSTAMP, STRANGE
 from tests.engine.rig import binance_frame, binance_snapshot, bitstamp_frame, bitstamp_snapshot
 
 HERE = Path(__file__).resolve().parent / "corpus"

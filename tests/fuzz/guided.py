@@ -3,7 +3,7 @@
 An input that takes a step between two lines of engine/ that none took before is kept and mutated
 further. What was kept by all runs so far is in tests/fuzz/corpus; a run writes it anew, less what
 is no longer needed to reach all its steps.
-Runs on: the main thread of `NUMBA_DISABLE_JIT=1 python -m tests.fuzz`. Called by: __main__.
+Runs on: the main thread of `NUMBA_DISABLE_JIT=1 python -m tests.fuzz`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-from engine.atomics import address_of
-from engine.jit import JIT_OFF
-from tests.engine.decoding import BINANCE
+from engine.compiling.atomics import address_of
+from engine.compiling.jit import JIT_OFF
+from tests.engine.decoding.rig import BINANCE
 from tests.fuzz.blind import KINDS
 from tests.fuzz.corpus import corpus, diffs, keep, snapshots
 from tests.fuzz.mutate import ROOM, Mutants

@@ -2,15 +2,15 @@
 
 A mutant begins as a copy of a corpus entry and is changed one to four times, mostly once: bytes
 and digits exchanged, tokens put in, parts deleted, doubled, taken from other entries, ends cut off.
-Runs on: the fuzzers' thread. Called by: tests.fuzz.
+Runs on: the fuzzers' thread.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from engine.atomics import Bytes, Words, int64
-from engine.jit import inner, kernel
+from engine.compiling.atomics import Bytes, Words, int64
+from engine.compiling.jit import inner, kernel
 
 ROOM, LARGE_ROOM = 1 << 12, 1 << 17
 """Bytes a mutant may have: one page, or more than the largest frame that was recorded."""

@@ -4,7 +4,7 @@ A frame is read three times: right after the one it was made of, so that the eng
 and the widths of its numbers; after one of a form that nothing else has; and, if it is a diff, by a
 feed that is live, into a book. The first two answers must be the same, and both must be what
 orjson and Decimal say. Any read or write outside ends the process with SIGSEGV.
-Runs on: the fuzzers' thread. Called by: tests.fuzz.
+Runs on: the fuzzers' thread.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from typing import Any
 import numpy as np
 import orjson
 
-from engine import layout as L
-from engine import status as S
-from engine.atomics import Words, address_of
-from engine.engine import InstrumentSpec
-from engine.feed import on_frame, replay_frame, stage_snapshot
+from engine.book.frame import on_frame
+from engine.book.spare_book import replay_frame, stage_message
+from engine.compiling.atomics import Words, address_of
+from engine.layout import layout as L
+from engine.layout import status as S
+from engine.specs import InstrumentSpec
 from tests import oracle
-from tests.engine.decoding import (
+from tests.engine.decoding.guard_pages import PAGE, Fence
+from tests.engine.decoding.rig import (
     BINANCE,
     BITSTAMP,
     LIMITS,
@@ -33,7 +35,6 @@ from tests.engine.decoding import (
     check_answer,
     is_beyond_orjson,
 )
-from tests.engine.guarded import PAGE, Fence
 from tests.engine.rig import LOT, Rig, binance_spec, bitstamp_spec
 from tests.fuzz.mutate import LARGE_ROOM, ROOM
 
@@ -108,7 +109,7 @@ class Target:
     def _send(self, feed: int, address: int, length: int) -> int:
         """A frame at the start of a feed's stream; the status."""
         self._arena[self._feed_at[feed] + L.FEED_LAST_FRAME_ID] = 0
-        return on_frame(self._address, feed, L.PROTOCOL_BINANCE + feed % 2, address, length, 1, 1)
+        return on_frame(self._address, feed, address, length, 1, 1)
 
     def place(self, address: int, length: int, number: int) -> int:
         """A copy against the fence: at its end, every fourth time at its start."""
@@ -163,7 +164,8 @@ class Target:
     def snapshot(self, feed: int, where: int, length: int, number: int) -> int:
         """Judge the REST body that was placed; FuzzError if anything is wrong with the answer."""
         stage = self._stage
-        status = stage_snapshot(self._address, feed, where, length, stage.ctypes.data, len(stage))
+        words, size = stage.ctypes.data, len(stage)
+        status = stage_message(self._address, feed, where, length, words, size, 0)
         if status not in KNOWN or status > 0:
             raise FuzzError(f"an unheard-of status {status}")
         self.answers[SNAPSHOTS, feed, status] += 1

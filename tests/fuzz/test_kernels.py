@@ -10,19 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine import status as S
-from engine.atomics import address_of
-from engine.jit import BOUNDS_CHECKED, JIT_OFF
+from engine.compiling.atomics import address_of
+from engine.compiling.jit import BOUNDS_CHECKED, JIT_OFF
+from engine.layout import status as S
 from tests.child import ROOT, run_module
-from tests.engine.decoding import BINANCE, BITSTAMP
+from tests.engine.decoding.rig import BINANCE, BITSTAMP
 from tests.engine.rig import binance_frame
-from tests.fuzz import corpus as C
+from tests.fuzz import corpus
 from tests.fuzz.blind import BATCH, KINDS, LARGE_BATCH, Blind, Place
 from tests.fuzz.target import DIFFS, FuzzError, Target
 
 INPUTS = 3 * BATCH if JIT_OFF or BOUNDS_CHECKED else 1_000_000
 LARGE_INPUTS = 8 * LARGE_BATCH if BOUNDS_CHECKED else 6_000
-SECONDS = 90
+SECONDS = 100
 ANSWERS_MIN = 12
 """Different answers that a million diffs are given, of the feeds' statuses."""
 
@@ -63,8 +63,8 @@ def test_mutants_of_frames_with_hundreds_of_levels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("kind", "feed"), KINDS)
 def test_the_kept_corpus(kind: str, feed: int) -> None:
     """Each input after each of a few frames that the engine knows then."""
-    entries = C.corpus(kind, feed)
-    assert len(C.kept(kind, feed)) >= 10, "the kept corpus is gone"
+    entries = corpus.corpus(kind, feed)
+    assert len(corpus.kept(kind, feed)) >= 10, "the kept corpus is gone"
     for at_end in (True, False):
         target = Target(at_end=at_end)
         befores = entries[:2] if JIT_OFF else entries[:8]
@@ -80,10 +80,10 @@ def test_the_kept_corpus(kind: str, feed: int) -> None:
 
 
 def test_the_corpus_is_small() -> None:
-    files = list(C.HERE.iterdir())
-    assert sorted(path.name for path in files) == sorted(C.NAMES.values())
+    files = list(corpus.HERE.iterdir())
+    assert sorted(path.name for path in files) == sorted(corpus.NAMES.values())
     assert sum(path.stat().st_size for path in files) < 500_000
-    assert all(len(C.kept(*kind)) <= C.ENTRIES_MAX for kind in KINDS)
+    assert all(len(corpus.kept(*kind)) <= corpus.ENTRIES_MAX for kind in KINDS)
 
 
 def test_an_input_is_found_again() -> None:

@@ -17,13 +17,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from net.config import Config, ConfigError, parse_config
-from net.rest import RestClient, RestError
-from net.simulator import SimulatedVenues, SimulatorError, SimulatorOptions
+from net.config.schema import Config, ConfigError, parse_config
+from net.daemon.tick_sizes import ask_tick_size
+from net.feed.rest import RestClient
 from net.simulator.faults import FAULTS, Order, read_order
-from net.simulator.tapefile import read_tape as read_simulated
-from net.tape import TapeError, TapeLine, read_tape
-from net.venues import BINANCE, BITSTAMP, Control, MetadataError, VenueProtocol
+from net.simulator.options import SimulatorError, SimulatorOptions
+from net.simulator.tape_file import read_tape as read_simulated
+from net.simulator.venues import SimulatedVenues
+from net.sockets.http_body import RestError
+from net.tape.tape import TapeError, TapeLine, read_tape
+from net.venues.binance.market_data import BINANCE
+from net.venues.bitstamp.market_data import BITSTAMP
+from net.venues.interface import Control, MetadataError, VenueProtocol
 from tests.engine.rig import binance_frame, binance_snapshot, bitstamp_frame
 
 BOTH = pytest.mark.parametrize("protocol", [BINANCE, BITSTAMP], ids=lambda p: p.name)
@@ -133,7 +138,7 @@ def ask(
     session: Any = _Body(status, body, headers or {})
     client = RestClient(protocol, "http://nowhere", session, False)
     try:
-        tick, _, raw = asyncio.run(client.tick_size(SYMBOLS[protocol.name]))
+        tick, _, raw = asyncio.run(ask_tick_size(client, SYMBOLS[protocol.name]))
     except (RestError, MetadataError) as error:
         assert "\n" not in str(error), "one line"
         assert len(str(error)) < 1000, "one line that can be read"

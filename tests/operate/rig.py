@@ -1,6 +1,6 @@
 """What the tests of a running daemon share: its parts as the system sees them.
 
-Runs on: the tests' thread. Called by: tests/operate.
+Runs on: the tests' thread.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import signal
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
-from engine.handoff import HandoffError, HandoffReader
+from engine.sharing.handoff import HandoffError, HandoffReader
 from proto.pollux.v1 import market_data_pb2 as pb
 from tests.e2e.rig import Daemon, Process, Venues, daemon, free_port, running, settings
 
@@ -90,18 +90,25 @@ def plain_channel(target: str) -> Iterator[grpc.Channel]:
 
 @contextlib.contextmanager
 def operated(
-    folder: Path, toml: str, *, extra: str = "", engine: str = "", name: str = ""
+    folder: Path,
+    toml: str,
+    *,
+    extra: str = "",
+    engine: str = "",
+    name: str = "",
+    keys: Mapping[str, str] | None = None,
 ) -> Iterator[Operated]:
-    """`pollux serve`, up; nothing of it is left behind."""
+    """`pollux serve`, up; nothing of it is left behind. `keys`: more of its environment."""
     port = free_port()
     name = name or f"operate-{port}"
-    with daemon(folder, toml + settings(name, port, extra=extra, engine=engine), port) as served:
+    text = toml + settings(name, port, extra=extra, engine=engine)
+    with daemon(folder, text, port, keys) as served:
         yield Operated(name, served)
     assert "Traceback" not in served.process.text, served.process.text[-2000:]
 
 
 @contextlib.contextmanager
-def operated_live(folder: Path, venues: Venues, **given: str) -> Iterator[Operated]:
+def operated_live(folder: Path, venues: Venues, **given: Any) -> Iterator[Operated]:
     """The same with both simulated venues, LIVE."""
     with operated(folder, venues.toml, **given) as live:
         live.daemon.wait_for(binance="LIVE", bitstamp="LIVE")

@@ -1,7 +1,7 @@
 """`pollux serve` on a host whose name server does not answer: asking for a name takes a minute.
 
 `python -m tests.operate.slow_names CONFIG`; only names under `.test` are meant.
-Runs on: its own process. Called by: tests/operate/test_shutdown.py.
+Runs on: its own process.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from proto.orderbook_pb2_grpc import OrderbookAggregatorStub
 from proto.pollux.v1 import market_data_pb2 as pb
 from proto.pollux.v1.market_data_pb2_grpc import MarketDataServiceStub
 from tests.e2e.rig import ROOT, Venues, command, free_port, settings, until
-from tests.gateway.rig import (
+from tests.net.gateway.rig import (
     FIXED_WINDOW,
     Beating,
     gateway_process,
@@ -103,9 +103,10 @@ def send_raw(channel: grpc.Channel, method: str, raw: bytes) -> None:
 
 def test_a_thousand_subscribers_and_one_that_never_reads() -> None:
     with (
-        gateway(subscribers_max=CROWD + 2) as (engine, target, process),
+        gateway(subscribers_max=CROWD + 2, streams_per_client_max=CROWD + 2) as served,
         contextlib.ExitStack() as on,
     ):
+        engine, target, process = served
         crowd = [Connection(target, METHOD, PER_CONNECTION) for _ in range(CROWD // PER_CONNECTION)]
         for each in crowd:
             on.callback(each.close)
@@ -124,7 +125,7 @@ def test_a_thousand_subscribers_and_one_that_never_reads() -> None:
             lambda: next(iter(MarketDataServiceStub(channel).StreamBook(pb.StreamBookRequest())))
         )
         assert (code, text) == (
-            EXHAUSTED, f"this gateway serves at most {CROWD + 2} subscribers, and has that many"
+            EXHAUSTED, f"this gateway has {CROWD + 2} subscribers ([gateway] subscribers_max)"
         )  # fmt: skip
         before, late_ms = [int(sum(each.per_stream)) for each in crowd], []
         weight = process.memory_info().rss
@@ -154,7 +155,11 @@ def _read_all(crowd: list[Connection], stop: threading.Event) -> None:
 
 
 def test_connecting_and_leaving_in_a_loop_costs_no_memory() -> None:
-    with gateway(subscribers_max=20, connections_max=50) as (engine, target, process):
+    with gateway(subscribers_max=20, streams_per_client_max=20, connections_max=50) as (
+        engine,
+        target,
+        process,
+    ):
         weights = []
         for _ in range(3):
             for cycle in range(CYCLES):
@@ -175,7 +180,7 @@ def test_a_client_that_left_leaves_no_object_behind() -> None:
     engine = Publishing()
     engine.publish_next()
     try:
-        with gateway_thread(engine, subscribers_max=20) as served:
+        with gateway_thread(engine, subscribers_max=20, streams_per_client_max=20) as served:
 
             def objects_after_a_round() -> int:
                 for cycle in range(OBJECT_CYCLES):

@@ -21,11 +21,11 @@ from pathlib import Path
 import grpc
 import pytest
 
-from net.tape import read_tape
+from net.tape.tape import read_tape
 from proto.pollux.v1 import market_data_pb2 as pb
 from proto.pollux.v1.market_data_pb2_grpc import MarketDataServiceStub
 from tests.e2e.rig import FIXED_TICKS, ROOT, Venues, command, free_port, running, settings, until
-from tests.gateway.rig import FIXED_WINDOW
+from tests.net.gateway.rig import FIXED_WINDOW
 from tests.operate import rig
 from tests.operate.rig import (
     STOP_LIMIT_S,
@@ -210,4 +210,4 @@ def test_a_recording_that_is_ended_is_whole(folder: Path, venues: Venues, tmp_pa
         said = process.text.splitlines()[-1]
     lines = list(read_tape(tape))
     assert said.startswith(f"{len(lines)} lines in ") and said.endswith(" 0 dropped")
-    assert {line.kind for line in lines} == {"ws", "rest", "sent"}
+    assert {line.kind for line in lines} == {"ws", "rest", "sent", "open"}

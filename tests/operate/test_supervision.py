@@ -19,10 +19,10 @@ import grpc
 import psutil
 import pytest
 
-from engine.segment import segment_path
-from net.claim import NameTakenError, claim_name
+from engine.sharing.segment import segment_path
 from net.gateway.options import GatewayOptions
-from net.stat.read import Stat, read_stat
+from net.observe.stat.read import Stat, read_stat
+from net.process.name_lock import NameTakenError, lock_name
 from proto.pollux.v1 import market_data_pb2 as pb
 from proto.pollux.v1.market_data_pb2_grpc import MarketDataServiceStub
 from tests.e2e.rig import (
@@ -36,7 +36,7 @@ from tests.e2e.rig import (
     settings,
     until,
 )
-from tests.gateway.rig import Engine, ladder
+from tests.net.gateway.rig import Engine, ladder
 from tests.operate import rig
 from tests.operate.rig import (
     STALE_AFTER_MS,
@@ -46,6 +46,7 @@ from tests.operate.rig import (
     plain_channel,
     status_of_end,
 )
+from tuning.clock import now, wall_ns
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -66,16 +67,16 @@ def publishing(live: Operated, seconds: float) -> tuple[float, float]:
     return (seen - first) / seconds, longest_s
 
 
-def gateway_trouble(name: str) -> str:
+def gateway_trouble(name: str) -> str | None:
     """What `pollux stat` says of a daemon's gateway."""
-    gateway = read_stat(name, time.time_ns()).gateway
+    gateway = read_stat(name, now()).gateway
     return gateway.trouble if gateway is not None else "none"
 
 
 def frames_of(stat: Stat) -> int:
     """The book frames that an engine has counted."""
     assert stat.meters is not None
-    values = [look.value for look in stat.meters.looks if look.series.name == "frames"]
+    values = [look.value for look in stat.meters.samples if look.series.name == "frames"]
     return sum(value for value in values if isinstance(value, int))
 
 
@@ -115,12 +116,12 @@ def test_a_killed_gateway_serves_again_and_the_engine_never_noticed(live: Operat
 def test_a_hung_gateway_is_replaced(live: Operated) -> None:
     before = live.gateway_pid
     os.kill(before, rig.HALT)
-    until(lambda: gateway_trouble(live.name).startswith("hung"), 4, "stat to say so")
-    assert read_stat(live.name, time.time_ns()).trouble == "", "the engine is another matter"
+    until(lambda: (gateway_trouble(live.name) or "").startswith("hung"), 4, "stat to say so")
+    assert read_stat(live.name, now()).trouble is None, "the engine is another matter"
     until(lambda: not psutil.pid_exists(before), 9, "the end of the hung gateway")
     rig.serving_again_s(live.target, AGAIN_LIMIT_S)
     assert "no sign of life for" in live.log
-    until(lambda: gateway_trouble(live.name) == "", 2, "stat to see the next one")
+    until(lambda: gateway_trouble(live.name) is None, 2, "stat to see the next one")
 
 
 def test_a_hung_engine_is_seen_and_its_name_stays_taken(
@@ -145,8 +146,9 @@ def test_a_hung_engine_is_seen_and_its_name_stays_taken(
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
             # Its heart has not beaten for longer than a dead daemon's would have.
             time.sleep(max(0.0, 5.2 - (time.monotonic() - halted_s)))
-            stat = read_stat(live.name, time.time_ns())
-            assert stat.trouble.startswith("hung: no sign of life for") and stat.status == 1
+            stat = read_stat(live.name, now())
+            assert (stat.trouble or "").startswith("hung: no sign of life for")
+            assert stat.status == 1
             assert stat.meters is not None and frames_of(stat) > 0, "what it counted stays"
             with running(folder, "twin", "serve", "--config", str(twin)) as second:
                 assert second.popen.wait(20) == 1
@@ -182,16 +184,16 @@ def test_of_two_that_start_at_once_one_is_refused(folder: Path, venues: Venues) 
 def test_a_name_is_free_again_when_its_owner_is_gone() -> None:
     name = f"operate-claim-{os.getpid()}"
     holder = subprocess.Popen(
-        [sys.executable, "-c", f"from net.claim import claim_name as c; k = c({name!r}); "
-         "print('held', flush=True); input()"],
+        [sys.executable, "-c", "from net.process.name_lock import lock_name as c; "
+         f"k = c({name!r}); print('held', flush=True); input()"],
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
     with pytest.raises(NameTakenError, match="just starting"):
-        claim_name(name)
+        lock_name(name)
     holder.kill()
     holder.communicate()
-    claim = claim_name(name)
+    claim = lock_name(name)
     assert claim is not None
     claim.close()
 
@@ -209,7 +211,7 @@ def test_a_killed_daemon_leaves_no_process_and_nothing_stale(folder: Path, venue
         with plain_channel(first.target) as channel:
             stream = MarketDataServiceStub(channel).StreamBook(pb.StreamBookRequest(), timeout=20)
             next(iter(stream))
-            killed_ns = time.time_ns()
+            killed_ns = wall_ns()
             first.signal(rig.KILL)
             code, text, books = status_of_end(stream)
         assert code is grpc.StatusCode.UNAVAILABLE
@@ -217,7 +219,7 @@ def test_a_killed_daemon_leaves_no_process_and_nothing_stale(folder: Path, venue
         assert any(each in text for each in said), text
         assert all(book.publish_time_ns < killed_ns + 100_000_000 for book in books)
         until(lambda: not gateways_of(name), 4, "the end of the gateway")
-        assert time.time_ns() - killed_ns < 4e9
+        assert wall_ns() - killed_ns < 4e9
         assert rig.has_segment(name), "nobody was left to remove it: the next start must cope"
         dead = first.reader()
         until(lambda: is_dead(looks_of(watching)[-1]), 4, "stat to say that it is dead")
@@ -231,8 +233,7 @@ def test_a_killed_daemon_leaves_no_process_and_nothing_stale(folder: Path, venue
         assert looks_of(watching)[-1]["trouble"] == "stopped"
         assert watching.end(rig.TERM) == 0 and watching.text.count("\n") == len(looks_of(watching))
     assert not rig.has_segment(name) and not gateways_of(name)
-    left = {path.name for path in segment_path(name).parent.glob(f"pollux-{name}*")}
-    assert not left
+    assert not list(segment_path(name).parent.glob(f"{name}*"))
 
 
 def test_a_gateway_whose_parent_died_at_once_is_no_orphan() -> None:

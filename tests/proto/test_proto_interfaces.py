@@ -6,9 +6,9 @@ from pathlib import Path
 
 from google.protobuf.descriptor import FieldDescriptor, FileDescriptor
 
-from engine import layout as L
+from engine.layout import layout as L
 from proto import generate, orderbook_pb2
-from proto.pollux.v1 import maker_pb2, market_data_pb2
+from proto.pollux.v1 import maker_pb2, market_data_pb2 as pb
 
 DOUBLE, STRING = FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_STRING
 INT64, INT32, BOOL = (
@@ -84,7 +84,7 @@ def test_a_summary_on_the_wire() -> None:
 
 def test_version_1_keeps_its_numbers() -> None:
     """A released number or type never changes; new fields get new numbers (add them here)."""
-    fields = _fields(market_data_pb2.DESCRIPTOR)
+    fields = _fields(pb.DESCRIPTOR)
     assert fields["Book"] == {
         "symbol": (1, STRING),
         "sequence": (2, INT64),
@@ -118,7 +118,7 @@ def test_version_1_keeps_its_numbers() -> None:
         "update_id": (6, INT64),
     }
     service = "/pollux.v1.MarketDataService"
-    assert _paths(market_data_pb2.DESCRIPTOR) == {
+    assert _paths(pb.DESCRIPTOR) == {
         f"{service}/StreamBook": ("pollux.v1.StreamBookRequest", "pollux.v1.Book", True),
         f"{service}/GetBook": ("pollux.v1.GetBookRequest", "pollux.v1.Book", False),
         f"{service}/ListInstruments": (
@@ -169,6 +169,6 @@ def test_the_market_makers_messages_keep_their_numbers() -> None:
 
 
 def test_the_states_mirror_the_engines() -> None:
-    states = dict(market_data_pb2.VenueState.items())
+    states = dict(pb.VenueState.items())
     assert states.pop("VENUE_STATE_UNSPECIFIED") == 0
     assert states == {f"VENUE_STATE_{name}": i + 1 for i, name in enumerate(L.STATE_NAMES)}

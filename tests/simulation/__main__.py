@@ -1,7 +1,7 @@
 """`python -m tests.simulation`: many seeds, or one with its last steps.
 
 Exit status: 0 every seed was right; 1 one was not: a line says how to replay it; 2 wrong usage.
-Runs on: the main thread. Called by: people, CI.
+Runs on: the main thread.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Only what the protocols can show is inflicted, with one exception: on a venue wi
 numbers a diff that is lost, or that lost its name, shows nowhere until the next audit. Whether a
 damaged text must be refused the oracle's reader says, so a flipped byte that happens to mean the
 same, or another valid number (which nothing could tell), is noticed before it is sent.
-Runs on: the tests' thread. Called by: network.py.
+Runs on: the tests' thread.
 """
 
 from __future__ import annotations
@@ -18,26 +18,37 @@ from enum import Enum
 
 import numpy as np
 
-from engine import layout as L
 from net.simulator import mutations
+from net.simulator.registry import simulated_venue
+from net.venues.binance.market_data import BINANCE
 from tests import oracle
 from tests.simulation.market import Frame, Market
 
+US_PER_S = 1_000_000
+NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 
 ON_FRAME = (
     "drop", "duplicate", "echo", "reorder", "delay", "hold", "truncate", "garbage", "flip",
-    "reword", "nonsense", "binary", "stranger", "notice", "cut", "half-open", "stall",
+    "reword", "nonsense", "binary", "stranger", "lag", "same-time", "future", "notice", "cut",
+    "half-open", "stall",
 )  # fmt: skip
 """What can happen where a frame sets out; the last three happen to its connection."""
-ON_CONNECT = ("refuse", "slow-connect", "slow-subscribe")
+ON_CONNECT = ("refuse", "slow-connect")
+ON_SUBSCRIBE = ("slow-subscribe", "refuse-member")
 ON_REST = (
     "late", "lost", "error", "limited", "page", "body-cut", "body-flip", "old", "empty", "foreign",
-    "ahead",
+    "ahead", "priceless", "one-sided",
 )  # fmt: skip
-FAULTS = ON_FRAME + ON_CONNECT + ON_REST
-DEADLY = ("cut", "half-open", "stall", "notice")
-"""Struck rarely: each of them ends a connection."""
+ON_TICK = ("clock-step", "tick-finer", "tick-coarser", "odd-amount")
+"""What can happen at any time: the host's wall clock is set, either way; a market of the venue gets
+another tick while its orders rest, or an amount that needs another lot."""
+FAULTS = ON_FRAME + ON_CONNECT + ON_SUBSCRIBE + ON_REST + ON_TICK
+DEADLY = ("cut", "half-open", "stall", "notice", "future", *ON_TICK)
+"""Struck rarely: each of them ends a connection, the sense of every stamp, or a book."""
+STEADY = ("lag",)
+"""Befalls every frame while it lasts."""
+CLOCK_STEPS_S = (1, 30, 3600, 86_400)
 
 REWORDINGS = (
     mutations.reorder_keys, mutations.extra_keys, mutations.whitespace, mutations.escape_strings,
@@ -81,6 +92,8 @@ class Schedule:
             share = rng.choice((0.02, 0.1, 0.4))
             if kind in DEADLY:
                 share = 0.02
+            elif kind in STEADY:
+                share = 1.0
             elif kind not in ON_FRAME:
                 # Connections and snapshots are rare enough as it is.
                 first, share = start_ns, rng.choice((0.4, 1.0))
@@ -112,7 +125,7 @@ def fate_of(frame: Frame, raw: bytes) -> Fate:
     """What the oracle makes of a frame's text after it was damaged."""
     market = frame.market
     assert market is not None
-    is_binance = market.spec.protocol == L.PROTOCOL_BINANCE
+    is_binance = market.spec.rules == BINANCE.rules
     read = oracle.read_binance_diff if is_binance else oracle.read_bitstamp_diff
     truth = read(frame.raw)
     assert truth is not None
@@ -128,7 +141,7 @@ def fate_of(frame: Frame, raw: bytes) -> Fate:
 def damaged(frame: Frame, kind: str, rng: random.Random) -> Frame:
     """The frame as it arrives after a fault of the text."""
     for _ in range(TRIES_MAX):
-        raw = _damage(frame.raw, kind, rng)
+        raw = _damage(frame, kind, rng)
         fate = fate_of(frame, raw)
         if fate is Fate.SAME:
             return replace(frame, raw=raw)
@@ -139,7 +152,8 @@ def damaged(frame: Frame, kind: str, rng: random.Random) -> Frame:
     return frame
 
 
-def _damage(raw: bytes, kind: str, rng: random.Random) -> bytes:
+def _damage(frame: Frame, kind: str, rng: random.Random) -> bytes:
+    raw = frame.raw
     if kind == "truncate":
         return raw[: rng.randrange(1, len(raw))]
     if kind == "garbage":
@@ -147,9 +161,39 @@ def _damage(raw: bytes, kind: str, rng: random.Random) -> bytes:
     if kind == "flip":
         return flipped(raw, rng)
     change = rng.choice(REWORDINGS if kind == "reword" else NONSENSE)
-    (text,) = change(raw.decode(), 0.0, np.random.default_rng(rng.randrange(1 << 32)))
+    assert frame.market is not None
+    venue = "binance" if frame.market.spec.rules == BINANCE.rules else "bitstamp"
+    book_frame = mutations.BookFrame(simulated_venue(venue).form, raw.decode())
+    (text,) = change(book_frame, 0.0, np.random.default_rng(rng.randrange(1 << 32)))
     assert isinstance(text, str)
     return text.encode()
+
+
+def halves(frame: Frame) -> list[Frame]:
+    """The frame as two of one time, where times are the venue's only numbers."""
+    market = frame.market
+    assert market is not None
+    if market.spec.rules == BINANCE.rules:
+        return [frame]
+    asks = frame.raw.index(b'"asks":')
+    end = frame.raw.index(b"}", asks)
+    bids = frame.raw.index(b'"bids":')
+    first = frame.raw[:asks] + b'"asks":[]' + frame.raw[end:]
+    second = frame.raw[:bids] + b'"bids":[],' + frame.raw[asks:]
+    return [replace(frame, raw=first, is_part=True), replace(frame, raw=second)]
+
+
+def of_the_future(frame: Frame, ahead_s: int) -> Frame:
+    """The frame with a time ahead of every clock: refused where times are the order."""
+    market = frame.market
+    assert market is not None
+    if market.spec.rules == BINANCE.rules:
+        now_ms = frame.sent_ns // NS_PER_MS
+        ahead_ms = now_ms + 1000 * ahead_s
+        return replace(frame, raw=frame.raw.replace(b'"E":%d' % now_ms, b'"E":%d' % ahead_ms))
+    ahead = b'"microtimestamp":"%d"' % (frame.last_id + ahead_s * US_PER_S)
+    raw = frame.raw.replace(b'"microtimestamp":"%d"' % frame.last_id, ahead)
+    return replace(frame, raw=raw, must_be_refused=True)
 
 
 def flipped(raw: bytes, rng: random.Random) -> bytes:
@@ -160,7 +204,7 @@ def flipped(raw: bytes, rng: random.Random) -> bytes:
 
 def flipped_body(body: bytes, market: Market, rng: random.Random) -> bytes:
     """A snapshot with one bit turned over, so that it must be refused or means the same."""
-    is_binance = market.spec.protocol == L.PROTOCOL_BINANCE
+    is_binance = market.spec.rules == BINANCE.rules
     read = oracle.read_binance_snapshot if is_binance else oracle.read_bitstamp_snapshot
     truth = read(body)
     for _ in range(TRIES_MAX):

@@ -4,24 +4,30 @@ A published book names, for each venue, its state and the id its levels stand at
 that id is known, and what is not LIVE contributes nothing. Two things are allowed, both bounded: a
 book made of an unnoticeable loss is wrong until the next audit, and a cut snapshot leaves levels
 unknown below its horizon.
-Runs on: the tests' thread. Called by: world.py.
+Runs on: the tests' thread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
 from itertools import zip_longest
 
-from engine import layout as L
 from engine.engine import Engine, Stage
-from net.session import ANSWER_LIMIT_NS, REACH_LIMIT_NS
+from engine.layout import layout as L
+from net.feed.book_sync import REACH_LIMIT_NS
+from net.feed.snapshot_request import ANSWER_LIMIT_NS
 from tests import oracle
-from tests.simulation.market import Market, Side
+from tests.simulation.market import AMOUNT_DECIMALS, Market, Side
 
 NS_PER_S = 1_000_000_000
 BACKOFF_LIMIT_NS = 30 * NS_PER_S
 SLACK_NS = 10 * NS_PER_S
 """Frames, timers and answers take their time: a few seconds, all together."""
+
+DRIFT_NS = NS_PER_S // 10
+"""The best lag that a feed has shown is forgotten slowly, and venues tell milliseconds."""
 
 Shown = list[tuple[int, int, int]]
 
@@ -66,13 +72,16 @@ class WatchedEngine(Engine):
 class Judge:
     """Looks after every step; raises WrongBookError."""
 
-    def __init__(self, engine: WatchedEngine, stale_after_ns: int, timer_ns: int) -> None:
+    def __init__(
+        self, engine: WatchedEngine, stale_after_ns: int, late_after_ns: int, timer_ns: int
+    ) -> None:
         self.books = 0
         self.wrong: dict[int, int] = {}
         """Feeds whose book is wrong with an excuse, and since when that may be."""
         self._engine = engine
         self._reader = engine.reader()
         self._stale_ns = stale_after_ns + 2 * timer_ns
+        self._late_ns = late_after_ns + DRIFT_NS
         self._heard_elsewhere_ns: dict[int, int] = {}
         self._found = "an id where the venue never was"
         self._seen = [0] * len(engine.instruments)
@@ -121,7 +130,7 @@ class Judge:
             if is_live and ids[place] not in self._engine.markets[feed].books:
                 guilty.add(feed)
         for is_asks in (0, 1):
-            shown = self._shown(is_asks)
+            shown = self._shown(is_asks, self._engine.markets[feeds[0]].unit)
             sides = [
                 self._side(feeds[place], place, ids[place], is_asks, shown)
                 for place in range(len(feeds))
@@ -134,12 +143,19 @@ class Judge:
         for feed in guilty:
             self._excuse(feed, ids[feeds.index(feed)], self._states[feeds.index(feed)])
 
-    def _shown(self, is_asks: int) -> Shown:
+    def _shown(self, is_asks: int, unit: Decimal) -> Shown:
+        """A side of the book in the reader's buffer, in the units of its markets."""
         book = self._reader.book
         count = int(book[L.SLOT_ASKS if is_asks else L.SLOT_BIDS])
         at = L.SLOT_ASKS_AT if is_asks else L.SLOT_BIDS_AT
         words = book[at : at + count * L.LEVEL_WORDS].tolist()
-        return list(zip(words[0::3], words[1::3], words[2::3], strict=True))
+        mantissa, decimals, lot_decimals = (
+            int(word) for word in book[L.SLOT_TICK_MANTISSA : L.SLOT_LOT_DECIMALS + 1]
+        )
+        tick = Fraction(mantissa, 10**decimals) / Fraction(unit)
+        lots = 10 ** (AMOUNT_DECIMALS - lot_decimals)
+        levels = zip(words[0::3], words[1::3], words[2::3], strict=True)
+        return [(exactly(price * tick), amount * lots, venue) for price, amount, venue in levels]
 
     def _side(self, feed: int, place: int, book_id: int, is_asks: int, shown: Shown) -> Side | None:
         """What a venue should contribute; None if nothing, as it is not LIVE."""
@@ -150,7 +166,9 @@ class Judge:
         if not self._flags[place]:
             return true
         horizon, sign = self._engine.horizon(feed, is_asks), -1 if is_asks else 1
-        known = {p: q for p, q in true.items() if sign * p > horizon * market.multiplier}
+        mantissa, decimals = self._engine.units(feed).price
+        horizon_units = horizon * Fraction(mantissa, 10**decimals) / Fraction(market.unit)
+        known = {p: q for p, q in true.items() if sign * p > horizon_units}
         part = {price: lots for price, lots, venue in shown if venue == place}
         return known | {p: q for p, q in part.items() if true.get(p) == q}
 
@@ -193,6 +211,9 @@ class Judge:
             raise WrongBookError(f"{name} is LIVE at {book_id}, and heard {market.heard_id}")
         if now_ns - max(market.heard_ns, self._live_since_ns[feed]) > self._stale_ns:
             raise WrongBookError(f"{name} is LIVE after {self._stale_ns} ns without data")
+        late_ns = market.lag_ns - market.best_lag_ns
+        if late_ns > self._late_ns:
+            raise WrongBookError(f"{name} is LIVE with a frame that is {late_ns} ns late")
 
     def check_excuses(self, market: Market, disturbed_ns: int, now_ns: int, audit_s: int) -> None:
         """A wrong book is found by the next audit, if nothing disturbs that."""
@@ -211,6 +232,12 @@ class Judge:
             raise WrongBookError(
                 f"{market.spec.venue} {market.spec.symbol} has been wrong since {since_ns}"
             )
+
+
+def exactly(number: Fraction) -> int:
+    """A price in the markets' units: no book shows one that is none."""
+    assert number.denominator == 1
+    return number.numerator
 
 
 def _first_difference(shown: Shown, wanted: Shown) -> str:

@@ -1,8 +1,9 @@
 """One instrument on one venue as it truly is, and the frames and snapshots it is told in.
 
-Prices are kept in the instrument's ticks and amounts in lots. Whatever a frame or a snapshot shows
+Prices are kept in units of a hundredth of the instrument's ticks at the start, and amounts in parts
+of 1e-10, whatever the engine counts in. Whatever a frame or a snapshot shows
 is remembered under the id it carries, so a published book can be judged at the id it names.
-Runs on: the tests' thread. Called by: network.py, judge.py.
+Runs on: the tests' thread.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from engine import layout as L
-from engine.engine import FeedSpec
+from engine.specs import FeedSpec
+from net.venues.binance.market_data import BINANCE
 
 LEVELS_MAX = 40
 """Levels a side: fewer than an audit compares, so that an audit sees every loss."""
@@ -21,8 +22,17 @@ NEAR_TICKS, FAR_TICKS = 30, 300
 """Most levels stand near the middle; one in ten far off, outside the ladder's window."""
 RESTLESS = 8
 """Only so many of a side's levels, the latest, change and go: what was lost stays lost for long."""
-LOT = 100_000_000
+AMOUNT_DECIMALS = 10
+LOT = 10**AMOUNT_DECIMALS
+CENT = LOT // 100
+LARGE = 184_467_440_737 * LOT
+"""Of a cheap token: no such total is a number of 1e-8 that has 64 bits."""
+SMALL = LOT // 1000
+"""Some venues write amounts below with an exponent."""
 US_PER_S = 1_000_000
+NS_PER_MS = 1_000_000
+NS_PER_US = 1_000
+LONG_NS = 1 << 62
 
 Side = dict[int, int]
 Book = tuple[Side, Side]
@@ -38,6 +48,9 @@ class Frame:
     must_be_refused: bool = False
     is_nameless: bool = False
     is_binary: bool = False
+    is_part: bool = False
+    """Whether the rest of it follows in another of the same time."""
+    sent_ns: int = 0
 
 
 @dataclass
@@ -52,11 +65,18 @@ class Market:
     rng: random.Random
     quiet_share: float
     """How often it says nothing for seconds."""
+    is_cheap: bool = False
+    """Its amounts are large, and have two decimals."""
+    has_exponents: bool = False
     books: dict[int, Book] = field(default_factory=dict)
     frame_ids: list[int] = field(default_factory=list)
     heard_ns: int = 0
     heard_id: int = 0
     """The newest diff handed over whole since the stream last began."""
+    lag_ns: int = 0
+    """How long that diff was under way."""
+    best_lag_ns: int = LONG_NS
+    """The least that any diff was."""
     gone_id: int = 0
     """The newest diff that is no longer under way: handed over or lost."""
     lost: dict[int, int] = field(default_factory=dict)
@@ -66,13 +86,13 @@ class Market:
 
     def __post_init__(self) -> None:
         tick = Decimal(self.spec.tick_size)
-        self.multiplier = int(tick / self.unit)
+        self.multiplier = self._first_multiplier = int(tick / self.unit)
         self._decimals = max(0, -int(self.unit.as_tuple().exponent))
         self._unit_mantissa = int(self.unit.scaleb(self._decimals))
-        self._is_binance = self.spec.protocol == L.PROTOCOL_BINANCE
+        self._is_binance = self.spec.rules == BINANCE.rules
         self._sides: Book = ({}, {})
         self._pending: Book = ({}, {})
-        self._first_id = 0
+        self._first_id = self._now_ns = 0
         for is_asks in (0, 1):
             for _ in range(LEVELS_MAX // 2):
                 self._sides[is_asks][self._draw_price(is_asks)] = self._draw_lots()
@@ -81,8 +101,8 @@ class Market:
 
     def move(self, now_ns: int) -> None:
         """Some levels appear, change and go; the book is never crossed."""
-        rng = self.rng
-        self.middle += rng.choice((-40, -3, -1, 0, 0, 0, 1, 3, 40)) * self.multiplier
+        rng, self._now_ns = self.rng, now_ns
+        self.middle += rng.choice((-40, -3, -1, 0, 0, 0, 1, 3, 40)) * self._first_multiplier
         for is_asks, sign in ((0, -1), (1, 1)):
             for price in [p for p in self._sides[is_asks] if sign * (p - self.middle) <= 0]:
                 self._set(is_asks, price, 0, now_ns)
@@ -100,10 +120,25 @@ class Market:
     def _draw_price(self, is_asks: int) -> int:
         ticks = FAR_TICKS if self.rng.random() < 0.1 else NEAR_TICKS
         distance = self.multiplier * self.rng.randrange(1, ticks)
-        return self.middle + (distance if is_asks else -distance)
+        return self.middle + distance if is_asks else max(self.middle - distance, self.multiplier)
 
     def _draw_lots(self) -> int:
-        return self.rng.choice((LOT, 2 * LOT, self.rng.randrange(1, 100 * LOT)))
+        part: int = CENT if self.is_cheap else LOT // 10**8
+        return self.rng.choice((LOT, 2 * LOT, self.rng.randrange(1, 100 * LOT // part) * part))
+
+    def change_tick(self, *, is_finer: bool) -> None:
+        """From now on its orders have a finer tick, or a coarser one; those of the old one rest."""
+        if is_finer:
+            self.multiplier = max(self.multiplier // 10, 1)
+        elif self.multiplier < 10 * self._first_multiplier:
+            self.multiplier *= 10
+
+    def set_odd_amount(self, now_ns: int) -> None:
+        """An order whose amount needs another lot: a very large one of a cheap token, else one of
+        ten decimals."""
+        is_asks = self.rng.randrange(2)
+        lots = LARGE if self.is_cheap else self.rng.randrange(1, 10) * LOT + 1
+        self._set(is_asks, self._draw_price(is_asks), lots, now_ns)
 
     def _set(self, is_asks: int, price: int, lots: int, now_ns: int) -> None:
         self.book_id += 1
@@ -126,7 +161,7 @@ class Market:
         if self._is_binance:
             raw = (
                 f'{{"stream":"{symbol.lower()}@depth@100ms","data":{{"e":"depthUpdate",'
-                f'"E":{1_700_000_000_000 + last % US_PER_S},"s":"{symbol}",'
+                f'"E":{self._now_ns // NS_PER_MS},"s":"{symbol}",'
                 f'"U":{self._first_id},"u":{last},"b":{bids},"a":{asks}}}}}'
             )
         else:
@@ -137,9 +172,11 @@ class Market:
             )
         self.frame_ids.append(last)
         self._pending, self._first_id = ({}, {}), 0
-        return Frame(raw.encode(), self, last)
+        return Frame(raw.encode(), self, last, sent_ns=self._now_ns)
 
-    def snapshot(self, levels_max: int | None, book_id: int = 0, ahead: int = 0) -> bytes:
+    def snapshot(
+        self, levels_max: int | None, book_id: int = 0, ahead: int = 0, fault: str = ""
+    ) -> bytes:
         """The book as REST tells it: now, or at an id it once stood at; `ahead` forges the id."""
         if not book_id:
             book_id = self.book_id
@@ -148,6 +185,10 @@ class Market:
             self._text(dict(sorted(side.items(), reverse=not is_asks)[:levels_max]), is_asks)
             for is_asks, side in enumerate(self.books[book_id])
         )
+        if fault == "priceless":
+            bids, asks = _with_priceless(bids), _with_priceless(asks)
+        elif fault == "one-sided":
+            bids, asks = self.rng.choice((("[]", asks), (bids, "[]")))
         book_id += ahead
         if self._is_binance:
             return f'{{"lastUpdateId":{book_id},"bids":{bids},"asks":{asks}}}'.encode()
@@ -160,7 +201,7 @@ class Market:
         self.books[self.book_id] = (dict(self._sides[0]), dict(self._sides[1]))
 
     def _text(self, side: Side, is_asks: int) -> str:
-        rows = (f'["{self._price(price)}","{_amount(lots)}"]' for price, lots in side.items())
+        rows = (f'["{self._price(price)}","{self._amount(lots)}"]' for price, lots in side.items())
         return f"[{','.join(rows)}]"
 
     def _price(self, price: int) -> str:
@@ -169,6 +210,12 @@ class Market:
             return str(value)
         whole, part = divmod(value, 10**self._decimals)
         return f"{whole}.{part:0{self._decimals}d}"
+
+    def _amount(self, lots: int) -> str:
+        if self.has_exponents and 0 < lots < SMALL:
+            return f"{Decimal(lots).scaleb(-AMOUNT_DECIMALS).normalize():e}"
+        text = f"{lots // LOT}.{lots % LOT:010d}"
+        return text.removesuffix("00")
 
     # --- what became of it -----------------------------------------------------------------------
 
@@ -180,6 +227,12 @@ class Market:
             self.heard_ns, self.heard_id = now_ns, max(self.heard_id, frame.last_id)
         elif not self._is_binance:
             self.lost[frame.last_id] = now_ns
+
+    def came(self, frame: Frame, now_ns: int) -> None:
+        """A diff is taken that nobody has heard yet: how late it is counts."""
+        if frame.sent_ns and frame.last_id > self.heard_id:
+            self.lag_ns = now_ns - frame.sent_ns
+            self.best_lag_ns = min(self.best_lag_ns, self.lag_ns)
 
     def hide(self, snapshot_id: int, now_ns: int) -> None:
         """A snapshot joins no frame at all: what came before and is not in it, nobody misses."""
@@ -198,5 +251,7 @@ class Market:
         return min(lost, default=0)
 
 
-def _amount(lots: int) -> str:
-    return f"{lots // LOT}.{lots % LOT:08d}"
+def _with_priceless(side: str) -> str:
+    """A side as text with levels that nobody can trade at."""
+    levels = '["0","1.5"],["-1.00","2"]'
+    return f"[{levels}]" if side == "[]" else f"{side[:-1]},{levels}]"

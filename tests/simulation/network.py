@@ -1,26 +1,40 @@
-"""What lies between the venues and the sessions: connections and REST, with what befalls them.
+"""What lies between the venues and the book syncs: connections and REST, with what befalls them.
 
-`Link` keeps a venue connected by the rules of net.stream, its back-off and time limits, and `Rest`
-answers by those of net.rest; both on the scheduler's time instead of sockets.
-Runs on: the tests' thread. Called by: world.py.
+`Link` keeps a venue connected by the rules of net.feed.connection, its back-off and time limits,
+and `Rest` answers by those of net.feed.rest; both on the scheduler's time instead of sockets.
+Runs on: the tests' thread.
 """
 
 from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
-from engine import layout as L
-from engine import status as S
 from engine.engine import Engine, Stage
-from net import stream, websocket
-from net.backoff import Backoff
-from net.session import Session
-from net.venue import Venue
-from tests.simulation.faults import ON_CONNECT, ON_FRAME, ON_REST, Schedule, damaged, flipped_body
+from engine.layout import layout as L
+from engine.layout import status as S
+from net.feed import connection as stream
+from net.feed.book_sync import BookSync
+from net.feed.snapshot_request import SnapshotRequest
+from net.feed.venue_feeds import VenueFeeds
+from net.sockets import websocket
+from net.sockets.backoff import Backoff
+from net.venues.binance.market_data import BINANCE
+from tests.simulation.faults import (
+    ON_CONNECT,
+    ON_FRAME,
+    ON_REST,
+    ON_SUBSCRIBE,
+    Schedule,
+    damaged,
+    flipped_body,
+    halves,
+    of_the_future,
+)
 from tests.simulation.market import Frame, Market
 
 NS_PER_MS = 1_000_000
@@ -28,9 +42,8 @@ NS_PER_S = 1_000_000_000
 IDLE_PING_S = 5
 """As the daemon sets it: a half-open connection is noticed after two of these."""
 OVERLAP_NS = NS_PER_S
-SNAPSHOT_DEPTH_WEIGHED = 1000
-"""The simulated books are small; their snapshots are weighed as the daemon's default depth."""
 RETRY_AFTER_S = (1, 20)
+FUTURE_S = 3600
 STAGE_LEVELS = 128
 
 
@@ -38,6 +51,9 @@ class Clock(Protocol):
     """The scheduler."""
 
     now_ns: int
+
+    def wall_ns(self) -> int:
+        """The host's wall clock, which is set now and then."""
 
     def after(self, delay_ns: int, act: Callable[[], None]) -> None:
         """Do something later."""
@@ -69,25 +85,30 @@ class Path:
     """One connection. What it carries arrives in order, unless a fault says otherwise."""
 
     is_open: bool = True
-    is_subscribed: bool = False
+    symbols: set[str] = field(default_factory=set)
+    """Those whose streams it carries."""
     is_silent: bool = False
     arrival_ns: int = 0
     held: list[Frame] = field(default_factory=list)
 
 
 class Link:
-    """Keeps one venue connected, as net.stream does."""
+    """Keeps one venue connected, as net.feed.connection does."""
 
-    def __init__(self, clock: Clock, schedule: Schedule, venue: Venue, rng: random.Random) -> None:
+    def __init__(
+        self, clock: Clock, schedule: Schedule, venue: VenueFeeds, rng: random.Random
+    ) -> None:
         self.venue = venue
         self.attempts = Window(300, 300)
         self.disturbed_ns = 0
         """When anything but the loss of a diff was last done to this venue."""
         self.paths: list[Path] = []
-        self.lost: Callable[[Venue, str], None] = lambda venue, reason: None
+        self.lost: Callable[[VenueFeeds, str], None] = lambda venue, reason: None
         self._clock, self._schedule, self._rng = clock, schedule, rng
         self._backoff = Backoff(random.Random(rng.random()))
-        self._acknowledged = 0
+        self._open_answers = self._refusals = 0
+        self._are_answers_due = False
+        self._lag_ns = rng.randrange(3, 15) * NS_PER_S
         self._started_ns = self._opened_ns = 0
         self._is_renewing = False
 
@@ -102,7 +123,7 @@ class Link:
     def _open(self, opened: Callable[[Path], None], failed: Callable[[], None]) -> None:
         self.attempts.add(self._clock.now_ns, 1)
         delay_ns = self._rng.randrange(20, 300) * NS_PER_MS
-        fault = self._strike(ON_CONNECT[:2])
+        fault = self._strike(ON_CONNECT)
         if fault == "refuse":
             self._clock.after(delay_ns, failed)
         elif fault == "slow-connect":
@@ -116,40 +137,73 @@ class Link:
     def _opened(self, path: Path) -> None:
         self.paths, self._opened_ns = [path], self._clock.now_ns
         self.venue.on_subscribed(self._clock.now_ns)
-        limit_ns = int(stream.SUBSCRIBE_LIMIT_S * NS_PER_S)
-        if self._subscribe(path):
-            self._clock.after(limit_ns, lambda: self._check_acknowledged(path))
+        self._subscribe(path)
 
-    def _subscribe(self, path: Path) -> int:
-        """Ask for the channels; the stream begins with the venue's answer. How many were asked."""
-        asked = self.venue.protocol.subscriptions(self.venue.symbols)
-        self._acknowledged = 0
-        if not asked:
-            path.is_subscribed = True
+    def _subscribe(self, path: Path) -> None:
+        """Ask for the channels; the stream begins with the venue's answer."""
+        if not self.venue.protocol.subscriptions(self.venue.symbols):
+            path.symbols = set(self.venue.symbols)
             self.venue.on_acknowledged(self._clock.now_ns)
-            return 0
-        is_slow = self._strike(ON_CONNECT[2:]) != ""
-        delay_ns = self._rng.randrange(1000, 12_000) if is_slow else self._rng.randrange(20, 200)
-        self._clock.after(delay_ns * NS_PER_MS, lambda: self._begin(path))
-        return len(asked)
-
-    def _begin(self, path: Path) -> None:
-        if not path.is_open:
             return
-        path.is_subscribed = True
-        for symbol in self.venue.symbols:
+        self.venue.on_subscribing()
+        self._open_answers, self._refusals = len(self.venue.symbols), 0
+        self._are_answers_due = True
+        self._ask(path, self.venue.symbols)
+        limit_ns = int(stream.SUBSCRIBE_LIMIT_S * NS_PER_S)
+        self._clock.after(limit_ns, lambda: self._look_at_answers(path))
+
+    def _ask(self, path: Path, symbols: Sequence[str]) -> None:
+        """The venue answers, and may refuse one member."""
+        fault = self._strike(ON_SUBSCRIBE)
+        is_slow = fault == "slow-subscribe"
+        delay_ms = self._rng.randrange(1000, 12_000) if is_slow else self._rng.randrange(20, 200)
+        refused = self._rng.choice(symbols) if fault == "refuse-member" else None
+        self._clock.after(delay_ms * NS_PER_MS, lambda: self._begin(path, symbols, refused))
+
+    def _begin(self, path: Path, symbols: Sequence[str], refused: str | None) -> None:
+        for symbol in symbols:
             channel = f"diff_order_book_{symbol}"
             text = f'{{"event":"bts:subscription_succeeded","channel":"{channel}","data":{{}}}}'
+            if symbol == refused:
+                text = '{"event":"bts:error","channel":"","data":{"code":null,"message":"Bad."}}'
+            elif path.is_open:
+                path.symbols.add(symbol)
             self._arrive(path, [Frame(text.encode())])
+        self._look_at_refusals(path)
 
     def on_acknowledged(self) -> None:
-        self._acknowledged += 1
-        if self._acknowledged == len(self.venue.symbols):
+        self._open_answers -= 1
+        if self._open_answers == 0:
             self.venue.on_acknowledged(self._clock.now_ns)
 
-    def _check_acknowledged(self, path: Path) -> None:
-        if path.is_open and self._acknowledged < len(self.venue.symbols):
+    def on_refused(self, reason: str) -> None:
+        self._refusals += 1
+
+    def _look_at_refusals(self, path: Path) -> None:
+        if 0 < self._open_answers <= self._refusals:
+            self._look_at_answers(path)
+
+    def _look_at_answers(self, path: Path) -> None:
+        """All have come, or will not: who is missing is refused, and asked for again later."""
+        if not path.is_open or path is not self.paths[0] or not self._are_answers_due:
+            return
+        missing = self.venue.unacknowledged()
+        if self._open_answers > 0 and len(missing) == len(self.venue.symbols):
             self._end("the subscriptions were not acknowledged")
+            return
+        self._are_answers_due = False
+        for symbol in missing:
+            self.venue.on_refused(symbol, "refused", self._clock.now_ns)
+        self._ask_again(path, int(stream.REFUSED_AGAIN_S[0]))
+
+    def _ask_again(self, path: Path, wait_s: int) -> None:
+        def ask() -> None:
+            if path.is_open and path is self.paths[0] and (missing := self.venue.unacknowledged()):
+                self._ask(path, missing)
+                self._ask_again(path, 2 * wait_s)
+
+        if self.venue.unacknowledged():
+            self._clock.after(wait_s * NS_PER_S, ask)
 
     def _end(self, reason: str) -> None:
         """The connection is gone; the next one follows."""
@@ -165,7 +219,7 @@ class Link:
         self._clock.after(self._backoff.next_ns(), self.connect)
 
     def drop(self, reason: str) -> None:
-        """The sessions' side closes it."""
+        """The book syncs' side closes it."""
         if self.paths:
             self._end(reason)
 
@@ -199,7 +253,7 @@ class Link:
         self._clock.say("{} moves to another connection", self.venue.name)
         self.paths, self._opened_ns = [fresh, old], self._clock.now_ns
         self._subscribe(fresh)
-        if self.venue.protocol.has_gap_detection:
+        if self.venue.protocol.rules.has_gap_detection:
             self._clock.after(OVERLAP_NS, lambda: self._let_go(old))
         else:
             self._let_go(old)
@@ -214,11 +268,12 @@ class Link:
 
     def send(self, frame: Frame) -> None:
         """The venue says something on every connection that has subscribed."""
-        listening = [path for path in self.paths if path.is_subscribed and not path.is_silent]
+        assert frame.market is not None
+        symbol = frame.market.spec.symbol
+        listening = [path for path in self.paths if symbol in path.symbols and not path.is_silent]
         for path in listening:
             self._send(path, frame)
         if not listening:
-            assert frame.market is not None
             frame.market.gone_id = max(frame.market.gone_id, frame.last_id)
 
     def _send(self, path: Path, frame: Frame) -> None:
@@ -239,6 +294,10 @@ class Link:
             sent = [Frame(b"\0", frame.market, frame.last_id, True, is_binary=True)]
         elif fault == "duplicate":
             sent = [frame, frame]
+        elif fault == "same-time":
+            sent = halves(frame)
+        elif fault == "future" and abs(clock.wall_ns() - clock.now_ns) < NS_PER_S:
+            sent = [of_the_future(frame, FUTURE_S)]
         elif fault in ("stranger", "notice"):
             sent = [self._other_text(fault), frame]
         delay_ns = rng.randrange(5, 60) * NS_PER_MS
@@ -254,12 +313,17 @@ class Link:
         if fault == "hold":
             path.held += sent
             return
+        if fault == "lag":
+            delay_ns += self._lag_ns
         if fault == "delay":
             delay_ns += rng.randrange(100, 7000) * NS_PER_MS
         batch, path.held = path.held + sent, []
         path.arrival_ns = max(path.arrival_ns, clock.now_ns + delay_ns)
         wait_ns = path.arrival_ns - clock.now_ns
-        clock.after(wait_ns, lambda: self._arrive(path, batch))
+        # A half shows what it changes before the other half has come.
+        reads = [batch[:-1], batch[-1:]] if len(sent) == 2 and sent[0].is_part else [batch]
+        for read in reads:
+            clock.after(wait_ns, partial(self._arrive, path, read))
         if fault == "echo":
             wait_ns += rng.randrange(300, 5000) * NS_PER_MS
             clock.after(wait_ns, lambda: self._arrive(path, [frame]))
@@ -278,7 +342,7 @@ class Link:
 
     def _other_text(self, fault: str) -> Frame:
         """A frame of a symbol nobody asked for, or the announcement of a shutdown."""
-        is_binance = self.venue.protocol.protocol == L.PROTOCOL_BINANCE
+        is_binance = self.venue.protocol.rules == BINANCE.rules
         if fault == "notice":
             if is_binance:
                 return Frame(b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1}}')
@@ -311,7 +375,7 @@ class Link:
             if is_last:
                 venue.publish_touched()
         else:
-            status = venue.handle(frame.raw, now_ns, is_last)
+            status = venue.handle(frame.raw, self._clock.wall_ns(), is_last)
             if status != S.APPLIED:
                 venue.on_status(status, lambda: frame.raw, now_ns, is_last)
             if market is not None:
@@ -319,13 +383,19 @@ class Link:
                 self._clock.say(text, venue.name, market.spec.symbol, frame.last_id, status)
         if market is None:
             return
-        if status <= S.BAD_JSON and not frame.must_be_refused:
+        if status >= 0:
+            market.came(frame, now_ns)
+        if frame.is_part:
+            market.lost[frame.last_id] = now_ns  # until the rest has come, right behind it
+            return
+        sync = next(each for each in venue.syncs if each.feed == market.feed)
+        is_taken = status in S.UNFIT and sync._engine.last_frame_id(sync.feed) == frame.last_id
+        if status <= S.BAD_JSON and not frame.must_be_refused and not is_taken:
             # Of the same meaning, yet refused: it says so, and the stream begins anew.
             market.gone_id = max(market.gone_id, frame.last_id)
         elif frame.must_be_refused:
             market.gone_id = max(market.gone_id, frame.last_id)
-            states = {each.feed: each.state for each in venue.sessions}
-            assert states[market.feed] != L.LIVE, f"{venue.name} lives on after {frame.raw!r}"
+            assert sync.state != L.LIVE, f"{venue.name} lives on after {frame.raw!r}"
         else:
             market.went(frame, now_ns, is_whole=not frame.is_nameless)
 
@@ -337,7 +407,7 @@ class Link:
 
 
 class Rest:
-    """Answers a venue's snapshot requests, as net.rest does."""
+    """Answers a venue's snapshot requests, as net.feed.rest does."""
 
     def __init__(
         self,
@@ -354,24 +424,29 @@ class Rest:
         self._link, self._markets, self._rng = link, markets, rng
         self._not_before_ns = 0
 
-    def fetch(self, session: Session) -> None:
+    def fetch(self, sync: BookSync, request: SnapshotRequest) -> None:
         """Ask; the answer comes later, or never."""
-        clock, rng, protocol = self._clock, self._rng, session.protocol
+        clock, rng, protocol = self._clock, self._rng, sync.protocol
         wait_ns = self._not_before_ns - clock.now_ns
         if wait_ns > 0:
-            clock.after(NS_PER_MS, lambda: self._fail(session, "left alone", wait_ns))
+            clock.after(NS_PER_MS, lambda: self._fail(sync, request, "left alone", wait_ns))
             return
-        self.requests.add(clock.now_ns, protocol.snapshot_weight(SNAPSHOT_DEPTH_WEIGHED))
+        # The simulated books are small; a snapshot weighs what the default depth does.
+        self.requests.add(
+            clock.now_ns,
+            protocol.snapshot_weight(protocol.snapshot_depths(protocol.own_settings())[-1]),
+        )
         fault = self._schedule.strike(ON_REST, protocol.name, clock.now_ns)
-        clock.say("{} {} asks: {}", protocol.name, session.spec.symbol, fault or "well")
+        sync.on_snapshot_sent(request.number, clock.now_ns)
+        clock.say("{} {} asks: {}", protocol.name, sync.spec.symbol, fault or "well")
         if fault:
             self._link.disturbed_ns = clock.now_ns
         if fault == "lost":
             return
         delay_ns = rng.randrange(10, 300) * NS_PER_MS
-        clock.after(delay_ns, lambda: self._answer(session, fault))
+        clock.after(delay_ns, lambda: self._answer(sync, request, fault))
 
-    def _answer(self, session: Session, fault: str) -> None:
+    def _answer(self, sync: BookSync, request: SnapshotRequest, fault: str) -> None:
         """The venue writes its answer; it is read a little later, or much."""
         clock, rng = self._clock, self._rng
         late_ns = rng.randrange(3_000, 45_000) if fault == "late" else rng.randrange(10, 200)
@@ -379,14 +454,14 @@ class Rest:
         if fault in ("error", "limited"):
             retry_ns = rng.randrange(*RETRY_AFTER_S) * NS_PER_S if fault == "limited" else 0
             self._not_before_ns = max(self._not_before_ns, clock.now_ns + retry_ns)
-            clock.after(late_ns, lambda: self._fail(session, f"HTTP: {fault}", retry_ns))
+            clock.after(late_ns, lambda: self._fail(sync, request, f"HTTP: {fault}", retry_ns))
             return
-        body = self._body(session, fault)
-        clock.after(late_ns, lambda: self._arrive(session, body))
+        body = self._body(sync, fault)
+        clock.after(late_ns, lambda: self._arrive(sync, request, body))
 
-    def _body(self, session: Session, fault: str) -> bytes:
-        rng, market = self._rng, self._markets[session.feed]
-        limit = session.protocol.levels_limit(session.snapshot_depth) or None
+    def _body(self, sync: BookSync, fault: str) -> bytes:
+        rng, market = self._rng, self._markets[sync.feed]
+        limit = sync.snapshot_depth or None
         if fault == "page":
             return b"<!DOCTYPE html>\n<html><body>Please complete the security check</body></html>"
         if fault == "empty":
@@ -399,26 +474,26 @@ class Rest:
             market.forged[market.book_id + ahead] = self._clock.now_ns
             return market.snapshot(limit, ahead=ahead)
         if fault == "foreign":
-            others = [each.feed for each in self._link.venue.sessions if each is not session]
+            others = [each.feed for each in self._link.venue.syncs if each is not sync]
             other = self._markets[rng.choice(others)]
             body = other.snapshot(limit)
             market.forged[other.book_id] = self._clock.now_ns
             return body
-        body = market.snapshot(limit)
+        body = market.snapshot(limit, fault=fault)
         if fault == "body-cut":
             return body[: rng.randrange(len(body))]
         return flipped_body(body, market, rng) if fault == "body-flip" else body
 
-    def _arrive(self, session: Session, body: bytes) -> None:
+    def _arrive(self, sync: BookSync, request: SnapshotRequest, body: bytes) -> None:
         now_ns, stage = self._clock.now_ns, Stage(STAGE_LEVELS)
-        status = self._engine.stage(session.feed, body, stage)
-        if status != S.APPLIED:
-            session.on_snapshot_failed(S.TEXTS[status], now_ns)
-            return
-        self._clock.say("{} {} gets {}", session.spec.venue, session.spec.symbol, stage.last_id)
-        if session.is_asking and not session._buffer:
-            self._markets[session.feed].hide(stage.last_id, now_ns)
-        session.on_snapshot(stage, now_ns)
+        self._engine.stage(sync.feed, body, stage)
+        self._clock.say("{} {} gets {}", sync.spec.venue, sync.spec.symbol, stage.last_id)
+        is_awaited = sync.is_asking and sync.request.number == request.number
+        if is_awaited and stage.last_id and not sync._buffer:
+            self._markets[sync.feed].hide(stage.last_id, now_ns)
+        sync.on_snapshot(request.number, stage, sync.snapshot_depth, now_ns)
 
-    def _fail(self, session: Session, reason: str, retry_after_ns: int) -> None:
-        session.on_snapshot_failed(reason, self._clock.now_ns, retry_after_ns)
+    def _fail(
+        self, sync: BookSync, request: SnapshotRequest, reason: str, retry_after_ns: int
+    ) -> None:
+        sync.on_snapshot_failed(request.number, reason, self._clock.now_ns, retry_after_ns)

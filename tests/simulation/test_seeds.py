@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import partial
 
 import pytest
 
-from engine import status as S
-from engine.jit import BOUNDS_CHECKED, JIT_OFF
-from net.session import Session
-from net.venue import Venue
+from engine.compiling.jit import BOUNDS_CHECKED, JIT_OFF
+from engine.layout import status as S
+from net.feed.book_sync import BookSync
+from net.feed.venue_feeds import VenueFeeds
 from tests.simulation.__main__ import main
 from tests.simulation.faults import FAULTS
 from tests.simulation.world import Report, SeedFailedError, World
@@ -49,7 +50,7 @@ def test_a_seed_gives_the_same_run_again() -> None:
 # --- the canary ----------------------------------------------------------------------------------
 
 
-def loses_deletes(venue: Venue) -> None:
+def loses_deletes(venue: VenueFeeds) -> None:
     """A decoder that takes a deleted level for one of the least amount."""
     handle = venue.handle
 
@@ -59,48 +60,50 @@ def loses_deletes(venue: Venue) -> None:
     venue.handle = broken
 
 
-def ignores(status_ignored: int, venue: Venue) -> None:
+def ignores(status_ignored: int, venue: VenueFeeds) -> None:
     """Sessions that go on as if nothing had been."""
 
     def broken(on_status: Callable[..., None], status: int, *rest: object) -> None:
         if status != status_ignored:
             on_status(status, *rest)
 
-    for session in venue.sessions:
-        vars(session)["on_status"] = partial(broken, session.on_status)
+    for sync in venue.syncs:
+        vars(sync)["on_status"] = partial(broken, sync.on_status)
 
 
-def takes_any_snapshot(venue: Venue) -> None:
+def takes_any_snapshot(venue: VenueFeeds) -> None:
     """Sessions that join a snapshot older than their buffer."""
-    vars(venue.protocol)["joins"] = lambda snapshot_id, first_id: True
+    rules = copy.copy(venue.protocol.rules)
+    vars(rules)["joins"] = lambda snapshot_id, first_id: True
+    vars(venue.protocol)["rules"] = rules
 
 
-def never_audits(venue: Venue) -> None:
+def never_audits(venue: VenueFeeds) -> None:
     """Sessions that find no lost diff."""
-    for session in venue.sessions:
-        vars(session)["_start_audit"] = lambda now_ns: None
+    for sync in venue.syncs:
+        vars(sync)["_start_audit"] = lambda now_ns: None
 
 
-def never_goes_stale(venue: Venue) -> None:
-    for session in venue.sessions:
-        vars(session)["_stale_after_ns"] = 10**18
+def never_goes_stale(venue: VenueFeeds) -> None:
+    for sync in venue.syncs:
+        vars(sync)["_stale_after_ns"] = 10**18
 
 
-def goes_live_at_once(venue: Venue) -> None:
+def goes_live_at_once(venue: VenueFeeds) -> None:
     """Sessions that show a snapshot before the stream has reached it."""
 
-    def eager(session: Session, now_ns: int) -> None:
-        stage, session._held = session._held, None
+    def eager(sync: BookSync, now_ns: int) -> None:
+        stage, sync._held = sync._held, None
         assert stage is not None
-        session._engine.load(session.feed, stage, 0)
-        session._forget()
-        session._engine.activate(session.feed, now_ns)
+        sync._engine.load(sync.feed, stage, 0)
+        sync._forget()
+        sync._engine.activate(sync.feed, now_ns)
 
-    for session in venue.sessions:
-        vars(session)["_try_join"] = partial(eager, session)
+    for sync in venue.syncs:
+        vars(sync)["_try_join"] = partial(eager, sync)
 
 
-BROKEN: dict[str, tuple[Callable[[Venue], None], str]] = {
+BROKEN: dict[str, tuple[Callable[[VenueFeeds], None], str]] = {
     "loses deletes": (loses_deletes, "hold"),
     "ignores gaps": (partial(ignores, S.GAP), "drop"),
     "ignores time that runs backwards": (partial(ignores, S.BACKWARDS), "reorder"),
@@ -138,8 +141,8 @@ def test_the_command_runs_seeds_and_says_what_was_done(capsys: pytest.CaptureFix
 def test_a_failing_seed_prints_its_last_steps(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Session, "break_off", lambda *_: None)
-    statuses = [main(["--seed", str(seed), "--trace"]) for seed in range(3)]
+    monkeypatch.setattr(BookSync, "break_off", lambda *_: None)
+    statuses = [main(["--seed", str(seed), "--trace"]) for seed in range(8)]
     out = capsys.readouterr().out
     assert 1 in statuses and "replay: python -m tests.simulation --seed" in out
     assert "takes" in out, "the trace shows frames"

@@ -1,8 +1,8 @@
-"""One run of one seed: a scheduler, the real engine, sessions and venues, and what is around them.
+"""One run of one seed: a scheduler, the real engine, book syncs, venues and all around them.
 
 Everything that happens is a step at a simulated time; after each one the judge looks. First the
 faults rage, then they stop, and all venues must be LIVE and right again within the bound.
-Runs on: the tests' thread. Called by: __main__.py, test_seeds.py.
+Runs on: the tests' thread.
 """
 
 from __future__ import annotations
@@ -17,21 +17,28 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 
-from engine import layout as L
-from engine.engine import FeedSpec, InstrumentSpec
-from net import stream, websocket
-from net.backoff import Backoff
-from net.live import SILENCE_RECONNECT
-from net.session import ANSWER_LIMIT_NS, REACH_LIMIT_NS, Session
-from net.venue import Venue
-from net.venues import BINANCE, BITSTAMP, VenueProtocol
-from tests.simulation.faults import Schedule
+from engine.layout import layout as L
+from engine.specs import FeedSpec, InstrumentSpec
+from net.feed import connection as stream
+from net.feed.book_sync import REACH_LIMIT_NS, BookSync
+from net.feed.engine_thread import SILENCE_RECONNECT
+from net.feed.events import FeedEvent
+from net.feed.snapshot_request import ANSWER_LIMIT_NS, SnapshotRequest
+from net.feed.venue_feeds import VenueFeeds
+from net.sockets import websocket
+from net.sockets.backoff import Backoff
+from net.venues.binance.market_data import BINANCE
+from net.venues.bitstamp.market_data import BITSTAMP
+from net.venues.interface import VenueProtocol
+from tests.simulation.faults import CLOCK_STEPS_S, ON_TICK, Schedule
 from tests.simulation.judge import BACKOFF_LIMIT_NS, SLACK_NS, Judge, WatchedEngine
 from tests.simulation.market import Market
 from tests.simulation.network import IDLE_PING_S, RETRY_AFTER_S, Link, Rest
 
+NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 START_NS = 1_700_000_000 * NS_PER_S
+LATE_AFTER_MS = 2000
 TIMER_NS = NS_PER_S // 10
 FAULTS_NS = 40 * NS_PER_S
 CALM_MIN_NS = 3 * NS_PER_S
@@ -46,10 +53,11 @@ TRACE_LINES = 60
 RECOVERY_NS = (
     BACKOFF_LIMIT_NS  # of the connection, which may have failed often
     + int(websocket.CONNECT_LIMIT_S + stream.SUBSCRIBE_LIMIT_S) * NS_PER_S
-    + (1 + SILENCE_RECONNECT) * STALE_AFTER_MS * 1_000_000  # the silence of one that stalled
+    + (1 + SILENCE_RECONNECT) * STALE_AFTER_MS * NS_PER_MS  # the silence of one that stalled
     + 2 * IDLE_PING_S * NS_PER_S
     + max(ANSWER_LIMIT_NS, REACH_LIMIT_NS)  # an answer that never comes, or to another question
     + max(BACKOFF_LIMIT_NS, RETRY_AFTER_S[1] * NS_PER_S)  # of the snapshots
+    + 2 * int(stream.REFUSED_AGAIN_S[0]) * NS_PER_S  # a subscription that was refused twice
     + SLACK_NS
 )
 """Within this after the last fault every venue is LIVE: each wait there is, once."""
@@ -90,6 +98,7 @@ class World:
     def __init__(self, seed: int, kinds: Sequence[str] = ()) -> None:
         self.report = Report(seed)
         self.now_ns = START_NS
+        self.wall_step_ns = 0
         self.trace: deque[tuple[int, str, tuple[object, ...]]] = deque(maxlen=TRACE_LINES)
         self._rng = random.Random(seed)
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
@@ -103,7 +112,9 @@ class World:
         )
         self.engine.bases = {}
         self.engine.markets = self.markets = self._draw_markets()
-        self.judge = Judge(self.engine, STALE_AFTER_MS * 1_000_000, TIMER_NS)
+        self.judge = Judge(
+            self.engine, STALE_AFTER_MS * NS_PER_MS, LATE_AFTER_MS * NS_PER_MS, TIMER_NS
+        )
         names = [protocol.name for protocol in protocols]
         self.schedule = Schedule(self._rng, names, START_NS, self._calm_ns, kinds)
         self._withdraws_all = self._rng.random() < 0.2
@@ -128,28 +139,28 @@ class World:
         for symbol in rng.sample(sorted(MIDDLES), rng.choice((2, 2, 2, 3))):
             feeds = []
             for connection, protocol in enumerate(protocols):
-                is_binance = protocol.protocol == L.PROTOCOL_BINANCE
+                is_binance = protocol.rules == BINANCE.rules
                 name = symbol.replace("-", "")
                 name = f"{name}T" if is_binance else name.lower()
                 tick = rng.choice(("0.01", "0.05") if is_binance else ("0.01", "0.1", "1"))
-                feeds.append(FeedSpec(protocol.name, protocol.protocol, connection, name, tick))
+                feeds.append(FeedSpec(protocol.name, protocol.rules, connection, name, tick))
             instruments.append(InstrumentSpec(symbol, tuple(feeds), rng.choice((3, 10, 50))))
         return tuple(instruments)
 
     def _draw_markets(self) -> list[Market]:
         markets: list[Market] = []
-        for board in self.engine.reader().boards:
-            for _ in board.venues:
+        for info in self.engine.reader().instruments:
+            unit, is_cheap = info.tick_size / 100, self._rng.random() < 0.3
+            for _ in info.venues:
                 spec = self.engine.feeds[len(markets)]
-                tick = int(Decimal(spec.tick_size) / board.tick_size)
-                middle = int(MIDDLES[board.symbol] / Decimal(spec.tick_size)) * tick
-                is_binance = spec.protocol == L.PROTOCOL_BINANCE
-                first_id = FIRST_IDS[board.symbol] if is_binance else START_NS // 1000
+                tick = int(Decimal(spec.tick_size) / unit)
+                middle = int(MIDDLES[info.symbol] / Decimal(spec.tick_size)) * tick
+                is_binance = spec.rules == BINANCE.rules
+                first_id = FIRST_IDS[info.symbol] if is_binance else START_NS // 1000
                 rng = random.Random(self._rng.random())
                 quiet = rng.choice((0.0, 0.01, 0.2))
-                markets.append(
-                    Market(len(markets), spec, board.tick_size, middle, first_id, rng, quiet)
-                )
+                facts = (middle, first_id, rng, quiet, is_cheap, rng.random() < 0.2)
+                markets.append(Market(len(markets), spec, unit, *facts))
         return markets
 
     def _add_venue(self, connection: int, protocol: VenueProtocol) -> None:
@@ -157,19 +168,21 @@ class World:
             return random.Random(self._rng.random())
 
         mine = [market for market in self.markets if market.spec.venue == protocol.name]
-        sessions = tuple(
-            Session(
+        snapshot_depth = SNAPSHOT_DEPTH if protocol.rules == BINANCE.rules else 0
+        syncs = tuple(
+            BookSync(
                 self.engine,
                 market.feed,
                 protocol,
                 self,
-                snapshot_depth=SNAPSHOT_DEPTH,
+                snapshot_depth=snapshot_depth,
                 stale_after_ms=STALE_AFTER_MS,
+                late_after_ms=LATE_AFTER_MS,
                 backoff=Backoff(seeded()),
             )
             for market in mine
         )
-        venue = Venue(self.engine, connection, protocol, sessions, self)
+        venue = VenueFeeds(self.engine, connection, protocol, syncs, self)
         link = self.links[protocol.name] = Link(self, self.schedule, venue, seeded())
         link.lost = self.withdrawn
         by_feed = {market.feed: market for market in mine}
@@ -213,8 +226,15 @@ class World:
 
     def _tick(self) -> None:
         """The daemon's timer, several times a second."""
-        silence_ns = SILENCE_RECONNECT * STALE_AFTER_MS * 1_000_000
+        silence_ns = SILENCE_RECONNECT * STALE_AFTER_MS * NS_PER_MS
         for link in self.links.values():
+            fault = self.schedule.strike(ON_TICK, link.venue.name, self.now_ns)
+            if fault == "clock-step":
+                step_s = self._rng.choice(CLOCK_STEPS_S) * self._rng.choice((-1, 1))
+                self.wall_step_ns += step_s * NS_PER_S
+                self.say("the wall clock is set by {} s", step_s)
+            elif fault:
+                self._change_market(link, fault)
             venue = link.venue
             venue.on_timer(self.now_ns)
             if venue.is_silent(self.now_ns, silence_ns):
@@ -225,6 +245,17 @@ class World:
                 audit_s = AUDIT_INTERVAL_S[market.spec.venue.partition("-")[0]]
                 self.judge.check_excuses(market, link.disturbed_ns, self.now_ns, audit_s)
         self.after(TIMER_NS, self._tick)
+
+    def _change_market(self, link: Link, fault: str) -> None:
+        """A market of the venue gets another tick, or an amount that needs another lot."""
+        link.disturbed_ns = self.now_ns
+        mine = [market for market in self.markets if market.spec.venue == link.venue.name]
+        market = self._rng.choice(mine)
+        self.say("{} {}: {}", link.venue.name, market.spec.symbol, fault)
+        if fault == "odd-amount":
+            market.set_odd_amount(self.now_ns)
+        else:
+            market.change_tick(is_finer=fault == "tick-finer")
 
     def _move(self, market: Market) -> None:
         """The venue's book moves; mostly the venue tells."""
@@ -259,26 +290,38 @@ class World:
         report.requests = sum(rest.requests.total for rest in self.rests.values())
         report.connections = sum(link.attempts.total for link in self.links.values())
 
-    # --- what sessions and venues ask for --------------------------------------------------------
+    # --- what book syncs and venues ask for ----------------------------------------------------
 
-    def note(self, session: Session, what: str, **facts: object) -> None:
-        self.report.seen[str(facts.get("reason", what))] += 1
-        self.say("{} {}: {} {}", session.spec.venue, session.spec.symbol, what, facts)
+    def note(self, sync: BookSync, event: FeedEvent, /, **facts: object) -> None:
+        self.report.seen[str(facts.get("reason", event.text))] += 1
+        self.say("{} {}: {} {}", sync.spec.venue, sync.spec.symbol, event.text, facts)
 
-    def note_venue(self, venue: Venue, what: str, **facts: object) -> None:
-        self.report.seen[what] += 1
-        self.say("{}: {} {}", venue.name, what, facts)
+    def note_venue(self, venue: VenueFeeds, event: FeedEvent, /, **facts: object) -> None:
+        self.report.seen[event.text] += 1
+        self.say("{}: {} {}", venue.name, event.text, facts)
 
-    def fetch_snapshot(self, session: Session) -> None:
-        self.rests[session.spec.venue].fetch(session)
+    def fetch_snapshot(self, sync: BookSync, request: SnapshotRequest) -> None:
+        self.rests[sync.spec.venue].fetch(sync, request)
 
-    def acknowledged(self, venue: Venue) -> None:
+    def wall_ns(self) -> int:
+        return self.now_ns + self.wall_step_ns
+
+    def ask_tick_size(self, sync: BookSync) -> None:
+        """The venue's answer would say nothing new."""
+
+    def cancel_snapshot(self, sync: BookSync) -> None:
+        """The answer comes all the same, and must not be taken."""
+
+    def acknowledged(self, venue: VenueFeeds) -> None:
         self.links[venue.name].on_acknowledged()
 
-    def reconnect(self, venue: Venue, reason: str) -> None:
+    def refused(self, venue: VenueFeeds, reason: str) -> None:
+        self.links[venue.name].on_refused(reason)
+
+    def reconnect(self, venue: VenueFeeds, reason: str) -> None:
         self.links[venue.name].renew()
 
-    def withdrawn(self, venue: Venue, reason: str) -> None:
+    def withdrawn(self, venue: VenueFeeds, reason: str) -> None:
         if self._withdraws_all:
             for link in self.links.values():
                 if link.venue is not venue:

@@ -2,7 +2,7 @@
 
 Only what the transports and the venues can do: within one WebSocket nothing is lost, doubled or
 overtaken but with the connection; over HTTP every request is on its own.
-Runs on: the tests' thread. Called by: network.py, venues.py, world.py.
+Runs on: the tests' thread.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from net.simulator.faults import CANCEL, FILL, PLACE, SIGNED
+from net.simulator.connection import CANCEL, FILL, PLACE, SIGNED
 from tests.simulation.faults import Bout
 
 ON_MESSAGE = ("stall", "cut", "half-open", "garbage")
@@ -31,7 +31,7 @@ ON_SPOILT = {
 """What the simulator does by itself."""
 ON_ANSWER = ("answer-first",)
 """The answer overtakes the events of its own request: the venue promises no order of them."""
-MOMENTS = ("kill", "crash", "no-book", "reconnect-notice")
+MOMENTS = ("kill", "crash", "no-book", "reconnect-notice", "clock-step")
 """What happens once, at a moment."""
 FAULTS = (
     *ON_MESSAGE, *ON_CONNECT, *ON_POST, *ON_POST_ANSWER, *ON_ORDER, *ON_ANSWER, *MOMENTS,

@@ -4,7 +4,7 @@ After every step: one order a quote slot, no own bid at or above an own ask, and
 counted from the venues' executions and open orders. Of every order: size, value, collar around the
 fair price of when it was sent, filters, post-only. Of everything that is sent: how much of it, and
 nothing new between a kill and its release.
-Runs on: the tests' thread. Called by: world.py, network.py, venues.py.
+Runs on: the tests' thread.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
-from engine.maker import order_layout as L
+from engine.maker import order_layout as O
 from engine.maker.client_ids import parse_client_id
-from engine.maker.risk import BPS, RiskLimits
-from net.entry.markets import MarketRules
+from engine.maker.risk_gate import BPS, RiskLimits
+from net.orders.markets import MarketRules
 from net.simulator.market import BID
-from net.simulator.trading.accounts import Order
-from net.simulator.trading.desk import Desk, Report, Wanted
-from net.simulator.trading.matching import Fill
+from net.simulator.orders.accounts import Order
+from net.simulator.orders.desk import Desk, Report, Wanted
+from net.simulator.orders.matching import Fill
 
 S = 10**9
 STORM_MESSAGES, STORM_NS = 60, S
@@ -142,7 +142,7 @@ class Judge:
         if made is not None:
             account = self.accounts[venue]
             if order.order_id in self._belated:
-                self._unseen_lots[L.BUY if made.side == BID else L.SELL] += made.qty_lots
+                self._unseen_lots[O.BUY if made.side == BID else O.SELL] += made.qty_lots
             account.position_lots += made.qty_lots if made.side == BID else -made.qty_lots
             self.fills += 1
             self._check(made.is_maker, "an order of ours took", made)
@@ -150,7 +150,7 @@ class Judge:
     def on_lie(self, venue: str, fill: Fill) -> None:
         """A cancel is confirmed of an order that has filled, which is said later."""
         side = self.accounts[venue].desk.orders[fill.order_id].side
-        self._unseen_lots[L.BUY if side == BID else L.SELL] += fill.qty_lots
+        self._unseen_lots[O.BUY if side == BID else O.SELL] += fill.qty_lots
 
     # --- after every step ------------------------------------------------------------------------
 
@@ -183,15 +183,15 @@ class Judge:
             assert order_id is not None
             slots[self.slots[order_id]] += 1
             price = order.price_ticks * self.accounts[venue].tick_units
-            side = L.BUY if order.side == BID else L.SELL
+            side = O.BUY if order.side == BID else O.SELL
             open_lots[side] += order.open_lots
-            best[side] = max(best[0], price) if side == L.BUY else min(best[1], price)
+            best[side] = max(best[0], price) if side == O.BUY else min(best[1], price)
         self._check_all(max(slots.values(), default=0) <= 1, "two orders in one slot", found)
         self._check_all(best[0] < best[1], "own orders that cross", found)
         is_few = len(found) <= self._limits.open_orders_max
         self._check_all(is_few, "too many open orders", found)
         position = self.position_lots
-        for side, sign in ((L.BUY, 1), (L.SELL, -1)):
+        for side, sign in ((O.BUY, 1), (O.SELL, -1)):
             worst = sign * position + open_lots[side]
             bound = self._limits.position_lots_max + self._unseen_lots[side]
             self._check_all(worst <= bound, "a position beyond its limit", found)

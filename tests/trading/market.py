@@ -2,7 +2,7 @@
 
 The book is the simulator's own matching engine, so that our orders wait in its queue. What happens
 to it is told as frames of the venue's own form, to the engine under test.
-Runs on: the tests' thread. Called by: world.py.
+Runs on: the tests' thread.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A connection keeps its order both ways, and what is lost is lost with it: of what was under way when
 it broke the beginning may still arrive. HTTP requests overtake each other, arrive late or never,
 and their answers too.
-Runs on: the tests' thread. Called by: world.py.
+Runs on: the tests' thread.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from net.backoff import Backoff
-from net.entry.bitstamp_session import BitstampEntry
-from net.entry.http import REQUEST_LIMIT_S
-from net.entry.line import IDLE_PING_S, LineOwner
-from net.entry.posts import HttpAnswer, HttpRequest
+from net.orders.http_connection import REQUEST_LIMIT_S
+from net.orders.http_requests import HttpAnswer, HttpRequest
+from net.sockets.backoff import Backoff
+from net.sockets.private_connection import IDLE_PING_S, LineOwner
+from net.venues.bitstamp.orders.entry import BitstampEntry
 from tests.trading.faults import ON_CONNECT, ON_MESSAGE, ON_POST, ON_POST_ANSWER
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Socket:
                 self._world.judge.leave_alone(self._link.name, _wait_ns(text))
             owner = self._link.owner
             assert owner is not None
-            owner.on_text(text.encode(), self._world.now_ns)
+            owner.on_text(text.encode(), self._world.steady_ns)
 
     def abort(self) -> None:
         """The venue cuts it."""
@@ -136,7 +136,8 @@ class Socket:
 
 
 class Link:
-    """A `net.entry.session.Wire`: one venue's connection, kept up as net.entry.line does."""
+    """A `net.orders.interface.Wire`: one venue's connection, kept up as
+    net.sockets.private_connection does."""
 
     def __init__(self, world: World, venue: VenueSide, rng: random.Random) -> None:
         self.world, self.venue, self.rng = world, venue, rng
@@ -170,14 +171,14 @@ class Link:
         self._backoff.reset()
         self.socket = Socket(self, self.world.next_number())
         self.venue.opened(self.socket)
-        self.owner.on_open(self.world.now_ns)
+        self.owner.on_open(self.world.steady_ns)
 
     def lost(self, socket: Socket, reason: str) -> None:
         """A connection has ended."""
         if socket is self.socket and not self.is_over:
             assert self.owner is not None
             self.socket = None
-            self.owner.on_lost(reason, self.world.now_ns)
+            self.owner.on_lost(reason, self.world.steady_ns)
             self._connect_later()
 
     def break_off(self) -> None:
@@ -205,7 +206,7 @@ class Link:
 
 
 class Http:
-    """A `net.entry.posts.HttpWire`: single requests, each on a way of its own."""
+    """A `net.orders.http_requests.HttpWire`: single requests, each on a way of its own."""
 
     def __init__(self, world: World, venue: BitstampSide, rng: random.Random) -> None:
         self.owner: BitstampEntry | None = None
@@ -263,10 +264,10 @@ class Http:
                 wait_ns = int(answer.headers["Retry-After"]) * S
                 self._world.judge.leave_alone(self._venue.name, wait_ns)
             assert self.owner is not None
-            self.owner.on_http(key, answer, self._world.now_ns)
+            self.owner.on_http(key, answer, self._world.steady_ns)
 
     def _fail(self, key: int, reason: str, was_sent: bool) -> None:
         if not self.is_over:
             self._world.say("bitstamp: no answer: {}, sent {}", reason, was_sent)
             assert self.owner is not None
-            self.owner.on_http_failed(key, reason, was_sent, self._world.now_ns)
+            self.owner.on_http_failed(key, reason, was_sent, self._world.steady_ns)

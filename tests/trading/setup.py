@@ -1,6 +1,6 @@
 """What a run is made of before anything happens: markets, settings, accounts and keys.
 
-Runs on: the tests' thread. Called by: world.py.
+Runs on: the tests' thread.
 """
 
 from __future__ import annotations
@@ -11,21 +11,25 @@ from decimal import Decimal
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from engine import layout as E
-from engine.engine import Engine, FeedSpec, InstrumentSpec
-from net.entry.keys import BinanceKeys, BitstampKeys
-from net.entry.markets import MarketRules
-from net.entry.order import Market
-from net.entry.signing import Ed25519Signer, HmacSigner
-from net.maker.rules import MakerRules, make_rules
-from net.maker.settings import (
+from engine.engine import Engine
+from engine.layout import layout as L
+from engine.specs import FeedSpec, InstrumentSpec
+from net.config.maker import (
     FairSettings,
     MakerSettings,
     MakerVenue,
     QuoteSettings,
     RiskSettings,
 )
+from net.maker.scaled_settings import MakerRules, make_rules
+from net.orders.markets import MarketRules
+from net.orders.messages import Market
+from net.orders.signing import Ed25519Signer, HmacSigner
 from net.simulator.options import SimulatorOptions, TradingOptions, VenueInstrument
+from net.venues.binance.market_data import BINANCE
+from net.venues.binance.orders.credentials import BinanceKeys
+from net.venues.bitstamp.market_data import BITSTAMP
+from net.venues.bitstamp.orders.credentials import BitstampKeys
 
 SECRET = "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"
 PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -77,11 +81,11 @@ def new_engine(markets: Markets) -> Engine:
     """One with small books."""
     ticks = [each.market.tick_size for each in markets]
     feeds = (
-        FeedSpec("binance", E.PROTOCOL_BINANCE, 0, "BTCUSDT", ticks[0]),
-        FeedSpec("bitstamp", E.PROTOCOL_BITSTAMP, 1, "btcusd", ticks[1]),
+        FeedSpec("binance", BINANCE.rules, 0, "BTCUSDT", ticks[0]),
+        FeedSpec("bitstamp", BITSTAMP.rules, 1, "btcusd", ticks[1]),
     )
     instrument = InstrumentSpec("BTC-USD", feeds, 5)
-    return Engine((instrument,), window_slots=E.WINDOW_SLOTS_MIN, far_levels_max=128)
+    return Engine((instrument,), window_slots=L.WINDOW_SLOTS_MIN, far_levels_max=128)
 
 
 def draw_rules(rng: random.Random, instrument: InstrumentSpec, markets: Markets) -> MakerRules:

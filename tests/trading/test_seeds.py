@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from engine.jit import BOUNDS_CHECKED, JIT_OFF
-from engine.maker import order_layout as L
+from engine.compiling.jit import BOUNDS_CHECKED, JIT_OFF
+from engine.maker import order_layout as O
 from engine.maker.order_layout import BUY, SELL
-from net.entry.binance import BinanceRequests, PlaceTemplate
-from net.entry.order import OrderEvent, Request, Style
-from net.entry.session import Opening
-from net.maker.book import side_of
+from net.maker.own_orders import side_of
+from net.orders.interface import Opening
+from net.orders.messages import OrderEvent, OrderRequest, Request, Style
+from net.venues.binance.orders.requests import BinanceRequests, PlaceTemplate
 from tests.trading.__main__ import main
 from tests.trading.faults import FAULTS
 from tests.trading.world import Life, Report, SeedFailedError, World
@@ -54,18 +55,35 @@ def test_a_seed_gives_the_same_run_again() -> None:
     assert World(1).run() == World(1).run()
 
 
+class Jumping(World):
+    """Our host's wall clock is another at every look, as far as venues take its stamps."""
+
+    def wall_ns(self) -> int:
+        self.look = getattr(self, "look", 0) + 1
+        return super().wall_ns() + (0, 30, -30)[self.look % 3] * 10**9
+
+
+@pytest.mark.skipif(JIT_OFF, reason="too slow")
+@pytest.mark.parametrize("seed", range(4))
+def test_a_wall_clock_that_jumps_at_every_look_changes_nothing(seed: int) -> None:
+    """Issue 13.1: at every state of maker and order entry, back and forth."""
+    kinds = ("stall", "cut", "limited", "answer-lost")
+    right, jumping = World(seed, kinds).run(), Jumping(seed, kinds).run()
+    assert replace(right, digest="") == replace(jumping, digest="")
+
+
 # --- the canary ----------------------------------------------------------------------------------
 
 
 def counts_fills_twice(life: Life) -> None:
     """A book to which every report of an execution is a new one."""
-    book, numbers = life.maker.book, itertools.count(1)
-    take = book._take_fill
+    orders, numbers = life.maker.orders, itertools.count(1)
+    take = orders._take_fill
 
-    def broken(venue: int, event: OrderEvent, now_ns: int) -> None:
-        take(venue, event._replace(execution_id=next(numbers)), now_ns)
+    def broken(venue: int, event: OrderEvent) -> None:
+        take(venue, event._replace(execution_id=next(numbers)))
 
-    vars(book)["_take_fill"] = broken
+    vars(orders)["_take_fill"] = broken
 
 
 def sends_again(life: Life) -> None:
@@ -73,31 +91,32 @@ def sends_again(life: Life) -> None:
     maker = life.maker
     on_unanswered = maker.on_unanswered
 
-    def broken(venue: int, request: Request, order_id: int, replaced: int, now_ns: int) -> None:
-        sent, entry = maker.book.sent.get(order_id), maker.entries[venue]
+    def broken(venue: int, asked: OrderRequest, now_ns: int) -> None:
+        request, order_id, _ = asked
+        sent, entry = maker.orders.sent.get(order_id), maker.entries[venue]
         if request is Request.PLACE and sent is not None and entry is not None:
             ticks = sent.price // maker.rules.tick_units[venue]
             entry.place(order_id, side_of(sent.slot), ticks, sent.lots, now_ns)
-        on_unanswered(venue, request, order_id, replaced, now_ns)
+        on_unanswered(venue, asked, now_ns)
 
     vars(maker)["on_unanswered"] = broken
 
 
 def passes_the_gate(life: Life) -> None:
     """A risk gate that knows no position and no number of orders."""
-    for word in (L.RISK_POSITION_LOTS_MAX, L.RISK_REDUCE_LOTS, L.RISK_OPEN_ORDERS_MAX):
-        life.maker.risk[word] = L.LOTS_MAX
+    for word in (O.RISK_POSITION_LOTS_MAX, O.RISK_REDUCE_LOTS, O.RISK_OPEN_ORDERS_MAX):
+        life.maker.risk[word] = O.LOTS_MAX
 
 
 def forgets_a_slot(life: Life) -> None:
     """A kill that does not send its last cancel."""
     maker = life.maker
-    kill, act = maker.kill, maker._act
+    kill, send = maker.kill, maker.sender.send
 
     def broken(reason: int, now_ns: int) -> None:
-        vars(maker)["_act"] = lambda count, now_ns: act(max(count - 1, 0), now_ns)
+        vars(maker.sender)["send"] = lambda count, now_ns: send(max(count - 1, 0), now_ns)
         kill(reason, now_ns)
-        vars(maker)["_act"] = act
+        vars(maker.sender)["send"] = send
 
     vars(maker)["kill"] = broken
 
@@ -109,33 +128,33 @@ def believes_at_once(life: Life) -> None:
 
 def skips_strays(life: Life) -> None:
     """A maker that leaves the orders of its earlier life alone."""
-    openings = life.maker.openings
-    take = openings.take
+    recovery = life.maker.recovery
+    take = recovery.take
 
     def broken(venue: int, opening: Opening, *rest: Any) -> tuple[int, int]:
         return take(venue, opening._replace(open_orders=()), *rest)
 
-    vars(openings)["take"] = broken
+    vars(recovery)["take"] = broken
 
 
 def misses_trades(life: Life) -> None:
     """A maker that does not look at what was traded while it was not connected."""
-    vars(life.maker.book)["take_missed"] = lambda *_: None
+    vars(life.maker.orders)["take_missed"] = lambda *_: None
 
 
 def trusts_a_broken_connection(life: Life) -> None:
     """What was sent on a connection that is gone is still waited for."""
-    vars(life.maker.book)["lose"] = lambda *_: None
+    vars(life.maker.orders)["lose"] = lambda *_: None
 
 
 def does_not_wait(life: Life) -> None:
     """A maker that goes on where a venue has asked to be left alone."""
-    vars(life.maker.manners)["must_wait"] = lambda *_: False
+    vars(life.maker.refusal_backoff)["must_wait"] = lambda *_: False
 
 
 def forgets_what_is_neutral(life: Life) -> None:
     """Whatever is held at the start is no position."""
-    life.maker.openings._neutral_lots = None
+    life.maker.recovery._neutral_lots = None
 
 
 def may_take(life: Life) -> None:
@@ -145,6 +164,11 @@ def may_take(life: Life) -> None:
     entry._place = {
         side: PlaceTemplate(requests, entry._market, side, Style.LIMIT, "") for side in (BUY, SELL)
     }
+
+
+def counts_by_the_wall_clock(life: Life) -> None:
+    """What waits looks at a clock that whoever keeps it may set."""
+    life.links[0].world.counts_by_wall = True
 
 
 BROKEN: dict[str, tuple[Callable[[Life], None], tuple[str, ...]]] = {
@@ -159,6 +183,7 @@ BROKEN: dict[str, tuple[Callable[[Life], None], tuple[str, ...]]] = {
     "forgets what is neutral": (forgets_what_is_neutral, ("crash",)),
     "does not wait": (does_not_wait, ("limited",)),
     "may take": (may_take, ("stall",)),
+    "counts by the wall clock": (counts_by_the_wall_clock, ("clock-step",)),
 }
 """What is broken, and the faults that bring it to light."""
 

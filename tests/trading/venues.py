@@ -2,7 +2,7 @@
 
 Only what stands before or beside it is added: connections, subscriptions, and refusals that a venue
 gives before anything is read.
-Runs on: the tests' thread. Called by: network.py, world.py.
+Runs on: the tests' thread.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import orjson
 from aiohttp import web
 from multidict import CIMultiDict
 
-from net.entry.posts import HttpAnswer, HttpRequest
+from net.orders.http_requests import HttpAnswer, HttpRequest
+from net.simulator.binance.orders.orders import BinanceOrders
+from net.simulator.bitstamp.orders.orders import BitstampOrders
 from net.simulator.clock import SimulatorClock, monotonic_s
 from net.simulator.connection import Connection, Interceptor
-from net.simulator.feed import Message
 from net.simulator.options import SimulatorOptions
-from net.simulator.trading import desk as words
-from net.simulator.trading.accounts import Order
-from net.simulator.trading.binance_orders import BinanceOrders
-from net.simulator.trading.bitstamp_orders import BitstampOrders
-from net.simulator.trading.desk import RejectedError, Wanted
-from net.simulator.trading.matching import Fill
+from net.simulator.orders import desk as words
+from net.simulator.orders.accounts import Order
+from net.simulator.orders.desk import RejectedError, Wanted
+from net.simulator.orders.matching import Fill
+from net.simulator.source import Message
 from tests.trading.faults import ON_ANSWER, ON_ORDER, ON_SPOILT, VALUES
 from tests.trading.market import Crowd
 

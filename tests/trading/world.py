@@ -3,7 +3,7 @@
 Everything that happens is a step at a simulated time; after each one the judge looks. First the
 faults rage, then they stop and quoting must be there again; then the maker is stopped, and what it
 believes must be what is so at the venues.
-Runs on: the tests' thread. Called by: __main__.py, test_seeds.py.
+Runs on: the tests' thread.
 """
 
 from __future__ import annotations
@@ -18,19 +18,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from engine import layout as E
 from engine.engine import Stage
+from engine.layout import layout as L
+from engine.layout.status import APPLIED
 from engine.maker import journal_codes as J
-from engine.maker import order_layout as L
+from engine.maker import order_layout as O
 from engine.maker.client_ids import parse_client_id
-from engine.status import APPLIED
-from net.entry.binance_session import BinanceEntry
-from net.entry.bitstamp_session import BitstampEntry
-from net.entry.line import IDLE_PING_S
-from net.entry.session import VenueEntry
-from net.journal import Record
+from engine.maker.state_board_writer import StateBoardWriter
+from net.journal.files import Record
+from net.maker.build import state_board_info
 from net.maker.maker import Maker
-from net.maker.opening import Openings
+from net.maker.recovery import Recovery
+from net.orders.interface import VenueEntry
+from net.sockets.private_connection import IDLE_PING_S
+from net.venues.binance.orders.entry import BinanceEntry
+from net.venues.bitstamp.orders.entry import BitstampEntry
 from tests.trading.faults import Schedule
 from tests.trading.judge import Account, Judge, WrongError
 from tests.trading.market import Crowd
@@ -49,6 +51,10 @@ from tests.trading.venues import BinanceSide, BitstampSide, VenueSide
 MS, S = 10**6, 10**9
 START_NS = 1_700_006_395 * S
 """Five seconds later a day begins, for results and rates."""
+BOOT_NS = START_NS - 1_000 * S
+"""When steady time began."""
+STEPS_S = (-86_400, -3_600, -30, 30, 3_600, 86_400)
+"""By how much the host's wall clock is set."""
 FAULTS_NS = 14 * S
 TIMER_MS, SLOW_TIMER_MS = 250, 1_500
 """The daemon's timer is faster, which would only take longer; and slower while all that is left is
@@ -126,6 +132,10 @@ class World:
         """`kinds`: of faults, else drawn. `broken`: what a canary does to every life."""
         self.report = Report(seed)
         self.now_ns = START_NS
+        self.wall_step_ns = 0
+        """How far our host's wall clock is from what is so."""
+        self.counts_by_wall = False
+        """Whether the market maker is given that for its steady one: a canary's."""
         self.trace: deque[tuple[int, str, tuple[object, ...]]] = deque(maxlen=TRACE_LINES)
         self.rng = random.Random(seed)
         self._broken = broken
@@ -141,7 +151,7 @@ class World:
         self.markets, instruments = draw_markets(self.rng)
         self.engine = new_engine(self.markets)
         feeds = self.engine.feeds
-        self._handlers = [self.engine.frame_handler(f.connection, f.protocol) for f in feeds]
+        self._handlers = [self.engine.frame_handler(f.connection) for f in feeds]
         self._stage = Stage(64)
         self._shown_ids = [0] * len(feeds)
         self.rules = draw_rules(self.rng, self.engine.instruments[0], self.markets)
@@ -179,9 +189,9 @@ class World:
         epoch = START_EPOCH + self._lives
         links = [Link(self, venue, self._seeded()) for venue in self.venues]
         http = Http(self, self.venues[1], self._seeded())
-        openings = Openings([each.market.base for each in self.markets], self._neutral_lots)
+        recovery = Recovery([each.market.base for each in self.markets], self._neutral_lots)
         maker = Maker(
-            self.engine, 0, self.rules, Notes(self), self, openings,
+            self.engine, 0, self.rules, Notes(self), self, recovery, self._private_board(),
             epoch=epoch, rng=self._seeded(),
         )  # fmt: skip
         keys = BINANCE_KEYS[self._uses_ed25519]
@@ -207,6 +217,10 @@ class World:
         for link in links:
             link.connect()
 
+    def _private_board(self) -> StateBoardWriter:
+        info = state_board_info(self.rules, self.engine.instruments[0], is_live=True)
+        return StateBoardWriter(None, info, 0)
+
     def _seeded(self) -> random.Random:
         return random.Random(self.rng.random())
 
@@ -219,6 +233,7 @@ class World:
             "crash": self._crash,
             "no-book": self._lose_book,
             "reconnect-notice": self._ask_to_reconnect,
+            "clock-step": self._set_clock,
         }
         for moment in self.schedule.moments:
             venue = 0 if moment.venue == "binance" else 1
@@ -241,6 +256,15 @@ class World:
         """Do something later."""
         self.at(self.now_ns + delay_ns, act)
 
+    @property
+    def steady_ns(self) -> int:
+        """What the market maker counts by."""
+        return self.wall_ns() if self.counts_by_wall else self.now_ns - BOOT_NS
+
+    def wall_ns(self) -> int:
+        """What our host takes for the time."""
+        return self.now_ns + self.wall_step_ns
+
     def next_number(self) -> int:
         return next(self._numbers)
 
@@ -253,7 +277,7 @@ class World:
     @property
     def fair_price(self) -> int:
         """What the maker has at this moment, in units."""
-        return int(self.life.maker.risk[L.RISK_FAIR_PRICE]) if self.life is not None else 0
+        return int(self.life.maker.risk[O.RISK_FAIR_PRICE]) if self.life is not None else 0
 
     def run(self) -> Report:
         """The whole run; SeedFailedError if anything is wrong, or raises."""
@@ -287,7 +311,7 @@ class World:
 
     def _tick(self) -> None:
         if self.life is not None:
-            self.life.maker.on_timer(self.now_ns)
+            self.life.maker.on_timer(self.steady_ns)
         self.after((SLOW_TIMER_MS if self._is_slow else TIMER_MS) * MS, self._tick)
 
     def _move(self, feed: int) -> None:
@@ -305,10 +329,10 @@ class World:
         self.after(pause_ms * MS, partial(self._move, feed))
 
     def _hear(self, feed: int, frame: bytes, last_id: int) -> None:
-        if self.engine.state(feed) == E.LIVE and last_id > self._shown_ids[feed]:
-            assert self._handlers[feed](frame, self.now_ns, 1) == APPLIED
+        if self.engine.state(feed) == L.LIVE and last_id > self._shown_ids[feed]:
+            assert self._handlers[feed](frame, self.wall_ns(), 1) == APPLIED
             if self.life is not None:
-                self.life.maker.on_book(self.now_ns)
+                self.life.maker.on_book(self.steady_ns)
 
     def _show_book(self, feed: int) -> None:
         """A venue's book from its beginning."""
@@ -316,29 +340,29 @@ class World:
         assert engine.stage(feed, self.crowds[feed].snapshot(self.now_ns), self._stage) == APPLIED
         engine.restart_stream(feed)
         engine.load(feed, self._stage, 64)
-        engine.activate(feed, self.now_ns)
+        engine.activate(feed, self.wall_ns())
         self._shown_ids[feed] = self.crowds[feed].last_id
 
     # --- moments ---------------------------------------------------------------------------------
 
     def _kill(self, venue: int, lasts_ns: int) -> None:
         if self.life is not None and not self.life.maker.is_halted:
-            self.life.maker.kill(J.REASON_OPERATOR, self.now_ns)
+            self.life.maker.kill(J.REASON_OPERATOR, self.steady_ns)
             self.judge.is_killed = True
             self.after(lasts_ns, partial(self._release, self.life))
 
     def _release(self, life: Life) -> None:
         if life is self.life and not life.maker.is_stopping:
             self.judge.is_killed = False
-            life.maker.release(self.now_ns)
+            life.maker.release(self.steady_ns)
 
     def _crash(self, venue: int, lasts_ns: int) -> None:
         """The process is gone; the next one starts with what the journal says."""
         life, self.life = self.life, None
         if life is None:
             return
-        if self._neutral_lots is None and life.maker.openings.is_known:
-            self._neutral_lots = life.maker.openings.neutral_lots
+        if self._neutral_lots is None and life.maker.recovery.is_known:
+            self._neutral_lots = life.maker.recovery.neutral_lots
         life.http.is_over = True
         for link in life.links:
             link.break_off()
@@ -346,8 +370,8 @@ class World:
 
     def _lose_book(self, venue: int, lasts_ns: int) -> None:
         """A venue's market data is not to be had for a while."""
-        if self.engine.state(venue) == E.LIVE:
-            self.engine.set_state(venue, E.STALE, self.now_ns)
+        if self.engine.state(venue) == L.LIVE:
+            self.engine.set_state(venue, L.STALE, self.wall_ns())
             self.after(lasts_ns, partial(self._show_book, venue))
 
     def _ask_to_reconnect(self, venue: int, lasts_ns: int) -> None:
@@ -357,6 +381,15 @@ class World:
             socket = self.life.links[venue].socket
             assert socket is not None
             socket.send(texts[venue])
+
+    def _set_clock(self, venue: int, lasts_ns: int) -> None:
+        """Whoever keeps our host's wall clock sets it, and sets it right again a while later."""
+        step_ns = self.rng.choice(STEPS_S) * S
+        self.wall_step_ns += step_ns
+        self.after(lasts_ns, partial(self._set_clock_back, step_ns))
+
+    def _set_clock_back(self, step_ns: int) -> None:
+        self.wall_step_ns -= step_ns
 
     # --- the end ---------------------------------------------------------------------------------
 
@@ -387,7 +420,7 @@ class World:
         """Nothing of ours is open once a kill is done, until the release."""
         life = self.life
         assert life is not None
-        life.maker.kill(J.REASON_OPERATOR, self.now_ns)
+        life.maker.kill(J.REASON_OPERATOR, self.steady_ns)
         self.judge.is_killed = self._is_slow = True
         self._until(lambda: life.maker.is_quiet, QUIET_NS, "quiet")
         end_ns = self.now_ns + DETECT_NS
@@ -412,9 +445,9 @@ class World:
         assert self.life is not None
         self.judge.is_killed = True
         maker, begin_ns = self.life.maker, self.now_ns
-        maker.stop(begin_ns)
+        maker.stop(self.steady_ns)
         self._is_slow = True
-        self._until(lambda: maker.is_quiet and maker.openings.is_known, QUIET_NS, "quiet")
+        self._until(lambda: maker.is_quiet and maker.recovery.is_known, QUIET_NS, "quiet")
         self.report.quiet_ns = self.now_ns - begin_ns
         # What was under way meanwhile: late requests of an earlier life, fills that are told late.
         self._until(lambda: not self.under_way, STUCK_MS[1] * MS, "at rest")
@@ -428,18 +461,18 @@ class World:
         assert self.life is not None
         self._check_nothing_open()
         self._compare_accounts(self.life)
-        assert self.life.maker.table[L.ACCOUNT_ANOMALIES] == 0, "the account contradicts itself"
+        assert self.life.maker.table[O.ACCOUNT_ANOMALIES] == 0, "the account contradicts itself"
         for venue in self.venues:
             venue.orders.desk.check()
 
     def _compare_accounts(self, life: Life) -> None:
         maker, judge = life.maker, self.judge
-        believed = maker.book.position_lots
+        believed = maker.orders.position_lots
         if believed != judge.position_lots:
             raise WrongError(f"believes {believed} lots, has {judge.position_lots}")
         # The late fill of an earlier life's order is this life's, and nobody knows its name.
-        if not maker.table[L.ACCOUNT_ORPHAN_FILLS]:
-            cash, had = int(maker.table[L.ACCOUNT_CASH_VALUE]), judge.cash_of(life.epoch)
+        if not maker.table[O.ACCOUNT_ORPHAN_FILLS]:
+            cash, had = int(maker.table[O.ACCOUNT_CASH_VALUE]), judge.cash_of(life.epoch)
             if cash != had:
                 raise WrongError(f"believes in {cash} of cash, has {had}")
 

@@ -13,7 +13,7 @@ import pytest
 import pollux
 from tests.tuning.trees import ARM, MACHINES, MANAGED_IRQ, SMT, KernelTree, Power, plant, snapshot
 from tuning import apply as A
-from tuning.commands import restore, tune
+from tuning.command_output import restore, tune
 from tuning.doctor.report import examine
 from tuning.host import Host
 from tuning.plan import plan_host

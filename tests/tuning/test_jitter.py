@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import pollux
-from tuning import jitter as J
+from tuning import jitter
 
 pytestmark = [
     pytest.mark.kernel,
@@ -21,22 +21,22 @@ pytestmark = [
 MS = 1_000_000
 
 
-def jitter_of(gaps_ns: list[int], span_ns: int = 1_000 * MS) -> J.Jitter:
+def jitter_of(gaps_ns: list[int], span_ns: int = 1_000 * MS) -> jitter.Jitter:
     """A measurement that met these gaps."""
-    counts = np.zeros(J.BUCKETS, np.int64)
+    counts = np.zeros(jitter.BUCKETS, np.int64)
     for gap in gaps_ns:
-        counts[J.bucket_of(gap)] += 1
-    return J.Jitter(3, counts, max(gaps_ns, default=0), sum(gaps_ns), 10**6, span_ns, 7, 0.25)
+        counts[jitter.bucket_of(gap)] += 1
+    return jitter.Jitter(3, counts, max(gaps_ns, default=0), sum(gaps_ns), 10**6, span_ns, 7, 0.25)
 
 
 def test_buckets_hold_what_they_say_and_are_three_percent_wide() -> None:
-    starts = [J.bucket_start_ns(bucket) for bucket in range(J.BUCKETS)]
+    starts = [jitter.bucket_start_ns(bucket) for bucket in range(jitter.BUCKETS)]
     assert starts == sorted(set(starts)) and starts[:3] == [0, 1, 2]
-    for bucket in range(J.BUCKETS - 1):
+    for bucket in range(jitter.BUCKETS - 1):
         first, last = starts[bucket], starts[bucket + 1] - 1
-        assert J.bucket_of(first) == J.bucket_of(last) == bucket
+        assert jitter.bucket_of(first) == jitter.bucket_of(last) == bucket
         assert last - first <= first / 32
-    assert J.bucket_of(1 << 60) == J.BUCKETS - 1
+    assert jitter.bucket_of(1 << 60) == jitter.BUCKETS - 1
     assert starts[-1] > 30_000 * MS
 
 
@@ -55,13 +55,13 @@ def test_percentiles_are_those_of_the_gaps() -> None:
 
 def test_lines_have_the_figures_under_their_headings() -> None:
     found = jitter_of([1_500] * 50 + [20_000] * 40 + [3 * MS] * 2, span_ns=2_000 * MS)
-    line = dict(zip(("cpu", "count", "rate"), J.jitter_line(found).split(), strict=False))
+    line = dict(zip(("cpu", "count", "rate"), jitter.jitter_line(found).split(), strict=False))
     assert line == {"cpu": "3", "count": "92", "rate": "46.0"}
-    assert J.jitter_line(found).split()[-3:] == ["7", "12.5", "%"]
-    assert J.decade_line(found).split() == ["3", "50", "40", "0", "2", "0"]
-    assert len(J.HEAD) == len(J.jitter_line(found)) <= 80
-    assert len(J.DECADE_HEAD) == len(J.decade_line(found)) <= 80
-    assert J.jitter_json(found)["max_ns"] == 3 * MS
+    assert jitter.jitter_line(found).split()[-3:] == ["7", "12.5", "%"]
+    assert jitter.decade_line(found).split() == ["3", "50", "40", "0", "2", "0"]
+    assert len(jitter.HEAD) == len(jitter.jitter_line(found)) <= 80
+    assert len(jitter.DECADE_HEAD) == len(jitter.decade_line(found)) <= 80
+    assert jitter.jitter_json(found)["max_ns"] == 3 * MS
 
 
 def test_time_taken_by_another_thread_of_the_cpu_is_found() -> None:
@@ -73,7 +73,7 @@ def test_time_taken_by_another_thread_of_the_cpu_is_found() -> None:
         while True:
             pass
     try:
-        found = J.measure(cpu, 0.3)
+        found = jitter.measure(cpu, 0.3)
     finally:
         os.kill(child, 9)
         os.waitpid(child, 0)
@@ -87,11 +87,11 @@ def test_time_taken_by_another_thread_of_the_cpu_is_found() -> None:
 def test_measuring_leaves_the_caller_where_it_was() -> None:
     before = os.sched_getaffinity(0)
     started_s = time.monotonic()
-    J.measure(max(before), 0.01)
+    jitter.measure(max(before), 0.01)
     assert time.monotonic() - started_s < 10
     assert os.sched_getaffinity(0) == before
     with pytest.raises(ValueError, match="CPU 8000 cannot be used"):
-        J.check_cpus((max(before), 8000))
+        jitter.check_cpus((max(before), 8000))
     assert os.sched_getaffinity(0) == before
 
 

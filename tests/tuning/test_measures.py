@@ -13,13 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from engine import layout as L
-from engine.engine import Engine, FeedSpec, InstrumentSpec
-from net.config import parse_config
-from net.live import EngineCpuError, Live
+from engine.engine import Engine
+from engine.specs import FeedSpec, InstrumentSpec
+from net.config.schema import parse_config
+from net.feed.engine_thread import EngineCpuError, EngineThread
+from net.feed.events import FeedEvent
+from net.feed.snapshot_request import SnapshotRequest
+from net.venues.binance.market_data import BINANCE
 from tests.e2e.rig import FIXED_TICKS
 from tests.tuning.trees import SMT, TUNED, Machine, plant
-from tuning import measures as M
+from tuning import measures
 from tuning.host import Host
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setscheduler"), reason="Linux only")
@@ -50,12 +53,12 @@ def test_the_thread_is_pinned_and_its_timers_are_sharp(tmp_path: Path) -> None:
     cpu = max(os.sched_getaffinity(0))
 
     def run() -> None:
-        with M.tuned(host, cpu=cpu) as measures:
+        with measures.tuned(host, cpu=cpu) as taken:
             assert os.sched_getaffinity(0) == {cpu}
-            assert ctypes.CDLL(None).prctl(PR_GET_TIMERSLACK) == M.TIMER_SLACK_NS
-        assert [each.name for each in measures] == ["affinity", "timer slack", "huge pages"]
-        assert str(measures[0]) == f"applied: CPU {cpu}"
-        with pytest.raises(M.CpuError, match="8000"), M.tuned(host, cpu=8000):
+            assert ctypes.CDLL(None).prctl(PR_GET_TIMERSLACK) == measures.TIMER_SLACK_NS
+        assert [each.name for each in taken] == ["affinity", "timer slack", "huge pages"]
+        assert str(taken[0]) == f"applied: CPU {cpu}"
+        with pytest.raises(measures.CpuError, match="8000"), measures.tuned(host, cpu=8000):
             pass
 
     before = os.sched_getaffinity(0)
@@ -76,18 +79,20 @@ def test_realtime_is_for_isolated_cpus_and_low_priorities_only(
     monkeypatch.setattr(os, "sched_setscheduler", schedule)
     for priority, cpu, why in ((10, 4, "CPU 4 is not isolated"), (10, None, "not pinned"),
                                (50, 5, "1 to 49"), (0, 5, "1 to 49")):  # fmt: skip
-        measure = M.realtime(host, priority, cpu)
+        measure = measures.realtime(host, priority, cpu)
         assert measure.state == "refused" and why in measure.reason
     assert asked == []
-    assert M.realtime(host, 49, 5) == M.Measure("realtime", "applied", "SCHED_FIFO 49")
+    assert measures.realtime(host, 49, 5) == measures.Measure(
+        "realtime", "applied", "SCHED_FIFO 49"
+    )
     assert asked == [(os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, 49)]
-    assert M.realtime(Host(tmp_path / "none"), 10, 5).state == "refused"
+    assert measures.realtime(Host(tmp_path / "none"), 10, 5).state == "refused"
 
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "sched_setscheduler", refuse)
-    refused = M.realtime(host, 10, 5)
+    refused = measures.realtime(host, 10, 5)
     assert refused.state == "refused" and "LimitRTPRIO=10" in refused.reason
 
 
@@ -95,7 +100,7 @@ def test_realtime_is_what_the_kernel_then_says(tmp_path: Path) -> None:
     host = plant(tmp_path, Machine(cores=8, isolated=(5,)))
 
     def run() -> None:
-        measure = M.realtime(host, 1, 5)
+        measure = measures.realtime(host, 1, 5)
         is_fifo = os.sched_getscheduler(0) == os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
         assert is_fifo == (measure.state == "applied"), measure
 
@@ -111,24 +116,26 @@ def test_memory_is_locked_only_without_a_limit(
         called.append(flags)
         return ""
 
-    monkeypatch.setattr(M, "_call", lock)
+    monkeypatch.setattr(measures, "_call", lock)
     limit = [8 << 20, resource.RLIM_INFINITY]
     monkeypatch.setattr(resource, "getrlimit", lambda _which: (limit[0], limit[0]))
     plain = plant(tmp_path / "plain", SMT)
-    refused = M.locked_memory(plain)
+    refused = measures.locked_memory(plain)
     assert refused.state == "refused" and "LimitMEMLOCK" in refused.reason and called == []
-    assert M.locked_memory(plant(tmp_path / "able", TUNED)).state == "applied"
+    assert measures.locked_memory(plant(tmp_path / "able", TUNED)).state == "applied"
     limit[0] = resource.RLIM_INFINITY
-    assert M.locked_memory(plain).state == "applied"
-    assert called == [M.MCL_CURRENT | M.MCL_FUTURE | M.MCL_ONFAULT] * 2
-    monkeypatch.setattr(M, "_call", lambda name, flags: "cannot allocate memory")
-    assert M.locked_memory(plain) == M.Measure("locked memory", "refused", "cannot allocate memory")
+    assert measures.locked_memory(plain).state == "applied"
+    assert called == [measures.MCL_CURRENT | measures.MCL_FUTURE | measures.MCL_ONFAULT] * 2
+    monkeypatch.setattr(measures, "_call", lambda name, flags: "cannot allocate memory")
+    assert measures.locked_memory(plain) == measures.Measure(
+        "locked memory", "refused", "cannot allocate memory"
+    )
 
 
 def test_locked_memory_is_what_the_kernel_then_says() -> None:
     child = os.fork()
     if child == 0:  # its memory is locked, not the tests'
-        measure = M.locked_memory(Host())
+        measure = measures.locked_memory(Host())
         text = Path("/proc/self/status").read_text()
         locked_kb = int(text.partition("VmLck:")[2].split()[0])
         os._exit(0 if (locked_kb > 0) == (measure.state == "applied") else 1)
@@ -139,13 +146,13 @@ def test_the_latency_device_is_held_as_long_as_the_thread_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host = plant(tmp_path, SMT)
-    with M.awake(host) as measure:
+    with measures.awake(host) as measure:
         assert measure.state == "refused" and "no such file" in measure.reason
     device = host.path("/dev/cpu_dma_latency")
     device.parent.mkdir()
     device.write_bytes(b"")
     open_files = len(os.listdir("/proc/self/fd"))
-    with M.awake(host) as measure:
+    with measures.awake(host) as measure:
         assert measure.state == "applied" and device.read_bytes() == bytes(4)
         assert len(os.listdir("/proc/self/fd")) == open_files + 1
     assert len(os.listdir("/proc/self/fd")) == open_files
@@ -166,7 +173,7 @@ def test_huge_pages_are_those_the_kernel_gave(
     host = plant(tmp_path, SMT)
     host.path("/sys/kernel/mm/transparent_hugepage/enabled").write_text(enabled)
     host.path("/proc/self/smaps_rollup").write_text(rollup)
-    measure = M.huge_pages(host)
+    measure = measures.huge_pages(host)
     assert measure.state == state and said in measure.reason
 
 
@@ -179,19 +186,28 @@ class Housekeeping:
 
     lines: list[tuple[str, str, dict[str, object]]] = field(default_factory=list)
 
-    def request_snapshot(self, feed: int, symbol: str, venue: str) -> None:
+    def request_snapshot(self, request: SnapshotRequest) -> None:
         raise AssertionError("no stream, no snapshot")
+
+    def ask_tick_size(self, feed: int) -> None:
+        """It stays as it is."""
+
+    def cancel_snapshot(self, feed: int) -> None:
+        raise AssertionError("none was asked for")
 
     def log(self, level: str, event: str, **facts: object) -> None:
         self.lines.append((level, event, facts))
 
+    def note(self, event: FeedEvent, level: str, /, **facts: object) -> None:
+        self.log(level, event.text, **facts)
 
-def live_of(host: Housekeeping, engine_lines: str) -> Live:
-    feed = FeedSpec("binance", L.PROTOCOL_BINANCE, 0, "BTCUSDT", "0.01")
+
+def live_of(host: Housekeeping, engine_lines: str) -> EngineThread:
+    feed = FeedSpec("binance", BINANCE.rules, 0, "BTCUSDT", "0.01")
     engine = Engine((InstrumentSpec("BTC-USD", (feed,)),), window_slots=1 << 12, far_levels_max=64)
     toml = FIXED_TICKS.format(ws_url="ws://127.0.0.1:1")
     text = f'{toml}[engine]\nidle = "backoff"\n{engine_lines}'
-    return Live(parse_config(text, "test"), engine, host, seed=1)
+    return EngineThread(parse_config(text, "test"), engine, host, seed=1)
 
 
 @pytest.mark.usefixtures("compiled_kernels")

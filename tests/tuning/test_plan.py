@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import pollux
-from net.config import parse_config
+from net.config.schema import parse_config
 from tests.tuning.trees import CONTAINER, SMT, TWO_SOCKETS, Machine, plant
 from tuning.host import format_cpus, format_mask, parse_cpus, parse_mask
 from tuning.plan import (

@@ -2,7 +2,7 @@
 
 Sources: Documentation/admin-guide/kernel-parameters.txt, cputopology.rst, pm/cpufreq.rst,
 pm/cpuidle.rst, core-api/irq/irq-affinity.rst.
-Runs on: the command's main thread. Called by: tuning.doctor.report.
+Runs on: the command's main thread.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a check says, and what it is given to look at.
 
-Runs on: the command's main thread. Called by: the checks and the report of tuning.doctor.
+Runs on: the command's main thread.
 """
 
 from __future__ import annotations

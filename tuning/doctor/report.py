@@ -1,6 +1,6 @@
 """The list of checks, and how their findings are shown.
 
-Runs on: the command's main thread. Called by: tuning.commands.
+Runs on: the command's main thread.
 """
 
 from __future__ import annotations

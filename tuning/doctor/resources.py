@@ -2,7 +2,7 @@
 
 Sources: Documentation/admin-guide/mm/transhuge.rst, sysctl/kernel.rst, sysctl/net.rst,
 networking/ip-sysctl.rst, scheduler/sched-rt-group.rst, proc_pid_limits(5), capabilities(7).
-Runs on: the command's main thread. Called by: tuning.doctor.report.
+Runs on: the command's main thread.
 """
 
 from __future__ import annotations

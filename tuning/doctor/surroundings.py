@@ -1,7 +1,7 @@
 """The doctor's checks of what is around the engine: clock, hypervisor, container, Python.
 
 Sources: Documentation/timers/timekeeping.rst, proc_stat(5), cgroup-v2.rst, sched-bwc.rst.
-Runs on: the command's main thread. Called by: tuning.doctor.report.
+Runs on: the command's main thread.
 """
 
 from __future__ import annotations

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import layout as E
-from engine.engine import FeedSpec, InstrumentSpec
-from engine.maker import order_layout as L
-from net.entry.markets import MarketRules
-from net.entry.order import Market
-from net.maker.rules import MakerRules, RulesError, lots_of, make_rules
-from net.maker.settings import MakerSettings, MakerVenue
+from engine.maker import order_layout as O
+from engine.specs import FeedSpec, InstrumentSpec
+from net.config.maker import MakerSettings, MakerVenue
+from net.maker.scaled_settings import MakerRules, RulesError, lots_of, make_rules
+from net.orders.markets import MarketRules
+from net.orders.messages import Market
+from net.venues.binance.schema import RULES as BINANCE_RULES
+from net.venues.bitstamp.schema import RULES as BITSTAMP_RULES
 
 BINANCE = MarketRules(
     Market("BTCUSDT", "BTC", "USDT", "0.01", "0.00001"),
@@ -28,8 +29,8 @@ BITSTAMP = MarketRules(
 INSTRUMENT = InstrumentSpec(
     "BTC-USD",
     (
-        FeedSpec("binance", E.PROTOCOL_BINANCE, 0, "BTCUSDT", "0.01"),
-        FeedSpec("bitstamp", E.PROTOCOL_BITSTAMP, 1, "btcusd", "1"),
+        FeedSpec("binance", BINANCE_RULES, 0, "BTCUSDT", "0.01"),
+        FeedSpec("bitstamp", BITSTAMP_RULES, 1, "btcusd", "1"),
     ),
 )
 QUOTES: dict[str, Any] = {"size": "0.5"}
@@ -83,7 +84,7 @@ def test_no_limit_is_larger_than_it_was_written(value: str, exposure: str) -> No
             (exposure, rules.limits.exposure_max),
         ):
             assert found * rules.value_size <= Decimal(text) < (found + 1) * rules.value_size
-            assert found <= L.VALUE_MAX // 1_000
+            assert found <= O.VALUE_MAX // 1_000
 
 
 HUGE = "4" + "0" * 18

@@ -1,0 +1,38 @@
+"""What an engine is to hold: instruments, and the venues' feeds of each.
+
+Runs on: any thread (facts only).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.book.rules import BookRules
+from engine.decoding.scale import common_unit, decimal_unit
+
+
+@dataclass(frozen=True)
+class FeedSpec:
+    """One venue's book of one instrument: whose, by which rules, over which connection, its symbol
+    as the venue writes it, and the tick that the venue declares, as decimal text: the unit of its
+    prices until it prints finer ones."""
+
+    venue: str
+    rules: BookRules
+    connection: int
+    symbol: str
+    tick_size: str
+
+
+@dataclass(frozen=True)
+class InstrumentSpec:
+    """A merged book: its symbol, depth and feeds in the configuration's order."""
+
+    symbol: str
+    feeds: tuple[FeedSpec, ...]
+    depth: int = 10
+
+    @property
+    def unit(self) -> tuple[int, int]:
+        """The common unit of orders' prices: the greatest common divisor of the declared ticks."""
+        return common_unit([decimal_unit(feed.tick_size) for feed in self.feeds])

@@ -1,0 +1,93 @@
+"""`pollux watch`, `kill` and `release`. What they run is imported when one of them runs.
+
+Runs on: the command's main thread.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from net.config.command_line import daemon_name
+from net.process.command import FILE, CommandError
+
+
+@click.command()
+@click.option("--target", default="127.0.0.1:5002", show_default=True, help="The gateway.")
+@click.option("--symbol", default="", help="The instrument; the default one if left out.")
+@click.option("--count", type=click.IntRange(min=1), help="Stop after so many books.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--tls-ca", type=FILE, help="PEM authority of a gateway that serves TLS.")
+@click.option("--token-file", type=FILE, help="Holds the token, where the gateway asks for one.")
+def watch(
+    target: str,
+    symbol: str,
+    count: int | None,
+    as_json: bool,
+    tls_ca: Path | None,
+    token_file: Path | None,
+) -> int:
+    """Subscribe and show the merged book."""
+    from net.client.run import WatchOptions, run_watch
+    from net.process.signals import closing
+
+    options = WatchOptions(
+        target=target, symbol=symbol, count=count, json=as_json, tls_ca=str(tls_ca or ""),
+        token_file=str(token_file or ""),
+    )  # fmt: skip
+    with closing():
+        return run_watch(options, sys.stdout)
+
+
+def _asking(command: Callable[..., int]) -> Callable[..., int]:
+    """The options of what is asked of a market maker."""
+    for option in (
+        click.option("--tls-key", type=FILE, help="The client certificate's PEM key."),
+        click.option("--tls-cert", type=FILE, help="PEM certificate of this client."),
+        click.option("--tls-ca", type=FILE, help="PEM authority of a gateway that serves TLS."),
+        click.option("--token-file", type=FILE, help="Holds the token, for --target."),
+        click.option("--target", metavar="HOST:PORT", help="A gateway, instead of this host."),
+        click.option("--config", "config_file", type=FILE, help="Or the file that says the name."),
+        click.option("--name", help="The daemon, as [engine] name says [pollux]."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_asking
+def kill(**given: Any) -> int:
+    """Halt the market maker and cancel its orders; back when the engine has taken it."""
+    return _ask("kill", **given)
+
+
+@click.command()
+@_asking
+def release(**given: Any) -> int:
+    """Let a halted market maker quote again; back when the engine has taken it."""
+    return _ask("release", **given)
+
+
+def _ask(
+    what: str, name: str | None, config_file: Path | None, target: str | None, **files: Path | None
+) -> int:
+    from net.client.kill_switch import AskError, Remote, ask_here, ask_there
+    from net.client.maker_lines import plain_line
+
+    if target is None and any(files.values()):
+        raise CommandError("--token-file and --tls-* are for --target", 2)
+    if target is not None and (name or config_file):
+        raise CommandError("--target names the daemon: leave --name and --config out", 2)
+    try:
+        if target is None:
+            maker = ask_here(daemon_name(name, config_file), what)
+        else:
+            maker = ask_there(Remote(target, **{k: str(v or "") for k, v in files.items()}), what)
+    except AskError as error:
+        raise CommandError(str(error), error.status) from None
+    click.echo(plain_line(maker))
+    return 0

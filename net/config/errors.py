@@ -1,0 +1,58 @@
+"""What is wrong with a configuration, in one line: the key, the value and what is allowed.
+
+Runs on: the main thread, once.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from net.config.section import Section
+
+
+def section_of(annotation: Any) -> type[Section] | None:
+    """The section that a field's annotation holds, however it is wrapped."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next(filter(None, map(section_of, get_args(annotation))), None)
+
+
+def _allowed_keys(model: type[Section], location: tuple[Any, ...]) -> str:
+    """The keys a section has, for the error about one it has not."""
+    for part in location[:-1]:
+        field = model.model_fields.get(part) if isinstance(part, str) else None
+        if field is not None:
+            model = section_of(field.annotation) or model
+    return ", ".join(model.model_fields)
+
+
+def _without_secrets(value: Any) -> Any:
+    """A value as an error may show it: an address without user, password and query."""
+    if not isinstance(value, str):
+        return value
+    shown = re.sub(r"^(\w+://)?.*@", r"\1***@", value, flags=re.DOTALL)
+    return re.sub(r"[?#].*", "***", shown, flags=re.DOTALL) if "://" in value else shown
+
+
+def explain(error: ValidationError, model: type[Section]) -> str:
+    """The first error as one line: key, value and what is allowed; `model`: what was read."""
+    errors = error.errors()
+    first = errors[0]
+    where = ".".join(str(part) for part in first["loc"]) or "configuration"
+    where = re.sub(r"\.(\d+)", lambda m: f"[{int(m.group(1)) + 1}]", where)
+    kind, message = first["type"], first["msg"].removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        text = f"unknown key; allowed here: {_allowed_keys(model, first['loc'])}"
+    elif kind == "missing":
+        text = "is missing"
+    elif kind == "literal_error":
+        text = f"{first['input']!r} is not allowed; allowed: {first['ctx']['expected']}"
+    elif isinstance(first["input"], dict | BaseModel | tuple | list):
+        text = message
+    else:
+        text = f"{_without_secrets(first['input'])!r}: {message[0].lower()}{message[1:]}"
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{where}: {text}{more}"

@@ -1,0 +1,160 @@
+"""The `[maker]` section: its schema and its defaults. Amounts are texts, so that they stay exact.
+
+Nothing is quoted without the section; nothing leaves the process unless it says `orders = "live"`.
+Runs on: the main thread, once.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from engine.layout import layout as L
+from engine.maker.quote_layout import LEVELS_MAX
+from net.config.section import PositiveDecimal, Section
+
+Bps = Annotated[float, Field(ge=0, le=9_999, allow_inf_nan=False)]
+"""Basis points, to the hundredth."""
+DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,8})?", re.ASCII)
+SIGNED_DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,8})?", re.ASCII)
+
+
+class FairSettings(Section):
+    """How the fair price is computed, and when there is none (engine.maker.fair)."""
+
+    method: Literal["mid", "weighted_mid", "micro_price"] = "weighted_mid"
+    """How it is computed."""
+    prices: Annotated[int, Field(ge=1, le=L.DEPTH_MAX)] = 5
+    """`micro_price`: over so many of the best prices."""
+    crossed_bps_max: Bps = 10.0
+    """A book that is crossed by more gives no fair price: then nothing is quoted."""
+    age_ms_max: Annotated[int, Field(ge=1, le=3_600_000)] = 2_000
+    """An older book gives no fair price."""
+    half_life_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 0
+    """Of a moving average; 0: none."""
+
+
+class QuoteSettings(Section):
+    """The quotes of each venue (engine.maker.quotes)."""
+
+    levels: Annotated[int, Field(ge=1, le=LEVELS_MAX)] = 1
+    """A side."""
+    size: PositiveDecimal
+    """Of the base currency, at the first level."""
+    growth: Annotated[float, Field(ge=0.001, le=10)] = 1.0
+    """The size from level to level, as a factor."""
+    unit: Literal["bps", "ticks"] = "bps"
+    """What `first`, `step` and `hold` are counted in."""
+    first: Annotated[float, Field(ge=0, le=2**40)] = 10.0
+    """From the fair price to the first level."""
+    step: Annotated[float, Field(ge=0, le=2**40)] = 5.0
+    """From level to level."""
+    hold: Annotated[float, Field(ge=0, le=2**40)] = 1.0
+    """How far a quote may be from where it should be before it moves."""
+    hold_size_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """How much of its size a quote may have lost before it is placed anew."""
+    edge_bps_min: Annotated[float, Field(ge=0.01, le=9_999)] = 1.0
+    """No quote is nearer to the fair price."""
+    skew_bps: Annotated[float, Field(ge=0, le=1_000)] = 0.0
+    """So far both sides move at `position_max`, against the position."""
+    target: str = "0"
+    """The position that the skew leads to."""
+    touch: Literal["join", "improve", "free"] = "join"
+    """Quotes may be at the venue's best, one tick better, or anywhere that is no trade."""
+    band_percent: Annotated[float, Field(ge=0.001, le=100)] = 5.0
+    """No quote is farther from the fair price."""
+
+    @field_validator("target")
+    @classmethod
+    def _is_amount(cls, value: str) -> str:
+        if not SIGNED_DECIMAL.fullmatch(value):
+            raise ValueError('must be a decimal amount of the base currency, for example "-0.5"')
+        return value
+
+    @model_validator(mode="after")
+    def _whole_ticks(self) -> QuoteSettings:
+        if self.unit == "ticks":
+            for name in ("first", "step", "hold"):
+                if not float(getattr(self, name)).is_integer():
+                    raise ValueError(f"{name} must be whole where the unit is ticks")
+        return self
+
+
+class RiskSettings(Section):
+    """What no order passes (engine.maker.risk_gate). Sizes in the base currency, values in the
+    quote currency; `reduce_at`: the position from which on only orders that reduce it are placed.
+    """
+
+    order_size_max: PositiveDecimal
+    """Of one order, in the base currency."""
+    order_value_max: PositiveDecimal
+    """Of one order, in the quote currency."""
+    position_max: PositiveDecimal
+    """Long or short, open orders included, in the base currency."""
+    exposure_max: PositiveDecimal
+    """What the position could be worth, open orders included, in the quote currency."""
+    daily_loss_max: PositiveDecimal
+    """In the quote currency; at this loss since 00:00 UTC quoting is halted."""
+    reduce_at: PositiveDecimal | None = None
+    """From this position on only orders that reduce it; left out: `position_max`."""
+    collar_bps: Annotated[float, Field(ge=1, le=9_999)] = 200.0
+    """No order is farther from the fair price."""
+    open_orders_max: Annotated[int, Field(ge=1, le=400)] = 40
+    """At all venues together."""
+    orders_per_10_s: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """Our own limit at each venue."""
+    venue_orders_per_10_s: Annotated[int, Field(ge=1, le=10_000)] = 90
+    """The venue's limit for the account."""
+    venue_orders_per_day: Annotated[int, Field(ge=1, le=10_000_000)] = 160_000
+    """The venue's limit for the account."""
+
+
+class MakerVenue(Section):
+    """One venue's part: whether it is quoted, and its weight in the fair price."""
+
+    quote: bool = True
+    """Whether it is quoted."""
+    weight: Annotated[float, Field(ge=0, le=1_000)] = 1.0
+    """Its weight in the fair price."""
+    self_trade_mode: Literal["", "NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"] = ""
+    """What the venue does with an order that would meet our own; left out: the market's default."""
+
+
+class MakerSettings(Section):
+    """The market maker of one instrument."""
+
+    symbol: str = ""
+    """The instrument that is quoted; left out: the first."""
+    orders: Literal["paper", "live"] = "paper"
+    """`paper`: nothing leaves the process; `live`: at the venues."""
+    journal: Annotated[str, Field(min_length=1)] = "journal"
+    """A folder for the journal."""
+    kill_file: str = ""
+    """Quoting is killed while a file of this name exists; no release meanwhile."""
+    neutral: str | None = None
+    """What the accounts hold of the base currency, together, where the position is zero; left out:
+    what they held at the first start that the journal knows of."""
+    watchdog: bool = True
+    """A process with connections of its own that cancels our orders when the engine stands still.
+    """
+    watchdog_after_ms: Annotated[int, Field(ge=500, le=60_000)] = 2_000
+    """How long the engine may stand still."""
+    token_file: str = ""
+    """Holds the token that kill and release ask for over gRPC, also on loopback."""
+    quotes: QuoteSettings
+    """The quotes of each venue."""
+    risk: RiskSettings
+    """What no order passes."""
+    fair: FairSettings = FairSettings()
+    """The fair price."""
+    venue: dict[str, MakerVenue] = Field(default_factory=dict)
+    """Each venue's part."""
+
+    @field_validator("neutral")
+    @classmethod
+    def _is_amount(cls, value: str | None) -> str | None:
+        if value is not None and not DECIMAL.fullmatch(value):
+            raise ValueError('must be a decimal amount of the base currency, for example "10.5"')
+        return value

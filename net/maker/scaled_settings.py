@@ -1,0 +1,203 @@
+"""The configuration's texts and the venues' filters as the integers that kernels count in.
+
+Amounts are exact: one that is no whole number of lots, or of the market's steps, is refused. Limits
+in money are rounded down, what is demanded at least is rounded up.
+Runs on: the main thread, once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+
+from engine.decoding.scale import decimal_unit, units_per
+from engine.layout.layout import LOT_DECIMALS
+from engine.layout.units import DAY_NS
+from engine.maker import order_layout as O
+from engine.maker import quote_layout as Q
+from engine.maker.fair import FairSpec
+from engine.maker.quotes import GROWTH_MILLE_MAX, QuoteSpec
+from engine.maker.risk_gate import RiskLimits
+from engine.specs import InstrumentSpec
+from net.config.maker import MakerSettings, MakerVenue
+from net.orders.markets import MarketRules
+
+PPM_PER_BPS = 100
+LOTS_PER_UNIT = 10**LOT_DECIMALS
+TEN_S_NS = 10_000_000_000
+VALUE_ROOM = 1_000
+"""The largest limit stays this far below the largest value that can be counted."""
+
+
+class RulesError(Exception):
+    """A setting that does not fit the market: one line that names the key."""
+
+
+@dataclass(frozen=True)
+class MakerRules:
+    """Everything that kernels need to know, of all venues in the instrument's order."""
+
+    fair: FairSpec
+    quotes: tuple[QuoteSpec, ...]
+    limits: RiskLimits
+    value_scale: int
+    unit: tuple[int, int]
+    """The common price unit of orders, whatever the books count in: (mantissa, decimals)."""
+    tick_units: tuple[int, ...]
+    """Common units in one tick of each venue."""
+    is_quoted: tuple[bool, ...]
+
+    @property
+    def value_size(self) -> Decimal:
+        """The quote currency in one value."""
+        mantissa, decimals = self.unit
+        return Decimal(mantissa * self.value_scale).scaleb(-decimals - LOT_DECIMALS)
+
+
+def make_rules(
+    settings: MakerSettings, instrument: InstrumentSpec, markets: tuple[MarketRules, ...]
+) -> MakerRules:
+    """The rules of one instrument; RulesError with one line. `markets` in the venues' order."""
+    for feed, rules in zip(instrument.feeds, markets, strict=True):
+        if decimal_unit(feed.tick_size) != rules.market.tick:
+            raise RulesError(
+                f"instrument.venue.tick_size: {feed.tick_size}: {feed.venue} takes orders of "
+                f"{feed.symbol} in steps of {rules.market.tick_size}: leave it out"
+            )
+    unit = instrument.unit
+    value_scale = _value_scale(settings, unit)
+    venues = [settings.venue.get(feed.venue, MakerVenue()) for feed in instrument.feeds]
+    tick_units = tuple(units_per(decimal_unit(f.tick_size), unit) for f in instrument.feeds)
+    try:
+        return MakerRules(
+            _fair(settings, venues),
+            tuple(
+                _quotes(settings, feed.venue, rules, units)
+                for feed, rules, units in zip(instrument.feeds, markets, tick_units, strict=True)
+            ),
+            _limits(settings, unit, value_scale),
+            value_scale,
+            unit,
+            tick_units,
+            tuple(venue.quote for venue in venues),
+        )
+    except ValueError as error:  # SpecError is one
+        raise RulesError(f"maker: {error}") from None
+
+
+def _fair(settings: MakerSettings, venues: list[MakerVenue]) -> FairSpec:
+    fair = settings.fair
+    return FairSpec(
+        tuple(round(venue.weight * Q.MILLE) for venue in venues),
+        Q.METHOD_NAMES.index(fair.method),
+        fair.prices,
+        round(fair.crossed_bps_max * PPM_PER_BPS),
+        fair.age_ms_max * 1_000_000,
+        fair.half_life_ms * 1_000_000,
+    )
+
+
+def _quotes(settings: MakerSettings, venue: str, rules: MarketRules, units: int) -> QuoteSpec:
+    given = settings.quotes
+    factor = PPM_PER_BPS if given.unit == "bps" else 1
+    step = rules.market.step_lots
+    lots = lots_of("quotes.size", given.size)
+    if lots % step:
+        raise RulesError(
+            f"maker.quotes.size: {given.size} is no multiple of {rules.market.step_size}, the step "
+            f"of {venue}'s {rules.market.symbol}"
+        )
+    notional_min = _value(rules.notional_min, rules.market.tick, 1, is_up=True)
+    quotes = QuoteSpec(
+        lots,
+        lots_of("risk.position_max", settings.risk.position_max),
+        given.levels,
+        Q.IN_PPM if given.unit == "bps" else Q.IN_TICKS,
+        round(given.first * factor),
+        round(given.step * factor),
+        round(given.hold * factor),
+        round(given.hold_size_share * Q.MILLE),
+        round(given.edge_bps_min * PPM_PER_BPS),
+        round(given.skew_bps * PPM_PER_BPS),
+        lots_of("quotes.target", given.target),
+        Q.TOUCH_NAMES.index(given.touch),
+        min(round(given.growth * Q.MILLE), GROWTH_MILLE_MAX),
+        units,
+        step,
+        max(rules.lots_min, 1),
+        max(rules.lots_max, 1),
+        notional_min,
+        _band_millipercent(given.band_percent, rules),
+    )
+    quotes.words()  # refuses what cannot be
+    if quotes.lots < quotes.lots_min:
+        raise RulesError(f"maker.quotes.size: {given.size} is below what {venue} takes")
+    largest = max(quotes.size(level) for level in range(quotes.levels))
+    if largest > lots_of("risk.order_size_max", settings.risk.order_size_max):
+        raise RulesError("maker.quotes: a level's size is above maker.risk.order_size_max")
+    return quotes
+
+
+def _band_millipercent(percent: float, rules: MarketRules) -> int:
+    """How far from fair a quote may be: as configured, or less where the venue's band is narrow."""
+    bands_ppm = [round(percent * Q.PPM / 100)]
+    if rules.band_up_ppm:
+        bands_ppm.append(rules.band_up_ppm - Q.PPM)
+    if rules.band_down_ppm:
+        bands_ppm.append(Q.PPM - rules.band_down_ppm)
+    return max(min(bands_ppm) // 10, 1)
+
+
+def _limits(settings: MakerSettings, unit: tuple[int, int], value_scale: int) -> RiskLimits:
+    risk = settings.risk
+    position = lots_of("risk.position_max", risk.position_max)
+    reduce_at = risk.reduce_at if risk.reduce_at is not None else risk.position_max
+
+    def value(name: str) -> int:
+        found = _value(getattr(risk, name), unit, value_scale, is_up=False)
+        if found < 1:
+            raise RulesError(f"maker.risk.{name}: {getattr(risk, name)} is too little")
+        return found
+
+    return RiskLimits(
+        order_lots_max=lots_of("risk.order_size_max", risk.order_size_max),
+        notional_max=value("order_value_max"),
+        collar_bps=round(risk.collar_bps),
+        open_orders_max=risk.open_orders_max,
+        position_lots_max=position,
+        exposure_max=value("exposure_max"),
+        reduce_lots=lots_of("risk.reduce_at", reduce_at),
+        daily_loss_max=value("daily_loss_max"),
+        own_rate=(risk.orders_per_10_s, TEN_S_NS),
+        venue_rate=(risk.venue_orders_per_10_s, TEN_S_NS),
+        day_rate=(risk.venue_orders_per_day, DAY_NS),
+    )
+
+
+def lots_of(name: str, text: str) -> int:
+    """A setting in the base currency in lots, perhaps below zero; RulesError where not whole."""
+    lots = Decimal(text) * LOTS_PER_UNIT
+    if lots != int(lots) or abs(lots) > O.LOTS_MAX:
+        raise RulesError(f"maker.{name}: {text} is no whole number of 1e-8, or too large")
+    return int(lots)
+
+
+def _value(text: str, unit: tuple[int, int], value_scale: int, *, is_up: bool) -> int:
+    """An amount of the quote currency as price units times lots / value scale."""
+    mantissa, decimals = unit
+    size = Fraction(mantissa * value_scale, 10 ** (decimals + LOT_DECIMALS))
+    whole, rest = divmod(Fraction(text), size)
+    return int(whole) + (1 if is_up and rest else 0)
+
+
+def _value_scale(settings: MakerSettings, unit: tuple[int, int]) -> int:
+    """The smallest power of ten with which every limit in money has room above it."""
+    risk = settings.risk
+    texts = (risk.order_value_max, risk.exposure_max, risk.daily_loss_max)
+    scale = 1
+    while max(_value(text, unit, scale, is_up=True) for text in texts) > O.VALUE_MAX // VALUE_ROOM:
+        scale *= 10
+        if scale > O.VALUE_SCALE_MAX:
+            raise RulesError("maker.risk: limits in money beyond what can be counted")
+    return scale

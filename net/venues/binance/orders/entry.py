@@ -1,0 +1,312 @@
+"""Binance's order entry for one market: one connection of its WebSocket API, from open to lost.
+
+    OPENING   the venue's clock -> session.logon, where the key can -> the account's events
+    READING   open orders -> latest trades -> balances
+    READY     orders, cancels, questions; the clock again every few minutes
+
+One step of the opening is under way at a time; a step that fails ends the connection. Orders are
+named as they were placed. A request is timed by the venue's clock, as far as it is known, so that
+one that is late is refused by the venue instead of coming true.
+Runs on: the engine thread; in the watchdog, the main thread.
+"""
+
+from __future__ import annotations
+
+from engine.layout.units import NS_PER_MS, NS_PER_S
+from engine.maker.client_ids import format_client_id
+from engine.maker.order_layout import BUY, SELL
+from net.orders.entry import BARRED_NS, OrderEntry
+from net.orders.errors import ErrorClass, Refusal
+from net.orders.interface import EntryHost, EntryNote, EntryState, Wire
+from net.orders.messages import (
+    Answer,
+    EntryError,
+    Market,
+    Notice,
+    OrderEvent,
+    OrderRequest,
+    Push,
+    Request,
+    Style,
+    quoted,
+)
+from net.orders.order_names import OrderNames
+from net.orders.pending_requests import Next, Pending
+from net.venues.binance.market_data import BINANCE
+from net.venues.binance.orders.credentials import BinanceKeys
+from net.venues.binance.orders.events import BinanceReader
+from net.venues.binance.orders.logon import BinanceOpening
+from net.venues.binance.orders.requests import (
+    BinanceRequests,
+    CancelTemplate,
+    PlaceTemplate,
+    ReplaceTemplate,
+    server_time,
+)
+
+RECV_WINDOW_MS = 2000
+"""A request that reaches the matching engine later than this is refused (-1021)."""
+ROUND_TRIP_NS_MAX = NS_PER_S
+"""A clock reading that took longer is not used: it may be wrong by half of it."""
+ANSWER_LIMIT_NS = 3 * NS_PER_S
+"""An answer is missing when the window, the clock's error and a way back are over."""
+SETTLE_NS = 5 * NS_PER_S
+OPENING_LIMIT_NS = 10 * NS_PER_S
+"""For each step of the opening: a thousand trades take the venue longer than an order."""
+assert RECV_WINDOW_MS * NS_PER_MS + ROUND_TRIP_NS_MAX // 2 < ANSWER_LIMIT_NS < SETTLE_NS
+
+CLOCK_EVERY_NS = 180 * NS_PER_S
+"""Two good crystals drift apart by some 10 ms meanwhile, two bad ones by 50."""
+CLOCK_RETRY_NS = 10 * NS_PER_S
+SKEW_FIRST_NS, SKEW_NS_MAX = 30 * NS_PER_S, BARRED_NS
+"""A clock that is wrong after it was read anew is barred for so long, at first and at most."""
+
+
+class BinanceEntry(OrderEntry):
+    """One account's order entry in one market (net.orders.interface.VenueEntry)."""
+
+    settle_ns = SETTLE_NS
+    can_replace = True  # LIMIT_MAKER holds for the order that comes
+    age_ns_max = BINANCE.connection_age_max_s * NS_PER_S
+    _reader: BinanceReader
+
+    def __init__(
+        self,
+        venue: int,
+        market: Market,
+        keys: BinanceKeys,
+        wire: Wire,
+        host: EntryHost,
+        *,
+        self_trade_mode: str = "",
+    ) -> None:
+        """`self_trade_mode`: "" for the market's default."""
+        super().__init__(venue, market, host, wire, BinanceReader([market]), OrderNames())
+        self.clock_offset_ns = 0
+        """The venue's clock less our steady one, as last read: nobody sets either while we run."""
+        requests = BinanceRequests(
+            keys, is_logged_on=keys.signer.can_log_on, recv_window_ms=RECV_WINDOW_MS
+        )
+        self._requests = requests
+        style, mode = Style.POST_ONLY, self_trade_mode
+        self._place = {s: PlaceTemplate(requests, market, s, style, mode) for s in (BUY, SELL)}
+        self._replace = {s: ReplaceTemplate(requests, market, s, style, mode) for s in (BUY, SELL)}
+        self._cancel = CancelTemplate(requests, market)
+        self._opening = BinanceOpening(requests, self._reader, market)
+        self._has_reread_clock = False
+        self._skew_wait_ns = SKEW_FIRST_NS
+        self._clock_due_ns = 0
+
+    # --- what the market maker asks for ----------------------------------------------------------
+
+    def place(self, order_id: int, side: int, price_ticks: int, lots: int, now_ns: int) -> None:
+        """Send a post-only order; EntryError, and nothing sent, for what cannot be written."""
+        number, time_ms = self._next(now_ns)
+        message = self._place[side].write(number, order_id, price_ticks, lots, time_ms)
+        self._send(number, message, now_ns, Request.PLACE, order_id)
+
+    def cancel(self, order_id: int, now_ns: int) -> None:
+        """Send a cancel, by our name."""
+        number, time_ms = self._next(now_ns)
+        message = self._cancel.write(number, order_id, time_ms)
+        self._send(number, message, now_ns, Request.CANCEL, order_id)
+
+    def replace(
+        self, old_id: int, new_id: int, side: int, price_ticks: int, lots: int, now_ns: int
+    ) -> None:
+        """Send a replace; EntryError, and nothing sent, for what cannot be written."""
+        number, time_ms = self._next(now_ns)
+        message = self._replace[side].write(number, old_id, new_id, price_ticks, lots, time_ms)
+        self._send(number, message, now_ns, Request.REPLACE, new_id, old_id)
+
+    def ask(self, order_id: int, now_ns: int) -> None:
+        """Ask where one order stands; where it was filled, its trades are asked for too."""
+        number, time_ms = self._next(now_ns)
+        name = format_client_id(order_id)
+        message = self._requests.order_status(number, time_ms, self._market, name)
+        self._send(number, message, now_ns, Request.STATUS, order_id)
+
+    def reread(self, now_ns: int) -> None:
+        """Read the account again, on the same connection."""
+        self._opening.read_again()
+        self._next_step(now_ns)
+
+    def on_timer(self, now_ns: int) -> None:
+        """Requests that are due, the venue's clock, the connection's age."""
+        super().on_timer(now_ns)
+        if self.state is EntryState.READY and now_ns >= self._clock_due_ns:
+            self._clock_due_ns = now_ns + CLOCK_EVERY_NS
+            self._read_clock(now_ns)
+
+    def _next(self, now_ns: int) -> tuple[int, int]:
+        """The next request's number and time."""
+        assert self.state is EntryState.READY, self.state
+        return self._pending.next_number(), self._venue_time_ms(now_ns)
+
+    def _send(
+        self,
+        number: int,
+        message: bytes,
+        now_ns: int,
+        kind: Request,
+        order_id: int,
+        replaced_id: int = 0,
+        state: tuple[OrderEvent, ...] = (),
+    ) -> None:
+        self._line.send(message)  # at once: no answer can come before this returns
+        about, due_ns = OrderRequest(kind, order_id, replaced_id), now_ns + ANSWER_LIMIT_NS
+        self._pending.put(number, Pending(kind.value, now_ns, due_ns, about, state=state))
+
+    # --- opening ---------------------------------------------------------------------------------
+
+    def _begin_opening(self, now_ns: int) -> None:
+        self._opening.restart()
+        self._has_reread_clock = False
+        self._read_clock(now_ns)
+
+    def _next_step(self, now_ns: int) -> None:
+        step = self._opening.step
+        if step is None:
+            self._become_ready(now_ns)
+            return
+        self.state = step.state
+        number, due_ns = self._pending.next_number(), now_ns + OPENING_LIMIT_NS
+        self._line.send(step.build(number, self._venue_time_ms(now_ns)))
+        self._pending.put(number, Pending(step.what, now_ns, due_ns, then=self._read_step))
+
+    def _read_step(self, pending: Pending, answer: Answer, now_ns: int) -> Next:
+        self._opening.read(answer)
+        return self._next_step
+
+    def _become_ready(self, now_ns: int) -> None:
+        self.state = EntryState.READY
+        self._skew_wait_ns = SKEW_FIRST_NS
+        self._clock_due_ns = now_ns + CLOCK_EVERY_NS
+        ahead_ns = now_ns + self.clock_offset_ns - self._host.wall_ns()
+        self._note(EntryNote.READY, clock_offset_ms=ahead_ns // NS_PER_MS)
+        self._host.on_ready(self._venue, self._opening.result(self._names), now_ns)
+
+    def _on_opening_refused(self, what: str, refusal: Refusal, now_ns: int) -> None:
+        if refusal.error is ErrorClass.CLOCK_SKEW and not self._has_reread_clock:
+            self._has_reread_clock = True
+            self._read_clock(now_ns)
+            return
+        super()._on_opening_refused(what, refusal, now_ns)
+
+    def _barred_ns(self, error: ErrorClass) -> int:
+        if error is not ErrorClass.CLOCK_SKEW:
+            return BARRED_NS
+        wait_ns = self._skew_wait_ns
+        self._skew_wait_ns = min(2 * wait_ns, SKEW_NS_MAX)
+        return wait_ns
+
+    # --- the venue's clock -----------------------------------------------------------------------
+
+    def _venue_time_ms(self, now_ns: int) -> int:
+        return (now_ns + self.clock_offset_ns) // NS_PER_MS
+
+    def _read_clock(self, now_ns: int) -> None:
+        number = self._pending.next_number()
+        is_ready = self.state is EntryState.READY
+        due_ns = now_ns + (ANSWER_LIMIT_NS if is_ready else OPENING_LIMIT_NS)
+        fail = self._fail_clock if is_ready else None
+        self._line.send(server_time(number))
+        self._pending.put(number, Pending("time", now_ns, due_ns, then=self._read_time, fail=fail))
+
+    def _read_time(self, pending: Pending, answer: Answer, now_ns: int) -> Next:
+        round_trip_ns = now_ns - pending.sent_ns
+        if not 0 <= round_trip_ns <= ROUND_TRIP_NS_MAX:
+            reason = f"took {round_trip_ns // NS_PER_MS} ms"
+            return lambda now_ns: self._fail(pending, reason, now_ns)
+        there_ns = self._reader.server_time_ns(answer)
+        self.clock_offset_ns = there_ns - (pending.sent_ns + round_trip_ns // 2)
+        return self._next_step if pending.fail is None else lambda now_ns: None
+
+    def _fail_clock(self, reason: str, now_ns: int) -> None:
+        self._note(EntryNote.CLOCK_NOT_READ, reason=reason)
+        self._clock_due_ns = now_ns + CLOCK_RETRY_NS
+
+    # --- answers ---------------------------------------------------------------------------------
+
+    def on_text(self, raw: bytes, now_ns: int) -> None:
+        """One message of the connection."""
+        if self.state is EntryState.BARRED:
+            return
+        try:
+            message = self._reader.read(raw)
+        except EntryError as error:
+            self._on_unreadable(raw, error, now_ns)
+            return
+        if isinstance(message, Push):
+            self._on_push(message, now_ns)
+            return
+        pending, is_late = self._pending.take(message.request_id)
+        if pending is None:
+            self._on_unmatched(message, now_ns)
+        elif is_late:
+            self._on_late(pending, message, now_ns)
+        else:
+            self._on_answer(pending, message, now_ns)
+
+    def _on_unmatched(self, answer: Answer, now_ns: int) -> None:
+        self.unmatched_answers += 1
+        number, refusal = answer.request_id, answer.refusal
+        reason = refusal.text if refusal else ""
+        self._note(EntryNote.UNMATCHED_ANSWER, id=quoted(number), reason=reason)
+        if refusal is not None and number is None:
+            # So the venue tells that the session's key has become invalid.
+            self._tell_trouble((refusal,), now_ns)
+
+    def _events_of(self, pending: Pending, answer: Answer) -> tuple[OrderEvent, ...]:
+        name, replaced = pending.names()
+        if pending.state:
+            trades = self._reader.order_events(Request.TRADES, answer, self._market)
+            return (*pending.state, *trades)
+        found = self._reader.order_events(pending.about.kind, answer, self._market, name, replaced)
+        if pending.about.kind in (Request.CANCEL, Request.STATUS):
+            # They were asked for by this name, which a cancelled order may have lost.
+            return tuple(event._replace(client_order_id=name) for event in found)
+        if any(event.client_order_id not in (name, replaced) for event in found):
+            raise EntryError(f"binance: an answer about another order than {name}")
+        return found
+
+    def _tell_answer(self, pending: Pending, events: tuple[OrderEvent, ...], now_ns: int) -> None:
+        is_question = pending.about.kind is Request.STATUS
+        if pending.state and sum(event.last_lots for event in events[1:]) < events[0].filled_lots:
+            # Refused, or not in the venue's list yet. The state alone would be half of the truth.
+            self._fail(pending, "not all of the order's trades are known", now_ns)
+        elif is_question and not pending.state and events[0].filled_lots > 0:
+            number, time_ms = self._pending.next_number(), self._venue_time_ms(now_ns)
+            order = events[0].venue_order_id
+            message = self._requests.order_trades(number, time_ms, self._market, order)
+            self._send(number, message, now_ns, *pending.about, state=events)
+        else:
+            super()._tell_answer(pending, events, now_ns)
+
+    def _on_trouble(self, refusal: Refusal, now_ns: int) -> None:
+        if refusal.error is ErrorClass.BAD_KEYS:
+            self._bar(refusal.text, BARRED_NS, now_ns)
+        elif refusal.error is ErrorClass.CLOCK_SKEW:
+            self._clock_due_ns = now_ns
+
+    # --- what the venue says of its own accord ---------------------------------------------------
+
+    def _on_push(self, push: Push, now_ns: int) -> None:
+        if push.events or push.balances:
+            self._push(push.events, push.balances, now_ns)
+        elif push.notice is Notice.RECONNECT:
+            self._renew("the venue is about to close the connection")
+        elif push.notice is Notice.STREAM_ENDED:
+            self._give_up("the account's events have ended", now_ns)
+
+    def _on_unreadable(self, raw: bytes, error: EntryError, now_ns: int) -> None:
+        """A frame without sense. If no request is known to be meant, it may have been an event."""
+        number = self._reader.request_id(raw)
+        self._note(EntryNote.UNREADABLE_FRAME, reason=str(error), id=number)
+        pending, is_late = self._pending.take(number)
+        if pending is not None and not is_late:
+            self._fail_unreadable(pending, error, now_ns)
+            return
+        self.unreadable_frames += 1
+        if pending is None:
+            self._give_up("a frame that cannot be read", now_ns)

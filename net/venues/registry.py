@@ -1,0 +1,16 @@
+"""The venues there are: one line each. Everything else asks here.
+
+Runs on: any thread (facts only).
+"""
+
+from __future__ import annotations
+
+from net.venues.binance.market_data import BINANCE
+from net.venues.bitstamp.market_data import BITSTAMP
+from net.venues.interface import VenueProtocol
+
+VENUES: dict[str, VenueProtocol] = {
+    BINANCE.name: BINANCE,
+    BITSTAMP.name: BITSTAMP,
+}
+"""By name, as the configuration and a tape write it."""

@@ -1,0 +1,133 @@
+"""The market maker's side of the main thread: what it reads at the start, and what it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine.maker import journal_codes as J
+from net.config.schema import Config, ConfigError, parse_config
+from net.daemon.maker_supervisor import MakerSupervisor, last_neutral_lots
+from net.journal.files import Record
+from net.journal.writer import JournalWriter
+from tests.net.maker.test_build import CONFIG
+from tests.trading.setup import draw_markets, new_engine
+
+pytestmark = pytest.mark.kernel
+
+SYMBOL = "BTC-USD"
+
+
+def config_of(orders: str, folder: Path) -> Config:
+    return parse_config(CONFIG.format(orders=orders, more=f'journal = "{folder}"'), "test")
+
+
+def write_run(folder: Path, *records: Record) -> None:
+    journal = JournalWriter(folder, [SYMBOL], ["binance"], 1, 1_000)
+    for record in records:
+        journal.append(record)
+    journal.close(2)
+
+
+def supervisor_of(config: Config) -> tuple[MakerSupervisor, list[str]]:
+    told: list[str] = []
+    return MakerSupervisor(config, lambda _level, what, **_facts: told.append(what)), told
+
+
+def test_the_neutral_amount_is_that_of_the_latest_start_that_has_one(tmp_path: Path) -> None:
+    assert last_neutral_lots(tmp_path / "new", SYMBOL) is None
+    write_run(tmp_path, Record(J.EVENT_RECONCILED, 1, lots=3))
+    write_run(tmp_path, Record(J.EVENT_RECONCILED, 1, order=9, lots=4))  # an order, not a start
+    assert last_neutral_lots(tmp_path, SYMBOL) == 3
+    write_run(tmp_path, Record(J.EVENT_RECONNECT, 1), Record(J.EVENT_RECONCILED, 1, lots=5))
+    assert last_neutral_lots(tmp_path, SYMBOL) == 5
+    assert last_neutral_lots(tmp_path, "ETH-USD") is None
+
+
+def test_a_missing_key_is_one_line_that_names_its_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("POLLUX_BINANCE_API_KEY", raising=False)
+    supervisor, _ = supervisor_of(config_of("live", tmp_path / "journal"))
+    with pytest.raises(ConfigError, match="POLLUX_BINANCE_API_KEY"):
+        supervisor.open()
+    assert not (tmp_path / "journal").exists(), "nothing is begun without a key"
+
+
+def test_a_journal_that_another_writer_has_is_refused(tmp_path: Path) -> None:
+    first, _ = supervisor_of(config_of("paper", tmp_path))
+    second, _ = supervisor_of(config_of("paper", tmp_path))
+    first.open()
+    try:
+        with pytest.raises(ConfigError, match=r"maker\.journal: .*another journal"):
+            second.open()
+    finally:
+        first.close()
+    second.open()
+    second.close()
+
+
+class Steered:
+    """The engine thread's side: keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, object]] = []
+
+    def kill_maker(self, reason: int) -> None:
+        self.told.append(("kill", reason))
+
+    def block_maker(self, is_blocked: bool) -> None:
+        self.told.append(("block", is_blocked))
+
+    def guard_maker(self, is_guarded: bool) -> None:
+        self.told.append(("guard", is_guarded))
+
+
+def test_there_is_no_market_maker_before_every_market_is_known(tmp_path: Path) -> None:
+    config = config_of("paper", tmp_path)
+    supervisor, told = supervisor_of(config)
+    supervisor.open()
+    markets, _ = draw_markets(random.Random(1))
+    engine = new_engine(markets)
+    try:
+        assert supervisor.make_maker(config, engine) is None
+        supervisor.add_market("binance", markets[0])
+        assert supervisor.make_maker(config, engine) is None
+        supervisor.add_market("bitstamp", replace(markets[1], is_trading=False))
+        assert told == ["not quoting yet: markets unknown"] * 2 + ["the market does not trade now"]
+        maker = supervisor.make_maker(config, engine)
+        assert maker is not None and maker.is_guarded, "paper orders need no watchdog"
+        assert told[-1] == "market maker"
+        maker.board.close()
+    finally:
+        engine.close()
+        supervisor.close()
+
+
+def test_a_kill_file_kills_and_blocks_until_it_is_gone(tmp_path: Path) -> None:
+    kill_file = tmp_path / "kill"
+    text = CONFIG.format(orders="paper", more=f'journal = "{tmp_path}"\nkill_file = "{kill_file}"')
+    supervisor, _ = supervisor_of(parse_config(text, "test"))
+    supervisor.open()
+    steered = Steered()
+
+    async def until(count: int) -> None:
+        while len(steered.told) < count:
+            await asyncio.sleep(0.01)
+
+    async def main() -> None:
+        async with asyncio.timeout(10), supervisor.attending(steered):
+            kill_file.touch()
+            await until(2)
+            kill_file.unlink()
+            await until(3)
+
+    try:
+        asyncio.run(main())
+    finally:
+        supervisor.close()
+    assert steered.told == [("block", True), ("kill", J.REASON_OPERATOR), ("block", False)]

@@ -1,0 +1,183 @@
+"""A market maker from a configuration: whole on paper, one line where it does not fit."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from engine.maker import fair_codes
+from engine.maker import journal_codes as J
+from engine.maker import order_layout as O
+from engine.maker import quote_layout as Q
+from engine.maker.state_board import BOARD_KIND, StateBoardReader
+from engine.sharing.segment import segment_path
+from net.config.schema import Config, parse_config
+from net.journal.files import Record
+from net.maker.build import DigestJournal, build_maker, plain_market, result_texts
+from net.maker.maker import Maker
+from net.maker.paper_orders import PaperEntry
+from net.maker.scaled_settings import RulesError
+from net.orders.markets import MarketRules
+from tests.trading.setup import draw_markets, new_engine
+
+pytestmark = pytest.mark.kernel
+
+NOW_NS = 1_700_000_000 * 10**9
+CONFIG = """
+[[instrument]]
+symbol = "BTC-USD"
+[[instrument.venue]]
+name = "binance"
+symbol = "BTCUSDT"
+tick_size = "0.01"
+[[instrument.venue]]
+name = "bitstamp"
+symbol = "btcusd"
+tick_size = "1"
+[maker]
+orders = "{orders}"
+{more}
+[maker.venue.bitstamp]
+quote = false
+[maker.quotes]
+size = "0.01"
+[maker.risk]
+order_size_max = "1"
+order_value_max = "100000"
+position_max = "3"
+exposure_max = "250000"
+daily_loss_max = "500"
+"""
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    chosen = f"maker-build-{os.getpid()}"
+    yield chosen
+    segment_path(chosen, BOARD_KIND).unlink(missing_ok=True)
+
+
+class Host:
+    """Keeps what is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[str, str]] = []
+
+    def wall_ns(self) -> int:
+        return NOW_NS
+
+    def note_maker(self, level: str, what: str, **facts: object) -> None:
+        self.notes.append((level, what))
+
+
+def config_of(orders: str = "paper", more: str = "") -> Config:
+    return parse_config(CONFIG.format(orders=orders, more=more), "test")
+
+
+def build(
+    config: Config, journal: DigestJournal, *, board_name: str | None = None, **changes: object
+) -> tuple[Maker, Host]:
+    """A maker over an engine without any book; `changes`: of the first venue's market."""
+    markets, _ = draw_markets(random.Random(1))
+    first: MarketRules = replace(markets[0], **changes)  # type: ignore[arg-type]
+    host = Host()
+    maker = build_maker(
+        config,
+        new_engine(markets),
+        {"binance": first, "bitstamp": markets[1]},
+        journal,
+        host,
+        epoch=7,
+        rng=random.Random(2),
+        neutral_lots=5,
+        board_name=board_name,
+    )
+    return maker, host
+
+
+def test_on_paper_every_quoted_venue_has_an_entry_and_the_position_is_zero() -> None:
+    journal = DigestJournal()
+    maker, host = build(config_of(), journal)
+    assert isinstance(maker.entries[0], PaperEntry) and maker.entries[1] is None
+    assert not maker.board.info.is_live and maker.board.info.venues == ("binance", "bitstamp")
+    empty = journal.digest
+    maker.on_timer(NOW_NS)
+    assert ("info", "position at the start") in host.notes
+    assert maker.recovery.neutral_lots == 0 and maker.orders.position_lots == 0
+    assert journal.records == 2 and journal.digest != empty, "a reconnect, the position"
+    assert result_texts(maker) == {"fills": "0", "position": "0.00000000"}
+
+
+def test_a_named_board_is_what_others_find_and_see(name: str) -> None:
+    maker, _ = build(config_of("live"), DigestJournal(), board_name=name)
+    try:
+        reader = StateBoardReader(name)
+        assert reader.info == maker.board.info and reader.info.is_live
+        assert reader.info.venues == ("binance", "bitstamp")
+        maker.on_timer(NOW_NS)
+        assert not reader.read().orders
+    finally:
+        maker.board.close()
+
+
+def test_a_result_is_marked_to_the_fair_price_once_there_is_one() -> None:
+    maker, _ = build(config_of(), DigestJournal())
+    mantissa, decimals = maker.rules.unit
+    price = round(60_000 * 10**decimals / mantissa)
+    maker.fair[Q.FAIR_STATUS] = fair_codes.AVAILABLE
+    maker.fair[Q.FAIR_PRICE : Q.FAIR_PRICE + 1].view(np.float64)[0] = price
+    maker.table[O.ACCOUNT_POSITION_LOTS] = 50_000_000
+    maker.table[O.ACCOUNT_CASH_VALUE] = round(-29_000 / maker.rules.value_size)
+    assert result_texts(maker) == {"fills": "0", "position": "0.50000000", "result": "1000.00"}
+
+
+def test_a_digest_is_of_every_record_and_shows_each() -> None:
+    journals = (DigestJournal(), DigestJournal(), DigestJournal())
+    seen: list[Record] = []
+    journals[0].watch = seen.append
+    kill, release = Record(J.EVENT_KILL, NOW_NS), Record(J.EVENT_RELEASE, NOW_NS)
+    for journal, records in zip(
+        journals, ((kill, release), (kill, release), (release, kill)), strict=True
+    ):
+        assert [journal.append(each) for each in records] == [1, 2]
+    assert seen == [kill, release]
+    assert journals[0].digest == journals[1].digest != journals[2].digest
+
+
+def test_what_the_configuration_says_is_neutral_comes_before_the_journal() -> None:
+    live, _ = build(config_of("live"), DigestJournal())
+    assert live.entries == [None, None] and live.board.info.is_live
+    assert live.recovery.neutral_lots == 5
+    told, _ = build(config_of("live", 'neutral = "10.5"'), DigestJournal())
+    assert told.recovery.neutral_lots == 1_050_000_000
+
+
+def test_a_setting_that_does_not_fit_the_market_names_its_key() -> None:
+    with pytest.raises(RulesError, match=r"maker\.quotes\.size: 0\.01 is below what binance takes"):
+        build(config_of(), DigestJournal(), lots_min=2_000_000)
+
+
+def test_a_kill_is_told_once_and_no_release_passes_the_kill_file() -> None:
+    maker, host = build(config_of(), DigestJournal())
+    maker.on_timer(NOW_NS)
+    assert not maker.is_halted
+    maker.kill(J.REASON_OPERATOR, NOW_NS)
+    assert maker.is_halted and int(maker.risk[O.RISK_HALTS]) == 1
+    maker.kill(J.REASON_OPERATOR, NOW_NS)
+    assert host.notes.count(("warning", "quoting killed")) == 1
+    maker.is_blocked = True
+    maker.release(NOW_NS)
+    assert maker.is_halted
+    maker.is_blocked = False
+    maker.release(NOW_NS)
+    assert not maker.is_halted
+
+
+def test_a_market_of_which_only_the_tick_is_known_has_no_limits() -> None:
+    market = plain_market("X", "0.5")
+    assert market.market.tick == (5, 1) and market.notional_min == "0" and market.is_trading

@@ -1,0 +1,214 @@
+"""`pollux stat`, `kill` and `release`: what is shown of a daemon, how it is asked, and statuses."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import net.client.kill_switch
+import pollux
+from engine.layout import layout as L
+from engine.maker import order_layout as O
+from engine.maker import state_board_layout as B
+from engine.sharing.handoff import segment_path, write_word
+from net.observe.stat.read import read_stat
+from net.observe.stat.text import stat_lines
+from net.process.tuning_report import KIND, read_tuning_report, write_tuning_report
+from tests.net.gateway.maker_engine import MakerEngine
+from tests.net.gateway.rig import Engine, gateway_thread, ladder
+from tuning.clock import now
+from tuning.measures import Measure
+
+NOBODY_PID = 2**22 + 1
+"""Above Linux's largest."""
+LONG_AGO_NS = 10_000_000_000
+
+
+@pytest.fixture
+def maker(engine: Engine) -> Iterator[MakerEngine]:
+    maker = MakerEngine(engine.name)
+    yield maker
+    maker.close()
+
+
+class Done:
+    """A command's end: its status and what it said."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> None:
+        with pytest.raises(SystemExit) as end:
+            pollux.main(arguments)
+        self.status = end.value.code
+        self.out, self.err = capsys.readouterr()
+
+
+# --- stat ----------------------------------------------------------------------------------------
+
+
+def test_stat_shows_books_venues_and_the_market_maker(
+    engine: Engine, maker: MakerEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.publish(*ladder(9_999), states=[L.LIVE, L.STALE], flags=[1, 0])
+    write_tuning_report(engine.name, os.getpid(), [Measure("cpu", "refused", "not permitted")])
+    done = Done(capsys, "stat", "--name", engine.name)
+    write_tuning_report(
+        engine.name, os.getpid() + 1, [Measure("cpu", "applied", "another daemon's")]
+    )
+    assert not read_tuning_report(engine.name, os.getpid())
+    segment_path(engine.name, KIND).unlink()
+    assert (done.status, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    text = " ".join(done.out.split())
+    for words in (
+        f"daemon {engine.name}, pid {os.getpid()}: running",
+        "cpu refused: not permitted",
+        "BTC-USD: book 1, published",
+        "best bid 99.99 x 1.00000000 binance",
+        "binance LIVE data",
+        "depth known in part",
+        "bitstamp STALE",
+        "ETH-USD: nothing published yet",
+        "market maker BTC-USD, on paper: NORMAL",
+        "fair price 100.0050",
+        "position +0.00000015 of at most 0.00001",
+        "open 0.00000025 to buy, 0.0000003 to sell, 2 of at most 40 orders",
+        "result +0.00 today, halts at -0.01",
+        "bitstamp DISCONNECTED 0 0 0 0 RATE_LIMITED",
+        "binance buy 0 99.97 0.0000004 0.00000015 PARTIALLY_FILLED",
+    ):
+        assert words in text, words
+
+
+def test_stat_as_json_is_exact(
+    engine: Engine, maker: MakerEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.publish(*ladder(9_999))
+    maker.maker.kill()
+    maker.publish()
+    done = Done(capsys, "stat", "--name", engine.name, "--json")
+    said = json.loads(done.out)
+    assert (done.status, said["pid"], said["trouble"]) == (0, os.getpid(), None)
+    assert said["heartbeat_age_ns"] < LONG_AGO_NS
+    assert said["books"]["BTC-USD"]["bids"][0] == ["binance", "99.99", "1.00000000"]
+    shown = said["maker"]
+    assert (shown["risk_state"], shown["halt_reason"]) == ("HALTED", "killed")
+    assert (shown["position"], shown["day_result"]) == ("0.00000015", "0.0000000045")
+    assert [order["state"] for order in shown["orders"]] == ["PENDING_CANCEL"] * 2
+
+
+def test_stat_without_a_daemon(capsys: pytest.CaptureFixture[str]) -> None:
+    done = Done(capsys, "stat", "--name", "test-nobody")
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith("pollux: no daemon named 'test-nobody' is running")
+
+
+def test_stat_without_a_market_maker(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    done = Done(capsys, "stat", "--name", engine.name)
+    assert done.status == 0 and "market maker" not in done.out
+
+
+def test_stat_tells_a_dead_a_hung_and_a_stopped_daemon(engine: Engine) -> None:
+    moment = now()
+    engine.writer.beat(moment.steady_ns - LONG_AGO_NS)
+    stat = read_stat(engine.name, moment)
+    assert (stat.status, stat.trouble) == (1, "hung: no sign of life for 10.0 s")
+    engine.writer.words[L.HANDOFF_WRITER_PID] = NOBODY_PID
+    stat = read_stat(engine.name, moment)
+    assert stat.status == 1 and (stat.trouble or "").startswith("dead: its process has ended")
+    engine.writer.beat(moment.steady_ns)
+    assert read_stat(engine.name, moment).status == 0, "of another pid namespace, perhaps"
+    engine.writer.set_engine_state(L.ENGINE_IS_STOPPED)
+    stat = read_stat(engine.name, moment)
+    assert (stat.status, stat.trouble) == (1, "stopped")
+
+
+def test_stat_tells_a_silent_market_maker_and_keeps_its_last_word(
+    engine: Engine, maker: MakerEngine
+) -> None:
+    moment = now()
+    write_word(maker.writer.words, B.HEARTBEAT_NS, moment.steady_ns - LONG_AGO_NS)
+    stat = read_stat(engine.name, moment)
+    assert stat.status == 1 and stat.maker is not None
+    assert [*stat_lines(stat)][-1].strip() == "the market maker is hung: silent for 10.0 s"
+
+
+# --- kill and release ----------------------------------------------------------------------------
+
+
+def test_kill_and_release_on_this_host(
+    engine: Engine, maker: MakerEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "pollux.toml"
+    config.write_text(
+        f'[engine]\nname = "{engine.name}"\n[[instrument]]\nsymbol = "BTC-USD"\n'
+        f'[[instrument.venue]]\nname = "bitstamp"\nsymbol = "btcusd"\n'
+    )
+    with maker.running():
+        done = Done(capsys, "kill", "--name", engine.name)
+        assert (done.status, done.err) == (0, "")
+        assert done.out.startswith("maker BTC-USD on paper HALTED: killed ")
+        assert maker.maker.risk_state == O.HALTED
+        done = Done(capsys, "release", "--config", str(config))
+        assert done.status == 0 and "NORMAL" in done.out
+        assert maker.maker.risk_state == O.NORMAL
+
+
+def test_a_kill_that_is_not_taken_is_a_failure(
+    engine: Engine,
+    maker: MakerEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(net.client.kill_switch, "TAKEN_LIMIT_S", 0.1)
+    done = Done(capsys, "kill", "--name", engine.name)
+    assert done.status == 1 and "not taken after 0.1 s" in done.err
+    assert maker.writer.requests() == (1, 0), "it stands, for an engine that wakes up"
+    maker.writer.words[B.WRITER_PID] = NOBODY_PID
+    done = Done(capsys, "kill", "--name", engine.name)
+    assert done.status == 1 and "is still open" in done.err
+    maker.writer.words[B.WRITER_PID] = os.getpid()
+    maker.close()
+    done = Done(capsys, "release", "--name", engine.name)
+    assert done.status == 1 and "no market maker runs as" in done.err
+
+
+def test_kill_and_release_through_a_gateway(
+    engine: Engine, maker: MakerEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = tmp_path / "token"
+    token.touch(0o600)
+    token.write_text("a-word-that-nobody-knows")
+    options = {"listen": "0.0.0.0:0", "maker_token_file": str(token)}
+    with gateway_thread(engine, **options) as gateway, maker.running():
+        done = Done(capsys, "kill", "--target", gateway.target)
+        assert done.status == 1
+        assert done.err.startswith(f"pollux: {gateway.target}: metadata `authorization")
+        done = Done(capsys, "kill", "--target", gateway.target, "--token-file", str(token))
+        assert done.status == 0 and "HALTED: killed" in done.out
+        token.chmod(0o644)
+        done = Done(capsys, "release", "--target", gateway.target, "--token-file", str(token))
+        assert done.status == 2 and "chmod 600" in done.err
+        assert maker.maker.risk_state == O.HALTED
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("kill", "--name", "a", "--config", "b"), "give one"),
+        (("kill", "--name", "a/b"), "letters, digits"),
+        (("stat", "--name", "a/b"), "letters, digits"),
+        (("kill", "--token-file", "a"), "are for --target"),
+        (("release", "--target", "h:1", "--name", "a"), "leave --name"),
+        (("release", "--config", "/absent.toml"), "/absent.toml"),
+    ],
+)
+def test_wrong_command_lines(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], words: str
+) -> None:
+    done = Done(capsys, *arguments)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("pollux: ") and words in done.err and done.err.count("\n") == 1
