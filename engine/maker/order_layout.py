@@ -122,8 +122,14 @@ EXECUTIONS = 512
 """Execution ids remembered by venue: at ten fills a second those of the last 50 s."""
 FORGOTTEN = 64
 """Orders remembered by venue whose row is taken while executions of theirs are still owed."""
-(VENUE_EXECUTION_TURN, VENUE_FORGOTTEN_TURN, VENUE_CANNOT_REPLACE) = range(3)
-"""CANNOT_REPLACE: a quote moves by a cancel and, once that is done, a new order."""
+(
+    VENUE_EXECUTION_TURN,
+    VENUE_FORGOTTEN_TURN,
+    VENUE_CANNOT_REPLACE,
+    VENUE_POSITION_LOTS,
+) = range(4)
+"""CANNOT_REPLACE: a quote moves by a cancel and, once that is done, a new order. POSITION: this
+venue's part of the account's position."""
 VENUE_EXECUTIONS_AT = CACHE_LINE_WORDS
 VENUE_FORGOTTEN_AT = VENUE_EXECUTIONS_AT + EXECUTIONS
 (FORGOTTEN_ID, FORGOTTEN_OWED_LOTS, FORGOTTEN_WORDS) = range(3)

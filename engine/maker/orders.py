@@ -266,13 +266,15 @@ def _bounded(table: Words, number: int, bound: int) -> int:
 
 
 @inner
-def _count_fill(table: Words, side: int, price: int, lots: int) -> None:
+def _count_fill(table: Words, venue: int, side: int, price: int, lots: int) -> None:
     """Position and cash of one fill; cash is rounded against us, so a loss is never understated."""
     assert price > 0 and lots >= 0, "a fill at no price, or of less than nothing"
     value = value_of(table, price, lots, side == O.BUY)
     if value == O.VALUE_MAX:
         table[O.ACCOUNT_ANOMALIES] += 1
     sign = 1 if side == O.BUY else -1
+    at = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS + O.VENUE_POSITION_LOTS
+    table[at] = _bounded(table, table[at] + sign * lots, O.POSITION_LOTS_MAX)
     position = table[O.ACCOUNT_POSITION_LOTS] + sign * lots
     cash = table[O.ACCOUNT_CASH_VALUE] - sign * value
     table[O.ACCOUNT_POSITION_LOTS] = _bounded(table, position, O.POSITION_LOTS_MAX)
@@ -303,12 +305,13 @@ def _absorb(table: Words, row: int, price: int, lots: int, cumulative_lots: int)
     table[row + O.ORDER_EXECUTED_LOTS] = executed
     before = table[row + O.ORDER_FILLED_LOTS]
     filled = max(before, executed, cumulative_lots)
-    side = side_of(table[row + O.ORDER_SLOT])
+    slot = table[row + O.ORDER_SLOT]
+    venue, side = slot // O.VENUE_SLOTS, side_of(slot)
     known = min(filled - before, lots)
     if known > 0:
-        _count_fill(table, side, price, known)
+        _count_fill(table, venue, side, price, known)
     if filled - before > known:
-        _count_fill(table, side, table[row + O.ORDER_PRICE], filled - before - known)
+        _count_fill(table, venue, side, table[row + O.ORDER_PRICE], filled - before - known)
         table[O.ACCOUNT_INFERRED_FILLS] += 1
     if filled > table[row + O.ORDER_LOTS]:
         table[O.ACCOUNT_ANOMALIES] += 1
@@ -355,7 +358,8 @@ def on_fill(
     table[O.ACCOUNT_FILLS] += 1
     if row == NO_ROW:
         table[O.ACCOUNT_ORPHAN_FILLS] += 1
-        _count_fill(table, side, price, _unowed_lots(table, venue, order_id, lots))
+        unowed_lots = _unowed_lots(table, venue, order_id, lots)
+        _count_fill(table, venue, side, price, unowed_lots)
         return NO_ROW
     _absorb(table, row, price, lots, cumulative_lots)
     return apply_event(table, row, O.FILL)
