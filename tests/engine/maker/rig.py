@@ -181,7 +181,8 @@ class Maker:
         assert self.table[O.ACCOUNT_LIVE_ORDERS] == len(live)
         assert len(rows) == len({row.id for row in rows})
         venues = range(int(self.table[O.ACCOUNT_VENUES]))
-        parts = (O.ACCOUNT_WORDS + venue * O.VENUE_WORDS + O.VENUE_POSITION_LOTS for venue in venues)
-        assert sum(int(self.table[at]) for at in parts) == self.position
+        first = O.ACCOUNT_WORDS + O.VENUE_POSITION_LOTS
+        parts = [int(self.table[first + venue * O.VENUE_WORDS]) for venue in venues]
+        assert sum(parts) == self.position
         for row in live:
             assert row.state == O.UNKNOWN or row.filled_lots < row.lots
