@@ -13,6 +13,15 @@ from pydantic import BaseModel, ValidationError
 from net.config.section import Section
 
 
+class SettingError(ValueError):
+    """A value that cannot be beside another one. `key`: below the section that was validated."""
+
+    def __init__(self, key: str, text: str) -> None:
+        super().__init__(f"{key}: {text}")
+        self.key = key
+        self.text = text
+
+
 def section_of(annotation: Any) -> type[Section] | None:
     """The section that a field's annotation holds, however it is wrapped."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
@@ -41,9 +50,13 @@ def explain(error: ValidationError, model: type[Section]) -> str:
     """The first error as one line: key, value and what is allowed; `model`: what was read."""
     errors = error.errors()
     first = errors[0]
-    where = ".".join(str(part) for part in first["loc"]) or "configuration"
+    cause = first.get("ctx", {}).get("error")
+    parts = [*first["loc"], *([cause.key] if isinstance(cause, SettingError) else [])]
+    where = ".".join(str(part) for part in parts) or "configuration"
     where = re.sub(r"\.(\d+)", lambda m: f"[{int(m.group(1)) + 1}]", where)
     kind, message = first["type"], first["msg"].removeprefix("Value error, ")
+    if isinstance(cause, SettingError):
+        message = cause.text
     if kind == "extra_forbidden":
         text = f"unknown key; allowed here: {_allowed_keys(model, first['loc'])}"
     elif kind == "missing":

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from engine.layout import layout as L
 from engine.maker.quote_layout import LEVELS_MAX
+from net.config.maker_contradictions import refuse_contradictions
 from net.config.section import PositiveDecimal, Section
 
 Bps = Annotated[float, Field(ge=0, le=9_999, allow_inf_nan=False)]
@@ -158,3 +159,8 @@ class MakerSettings(Section):
         if value is not None and not DECIMAL.fullmatch(value):
             raise ValueError('must be a decimal amount of the base currency, for example "10.5"')
         return value
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> MakerSettings:
+        refuse_contradictions(self)
+        return self

@@ -19,7 +19,8 @@ from engine.layout import layout as L
 from engine.sharing.handoff import NAME_PATTERN
 from net.config.address import listen_address
 from net.config.errors import explain
-from net.config.maker import MakerSettings
+from net.config.maker import MakerSettings, MakerVenue
+from net.config.maker_contradictions import refuse_depth, refuse_open_orders, refuse_weights
 from net.config.section import PositiveDecimal, Section
 from net.config.venue import VenueSections, VenueSettings, known_venue
 from net.gateway.options import (
@@ -275,6 +276,9 @@ class Config(Section):
         quoted = [n for n in names if n not in self.maker.venue or self.maker.venue[n].quote]
         if not quoted:
             raise ValueError("maker: no venue is left to quote at")
+        refuse_weights([(name, self.maker.venue.get(name, MakerVenue())) for name in names])
+        refuse_depth(self.maker.fair, self.quoted_instrument().depth)
+        refuse_open_orders(self.maker, len(quoted))
         return self
 
     def quoted_instrument(self) -> Instrument:

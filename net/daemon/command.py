@@ -46,7 +46,7 @@ def serve(config_file: Path) -> int:
     """Run the daemon until SIGTERM or Ctrl-C."""
     config = read_config(config_file)
     _compile(is_quoting=config.maker is not None)
-    return _run_daemon(config)
+    return _run_daemon(config, config_file)
 
 
 @click.command()
@@ -91,7 +91,7 @@ def record(config_file: Path, out: Path, seconds: float | None) -> int:
             raise CommandError(str(error), 2) from None
         if seconds is not None:
             _interrupt_after(seconds)
-        status = _run_daemon(config, tape)
+        status = _run_daemon(config, config_file, tape)
     if tape.error:
         raise CommandError(f"{out}: {tape.error}; the tape ends early", 1)
     click.echo(f"{tape.lines} lines in {out}, {tape.dropped} dropped", err=True)
@@ -121,14 +121,16 @@ def _interrupt_after(seconds: float) -> None:
     timer.start()
 
 
-def _run_daemon(config: Config, tape: Any = None) -> int:
+def _run_daemon(config: Config, config_file: Path, tape: Any = None) -> int:
     from net.daemon.daemon import Daemon, DaemonError
 
     _check_files(config)
     try:
         return Daemon(config, tape=tape, has_gateway=tape is None).run()
     except DaemonError as error:
-        raise CommandError(str(error), error.status) from None
+        # Status 2 is about what the configuration says, whenever that was found out.
+        where = f"{config_file}: " if error.status == 2 else ""
+        raise CommandError(f"{where}{error}", error.status) from None
 
 
 def _check_files(config: Config) -> None:

@@ -22,8 +22,8 @@ from net.journal.reader import JournalReader
 from net.journal.writer import JournalWriter
 from net.maker.build import build_maker
 from net.maker.maker import Maker
+from net.maker.market_fit import RulesError
 from net.maker.order_connections import OrderConnections, read_keys, venue_orders
-from net.maker.scaled_settings import RulesError
 from net.orders.interface import Keys
 from net.orders.markets import MarketRules
 from net.orders.messages import EntryError, Market

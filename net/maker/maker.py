@@ -32,6 +32,7 @@ from net.maker.event_journal import EventJournal, Journal
 from net.maker.order_sender import OrderSender
 from net.maker.own_orders import OwnOrders, side_of
 from net.maker.paper_orders import PaperEntry
+from net.maker.price_fit import price_misfits
 from net.maker.recovery import Recovery
 from net.maker.refusal_backoff import RefusalBackoff
 from net.maker.risk_report import MakerHost, RiskReport
@@ -100,6 +101,8 @@ class Maker:
         """Whether the position is known."""
         self._requests_seen = (0, 0)
         """Kills and releases asked for through the board, as far as they were taken."""
+        self._is_price_checked = False
+        """Whether the settings have been held against a price."""
         self._host = host
         self._engine = engine
         self._risk_report = RiskReport(self.table, self.risk, self._journal, host)
@@ -188,6 +191,16 @@ class Maker:
         if count:
             self._act(count, now_ns)
         self._risk_report.look(now_ns)
+        if not self._is_price_checked:
+            self._check_price()
+
+    def _check_price(self) -> None:
+        """At the first price: tell which settings do not fit it."""
+        fair_units = int(self.risk[O.RISK_FAIR_PRICE])
+        if fair_units > 0:
+            self._is_price_checked = True
+            for line in price_misfits(self.rules, self.venue_names, fair_units):
+                self._host.note_maker("error", "a setting does not fit the price", reason=line)
 
     def _permit(self, now_ns: int) -> None:
         """What each side of each venue may do now."""

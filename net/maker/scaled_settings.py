@@ -21,17 +21,14 @@ from engine.maker.quotes import GROWTH_MILLE_MAX, QuoteSpec
 from engine.maker.risk_gate import RiskLimits
 from engine.specs import InstrumentSpec
 from net.config.maker import MakerSettings, MakerVenue
+from net.config.maker_contradictions import PPM_PER_BPS
+from net.maker.market_fit import RulesError, refuse_misfits, refuse_step
 from net.orders.markets import MarketRules
 
-PPM_PER_BPS = 100
 LOTS_PER_UNIT = 10**LOT_DECIMALS
 TEN_S_NS = 10_000_000_000
 VALUE_ROOM = 1_000
 """The largest limit stays this far below the largest value that can be counted."""
-
-
-class RulesError(Exception):
-    """A setting that does not fit the market: one line that names the key."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +70,10 @@ def make_rules(
         return MakerRules(
             _fair(settings, venues),
             tuple(
-                _quotes(settings, feed.venue, rules, units)
-                for feed, rules, units in zip(instrument.feeds, markets, tick_units, strict=True)
+                _quotes(settings, venue.quote, feed.venue, rules, units)
+                for venue, feed, rules, units in zip(
+                    venues, instrument.feeds, markets, tick_units, strict=True
+                )
             ),
             _limits(settings, unit, value_scale),
             value_scale,
@@ -98,16 +97,16 @@ def _fair(settings: MakerSettings, venues: list[MakerVenue]) -> FairSpec:
     )
 
 
-def _quotes(settings: MakerSettings, venue: str, rules: MarketRules, units: int) -> QuoteSpec:
+def _quotes(
+    settings: MakerSettings, is_quoted: bool, venue: str, rules: MarketRules, units: int
+) -> QuoteSpec:
+    """One venue's quotes; of one that is not quoted only the prices count."""
     given = settings.quotes
     factor = PPM_PER_BPS if given.unit == "bps" else 1
     step = rules.market.step_lots
     lots = lots_of("quotes.size", given.size)
-    if lots % step:
-        raise RulesError(
-            f"maker.quotes.size: {given.size} is no multiple of {rules.market.step_size}, the step "
-            f"of {venue}'s {rules.market.symbol}"
-        )
+    if is_quoted:
+        refuse_step(given.size, lots, venue, rules.market)
     notional_min = _value(rules.notional_min, rules.market.tick, 1, is_up=True)
     quotes = QuoteSpec(
         lots,
@@ -131,11 +130,8 @@ def _quotes(settings: MakerSettings, venue: str, rules: MarketRules, units: int)
         _band_millipercent(given.band_percent, rules),
     )
     quotes.words()  # refuses what cannot be
-    if quotes.lots < quotes.lots_min:
-        raise RulesError(f"maker.quotes.size: {given.size} is below what {venue} takes")
-    largest = max(quotes.size(level) for level in range(quotes.levels))
-    if largest > lots_of("risk.order_size_max", settings.risk.order_size_max):
-        raise RulesError("maker.quotes: a level's size is above maker.risk.order_size_max")
+    if is_quoted:
+        refuse_misfits(settings, quotes, venue, rules)
     return quotes
 
 
@@ -163,7 +159,7 @@ def _limits(settings: MakerSettings, unit: tuple[int, int], value_scale: int) ->
     return RiskLimits(
         order_lots_max=lots_of("risk.order_size_max", risk.order_size_max),
         notional_max=value("order_value_max"),
-        collar_bps=round(risk.collar_bps),
+        collar_bps=int(risk.collar_bps),
         open_orders_max=risk.open_orders_max,
         position_lots_max=position,
         exposure_max=value("exposure_max"),

@@ -267,5 +267,5 @@ def test_an_engine_cpu_that_is_not_there_is_one_line(folder: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 2
     lines = [line for line in done.stderr.splitlines() if line.startswith("pollux: ")]
-    assert lines == ["pollux: [engine] cpu 4000 cannot be used"]
+    assert lines == [f"pollux: {config}: [engine] cpu 4000 cannot be used"]
     assert not rig.has_segment("operate-cpu")

@@ -20,8 +20,8 @@ from net.config.schema import Config, parse_config
 from net.journal.files import Record
 from net.maker.build import DigestJournal, build_maker, plain_market, result_texts
 from net.maker.maker import Maker
+from net.maker.market_fit import RulesError
 from net.maker.paper_orders import PaperEntry
-from net.maker.scaled_settings import RulesError
 from net.orders.markets import MarketRules
 from tests.trading.setup import draw_markets, new_engine
 

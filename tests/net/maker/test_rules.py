@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from engine.maker import order_layout as O
 from engine.specs import FeedSpec, InstrumentSpec
 from net.config.maker import MakerSettings, MakerVenue
-from net.maker.scaled_settings import MakerRules, RulesError, lots_of, make_rules
+from net.maker.market_fit import RulesError
+from net.maker.scaled_settings import MakerRules, lots_of, make_rules
 from net.orders.markets import MarketRules
 from net.orders.messages import Market
 from net.venues.binance.schema import RULES as BINANCE_RULES
@@ -40,12 +41,14 @@ RISK: dict[str, Any] = {
 }  # fmt: skip
 
 
-def rules_of(*, binance: MarketRules = BINANCE, **more: Any) -> MakerRules:
+def rules_of(
+    *, binance: MarketRules = BINANCE, bitstamp: MarketRules = BITSTAMP, **more: Any
+) -> MakerRules:
     """The rules of these settings; `quotes` and `risk` are added to the usual ones."""
     given_venue = {"bitstamp": MakerVenue(quote=False, weight=0.25)}
     quotes, risk = QUOTES | more.pop("quotes", {}), RISK | more.pop("risk", {})
     found = MakerSettings(quotes=quotes, risk=risk, venue=given_venue, **more)
-    return make_rules(found, INSTRUMENT, (binance, BITSTAMP))
+    return make_rules(found, INSTRUMENT, (binance, bitstamp))
 
 
 def test_everything_is_counted_in_the_units_of_its_venue() -> None:
@@ -77,7 +80,8 @@ amounts = st.decimals("0.01", "9999999999", places=8).map(str)
 
 @given(amounts, amounts)
 def test_no_limit_is_larger_than_it_was_written(value: str, exposure: str) -> None:
-    rules = rules_of(risk={"order_value_max": value, "exposure_max": exposure})
+    any_value = replace(BINANCE, notional_min="0")
+    rules = rules_of(binance=any_value, risk={"order_value_max": value, "exposure_max": exposure})
     with localcontext(prec=60):
         for text, found in (
             (value, rules.limits.notional_max),
@@ -100,7 +104,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "levels that grow beyond an order": (
         {"quotes": {"levels": 3, "growth": 1.5}}, "above maker.risk.order_size_max"
     ),
-    "beyond the position": ({"risk": {"reduce_at": "4"}}, "reduce_lots"),
+    "beyond the position": ({"risk": {"reduce_at": "4"}}, "risk.reduce_at"),
 }  # fmt: skip
 
 

@@ -15,8 +15,8 @@ from engine.maker.fair import read_price
 from net.config.schema import parse_config
 from net.maker.build import DigestJournal, build_maker, plain_market
 from net.maker.maker import Maker
+from net.maker.market_fit import RulesError
 from net.maker.paper_orders import PaperEntry
-from net.maker.scaled_settings import RulesError
 from tests.net.rig import ASKS, BIDS, Desk, Rows, binance_diff
 
 pytestmark = pytest.mark.kernel

@@ -1,0 +1,139 @@
+"""What in `[maker]` contradicts itself: settings each of which is possible, and together are not.
+
+Refused is what could never be so while quoting: a level that no order may stand at, a limit beyond
+the one that it is part of. What depends on a venue's market is refused by net.maker.market_fit.
+Runs on: the main thread, once.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from engine.maker import quote_layout as Q
+from net.config.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from net.config.maker import FairSettings, MakerSettings, MakerVenue, QuoteSettings
+
+PPM_PER_BPS = 100
+BPS_PER_PERCENT = 100
+BPS_ALL = Q.PPM // PPM_PER_BPS
+"""The whole price in basis points."""
+
+
+def refuse_contradictions(settings: MakerSettings) -> None:
+    """SettingError, which names the key, where settings of `[maker]` exclude one another."""
+    _refuse_far_levels(settings)
+    _refuse_sizes(settings)
+    _refuse_positions(settings)
+    risk = settings.risk
+    if risk.orders_per_10_s > risk.venue_orders_per_10_s:
+        raise SettingError(
+            "risk.orders_per_10_s",
+            f"{risk.orders_per_10_s} is above risk.venue_orders_per_10_s = "
+            f"{risk.venue_orders_per_10_s}: lower it",
+        )
+
+
+def farthest_bps(quotes: QuoteSettings, level: int) -> float:
+    """How far a level is from an unskewed fair price, as kernels count it; `level` from 0."""
+    first, step = round(quotes.first * PPM_PER_BPS), round(quotes.step * PPM_PER_BPS)
+    return (first + level * step) / PPM_PER_BPS
+
+
+def refuse_far_level(quotes: QuoteSettings, limit_bps: float, what: str) -> None:
+    """SettingError where a level is not nearer than `limit_bps`; `what`: the limit in words."""
+    if quotes.unit != "bps":
+        return
+    for level in range(quotes.levels):
+        distance = farthest_bps(quotes, level)
+        if distance >= limit_bps:
+            key = "quotes.first" if level == 0 else "quotes.levels"
+            raise SettingError(
+                key,
+                f"level {level + 1} is {distance:g} bps from the fair price, not below {what}: no "
+                f"order may stand there; bring it nearer or widen that",
+            )
+
+
+def _refuse_far_levels(settings: MakerSettings) -> None:
+    quotes, collar_bps = settings.quotes, settings.risk.collar_bps
+    band_bps = quotes.band_percent * BPS_PER_PERCENT
+    collar = f"risk.collar_bps = {collar_bps:g}"
+    band = f"quotes.band_percent = {quotes.band_percent:g}"
+    for limit_bps, what in ((collar_bps, collar), (band_bps, band)):
+        refuse_far_level(quotes, limit_bps, what)
+        if quotes.edge_bps_min >= limit_bps:
+            raise SettingError(
+                "quotes.edge_bps_min",
+                f"{quotes.edge_bps_min:g} is not below {what}: no quote could be placed; lower it",
+            )
+    far = farthest_bps(quotes, quotes.levels - 1) if quotes.unit == "bps" else 0
+    if far + 2 * quotes.skew_bps >= BPS_ALL:
+        raise SettingError(
+            "quotes.skew_bps",
+            f"{quotes.skew_bps:g} moves the level at {far:g} bps to a price of zero: lower it",
+        )
+
+
+def _refuse_sizes(settings: MakerSettings) -> None:
+    size, risk = settings.quotes.size, settings.risk
+    limits = {"order_size_max": risk.order_size_max, "position_max": risk.position_max}
+    for name, limit in limits.items():
+        if Decimal(size) > Decimal(limit):
+            raise SettingError(
+                "quotes.size", f"{size} is above risk.{name} = {limit}: lower it or raise that"
+            )
+
+
+def _refuse_positions(settings: MakerSettings) -> None:
+    risk, target = settings.risk, settings.quotes.target
+    if risk.reduce_at is not None and Decimal(risk.reduce_at) > Decimal(risk.position_max):
+        raise SettingError(
+            "risk.reduce_at",
+            f"{risk.reduce_at} is above risk.position_max = {risk.position_max}: lower it",
+        )
+    name = "position_max" if risk.reduce_at is None else "reduce_at"
+    limit = getattr(risk, name)
+    if abs(Decimal(target)) >= Decimal(limit):
+        raise SettingError(
+            "quotes.target",
+            f"{target} is not within risk.{name} = {limit}, from which on the position is only "
+            f"reduced: choose a smaller one",
+        )
+
+
+def refuse_weights(venues: Sequence[tuple[str, MakerVenue]]) -> None:
+    """SettingError where no venue of the instrument has a weight, or a weight rounds to none."""
+    for name, venue in venues:
+        if venue.weight > 0 and round(venue.weight * Q.MILLE) == 0:
+            raise SettingError(
+                f"maker.venue.{name}.weight",
+                f"{venue.weight:g} counts as 0: give 0.001 at least, or 0",
+            )
+    if not any(venue.weight for _, venue in venues):
+        raise SettingError("maker.venue", "every weight is 0: no venue is left to take a price of")
+
+
+def refuse_depth(fair: FairSettings, depth: int) -> None:
+    """SettingError where the micro-price needs more prices than the merged book has."""
+    if fair.method == "micro_price" and fair.prices > depth:
+        raise SettingError(
+            "maker.fair.prices",
+            f"{fair.prices} is more than the depth = {depth} of the instrument: lower it, or "
+            f"deepen the book",
+        )
+
+
+def refuse_open_orders(settings: MakerSettings, venues: int) -> None:
+    """SettingError where the quotes of so many venues are more than may be open."""
+    needed, most = 2 * settings.quotes.levels * venues, settings.risk.open_orders_max
+    if needed > most:
+        raise SettingError(
+            "maker.risk.open_orders_max",
+            f"{most} is below the {needed} orders of quotes.levels = {settings.quotes.levels} a "
+            f"side at {venues} venue{'s' * (venues > 1)}: raise it or quote fewer",
+        )
