@@ -30,6 +30,17 @@ def _far_find(arena: Words, keys: int, count: int, key: int) -> int:
 
 
 @inner
+def far_lots(arena: Words, side: int, slots: int, key: int) -> int:
+    """The lots of a level worse than the window; 0 where there is none."""
+    keys = far_keys_at(side, slots)
+    count = arena[side + L.SIDE_FAR_LEVELS]
+    place = _far_find(arena, keys, count, key)
+    if place < count and arena[keys + place] == key:
+        return arena[keys + arena[L.ENGINE_FAR_MAX] + place]
+    return 0
+
+
+@inner
 def _far_shift(arena: Words, side: int, slots: int, place: int) -> None:
     """Make a gap at `place` by moving the better far entries up by one."""
     count = arena[side + L.SIDE_FAR_LEVELS] - place

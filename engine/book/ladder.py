@@ -20,7 +20,7 @@ Runs on: the engine thread.
 
 from __future__ import annotations
 
-from engine.book.far_levels import far_make_room, far_set, far_trim
+from engine.book.far_levels import far_lots, far_make_room, far_set, far_trim
 from engine.book.side import bitmap_at, far_keys_at, lots_at, summary_words
 from engine.compiling.atomics import (
     Words,
@@ -346,6 +346,17 @@ def set_level(arena: Words, side: int, slots: int, key: int, lots: int) -> bool:
     _put(arena, side, slots, key, lots)
     arena[side + L.SIDE_BEST] = key
     return True
+
+
+@inner
+def level_lots(arena: Words, side: int, slots: int, key: int) -> int:
+    """The lots at a key; 0 where the side has no such level."""
+    offset = key - arena[side + L.SIDE_WINDOW_LOW]
+    if arena[side + L.SIDE_BEST] == L.NO_KEY or offset >= slots:
+        return 0
+    if offset < 0:
+        return far_lots(arena, side, slots, key)
+    return arena[lots_at(side, slots) + (key & (slots - 1))]
 
 
 @inner

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from engine.layout import layout as L
 from engine.maker.quote_layout import LEVELS_MAX
 from net.config.maker_contradictions import refuse_contradictions
+from net.config.paper import FeeBps, PaperSettings
 from net.config.section import PositiveDecimal, Section
 
 Bps = Annotated[float, Field(ge=0, le=9_999, allow_inf_nan=False)]
@@ -121,6 +122,8 @@ class MakerVenue(Section):
     """Its weight in the fair price."""
     self_trade_mode: Literal["", "NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"] = ""
     """What the venue does with an order that would meet our own; left out: the market's default."""
+    paper_fee_bps: FeeBps | None = None
+    """On paper, what it takes of each fill's value; left out: `fee_bps` of `[maker.paper]`."""
 
 
 class MakerSettings(Section):
@@ -150,6 +153,8 @@ class MakerSettings(Section):
     """What no order passes."""
     fair: FairSettings = FairSettings()
     """The fair price."""
+    paper: PaperSettings = PaperSettings()
+    """Orders on paper."""
     venue: dict[str, MakerVenue] = Field(default_factory=dict)
     """Each venue's part."""
 

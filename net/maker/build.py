@@ -20,11 +20,12 @@ from engine.maker.fair import read_price
 from engine.maker.state_board import StateBoardInfo
 from engine.maker.state_board_writer import StateBoardWriter
 from engine.specs import InstrumentSpec
+from net.config.maker import MakerSettings, MakerVenue
 from net.config.schema import Config
 from net.journal.files import Record
 from net.maker.event_journal import Journal
 from net.maker.maker import Maker
-from net.maker.paper_orders import PaperEntry
+from net.maker.paper_orders import PaperEntry, PaperMarket
 from net.maker.recovery import Recovery
 from net.maker.risk_report import MakerHost
 from net.maker.scaled_settings import MakerRules, lots_of, make_rules
@@ -72,9 +73,26 @@ def build_maker(
     if settings.orders == "paper":
         for venue, is_quoted in enumerate(rules.is_quoted):
             if is_quoted:
-                symbol = instrument.feeds[venue].symbol
-                maker.attach(venue, PaperEntry(maker, venue, symbol))
+                maker.attach(venue, _paper_entry(settings, engine, index, venue, markets, maker))
     return maker
+
+
+def _paper_entry(
+    settings: MakerSettings,
+    engine: Engine,
+    instrument: int,
+    venue: int,
+    markets: Mapping[str, MarketRules],
+    maker: Maker,
+) -> PaperEntry:
+    """Paper order entry at one venue of an instrument, both by their places in the engine."""
+    feed = sum(len(each.feeds) for each in engine.instruments[:instrument]) + venue
+    name = engine.feeds[feed].venue
+    given = settings.venue.get(name, MakerVenue())
+    own_bps = given.paper_fee_bps
+    fee_bps = settings.paper.fee_bps if own_bps is None else own_bps
+    paper = PaperMarket(engine, feed, markets[name].market, fee_bps)
+    return PaperEntry(maker, venue, paper, settings.paper)
 
 
 def state_board_info(

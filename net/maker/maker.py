@@ -106,7 +106,8 @@ class Maker:
         self._host = host
         self._engine = engine
         self._risk_report = RiskReport(self.table, self.risk, self._journal, host)
-        self._papers: dict[int, PaperEntry] = {}
+        self.papers: dict[int, PaperEntry] = {}
+        """The entries that are on paper, by venue; on a tape they are asked when they are due."""
         self._off_tick: set[int] = set()
         """Venues that declare another tick now, which does not divide the one that we quote in."""
         self._first_feed = sum(len(each.feeds) for each in engine.instruments[:instrument])
@@ -115,7 +116,7 @@ class Maker:
         """Give a quoted venue its order entry."""
         self.entries[venue] = entry
         if isinstance(entry, PaperEntry):
-            self._papers[venue] = entry
+            self.papers[venue] = entry
         at = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS
         self.table[at + O.VENUE_CANNOT_REPLACE] = not entry.can_replace
 
@@ -134,8 +135,8 @@ class Maker:
         """A frame has been handled: the book may have changed."""
         if not self._is_started:
             return
-        if self._papers:
-            self._fill_on_paper(now_ns)
+        for paper in self.papers.values():
+            paper.on_book(now_ns)
         count = step_maker(self._step.address, now_ns, 0)
         if count:
             self._act(count, now_ns)
@@ -174,12 +175,6 @@ class Maker:
                 self.board.set_venue(venue, B.VENUE_ENTRY_STATE, entry.state)
                 self.board.set_venue(venue, B.VENUE_FILLS, self.orders.fills[venue])
         self.board.publish(self.table, self.risk, self.fair, self.wall_ns(), now_ns)
-
-    def _fill_on_paper(self, now_ns: int) -> None:
-        for venue, entry in self._papers.items():
-            bid, ask = self._engine.best_ticks(self._first_feed + venue)
-            if entry.fill_through(bid, ask):
-                entry.on_timer(now_ns)
 
     def _run(self, now_ns: int) -> None:
         """A step outside the path of a frame: something else than the book has changed."""

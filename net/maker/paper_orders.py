@@ -1,44 +1,124 @@
-"""Order entry that never leaves the process: orders are filled where the venue's book goes through.
+"""Order entry that never leaves the process: a venue whose queues are estimated from its book.
 
-A resting order is filled, whole and at its own price, once the venue's best price of the other side
-reaches it: in the real book somebody would have had to take it. Nothing is said of the queue before
-it, so fills are fewer than real ones; nothing is taken from the book, so quotes move nobody.
-Answers come with the next step, never within the call that asks, in the order of the questions.
+A request takes its time to the venue and the answer its time back, both drawn anew, and no message
+overtakes another: as on one connection. What the venue has when a request arrives decides: a
+post-only order that would take is rejected, the others join the end of their level
+(engine.maker.queue_position, which says when an order is filled, and by how much). The book counts
+as the venue's when it comes here; what it was late is to be counted into the latency.
+
+A message that is due is handed over by the next call, never within the call that asks; what the
+host sends meanwhile waits for the call after that. Where a tape gives the time, `next_due_ns` says
+for when that call is to be made, so that nothing is decided on a book that came later.
 Runs on: the engine thread.
 """
 
 from __future__ import annotations
 
+import random
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
+from engine.engine import Engine
+from engine.layout.units import NEVER_NS, NS_PER_MS
+from engine.maker import order_layout as O
+from engine.maker import queue_layout as P
 from engine.maker.client_ids import format_client_id
-from engine.maker.order_layout import BUY
+from engine.maker.queue_position import advance_queue, join_queue, leave_queue, new_queue
+from net.config.paper import PaperSettings
 from net.orders.errors import ErrorClass
 from net.orders.interface import EntryHost, EntryState, Opening
-from net.orders.messages import Kind, OrderEvent, OrderRequest, Request, State
+from net.orders.messages import Kind, Market, OrderEvent, OrderRequest, Request, State
+
+FEE_UNITS = 100
+"""A fee is counted in hundredths of a basis point."""
+FEE_DIVISOR = 10_000 * FEE_UNITS
+
+REFUSALS = {
+    P.WOULD_TAKE: (ErrorClass.WOULD_TAKE, "it would have traded at once"),
+    P.NO_ROOM: (ErrorClass.REJECTED, "too many orders rest on paper"),
+}
 
 
-@dataclass
-class _Order:
+class PaperFill(NamedTuple):
+    """One fill as the venue has it, before anybody has heard of it."""
+
+    time_ns: int
+    venue: int
+    order_id: int
     side: int
     price_ticks: int
     lots: int
+    left_lots: int
+    cause: int
+    """BY_PRICE, BY_DEPLETION or BY_TRADE of engine.maker.queue_layout."""
+    fee_lots: int
+    """1e-8 of the quote currency, rounded up; below zero where the venue pays."""
+
+
+@dataclass
+class PaperOrder:
+    """An order that is open at the venue."""
+
+    side: int
+    price_ticks: int
+    lots: int
+    filled_lots: int = 0
+
+
+class PaperMarket(NamedTuple):
+    """Where a paper venue's book is, and what its numbers mean.
+
+    `feed`: its index in the engine; `fee_bps`: of a fill's value.
+    """
+
+    engine: Engine
+    feed: int
+    market: Market
+    fee_bps: float
+
+    def fee_lots(self, price_ticks: int, lots: int) -> int:
+        """The fee of a fill in 1e-8 of the quote currency, rounded against us."""
+        mantissa, decimals = self.market.tick
+        fee = price_ticks * mantissa * lots * round(self.fee_bps * FEE_UNITS)
+        divisor: int = 10**decimals * FEE_DIVISOR
+        return -(-fee // divisor)
+
+
+Event = tuple[int, Callable[[int], None]]
+"""When it is due, in ns, and what happens then: it is given that time."""
 
 
 class PaperEntry:
     """One venue's paper order entry; VenueEntry as far as anybody can tell."""
 
     settle_ns = 0
+    """Nothing overtakes: a question is behind the order that it is about."""
 
-    def __init__(self, host: EntryHost, venue: int, symbol: str) -> None:
+    def __init__(
+        self, host: EntryHost, venue: int, market: PaperMarket, settings: PaperSettings
+    ) -> None:
         self.state = EntryState.READING
+        self.on_fill: Callable[[PaperFill], None] | None = None
+        """Is told each fill when the venue has it."""
         self._host = host
         self._venue = venue
-        self._symbol = symbol
-        self._orders: dict[int, _Order] = {}
-        self._answers: list[Callable[[int], None]] = []
+        self._market = market
+        self._least_ns = round(settings.latency_ms * NS_PER_MS)
+        self._tail_ns = settings.latency_tail_ms * NS_PER_MS
+        self._rng = random.Random(settings.seed * O.VENUE_SLOTS + venue)
+        self._orders: dict[int, PaperOrder] = {}
+        self._queue = new_queue(P.QUEUE_MODEL_NAMES.index(settings.queue))
+        self._queue_address = int(self._queue.ctypes.data)
+        self._arena_address = int(market.engine.arena.ctypes.data)
+        self._requests: deque[Event] = deque()
+        """On their way to the venue, in order."""
+        self._answers: deque[Event] = deque()
+        """On their way back, in order."""
+        self._sent = self._taken = 0
+        """Requests that have left, and of them those that have arrived."""
         self._executions = 0
         self.reread(0)
 
@@ -46,12 +126,25 @@ class PaperEntry:
     def can_replace(self) -> bool:
         return True
 
+    @property
+    def next_due_ns(self) -> int:
+        """When the next message is due, there or here; NEVER_NS."""
+        due_ns = self._requests[0][0] if self._requests else NEVER_NS
+        return min(due_ns, self._answers[0][0]) if self._answers else due_ns
+
+    @property
+    def queue_address(self) -> int:
+        """Of the QUEUE words, for a kernel that runs `advance` itself: `take_fills` comes next."""
+        return self._queue_address
+
+    # --- requests --------------------------------------------------------------------------------
+
     def place(self, order_id: int, side: int, price_ticks: int, lots: int, now_ns: int) -> None:
-        event = self._open(order_id, side, price_ticks, lots)
-        self._answer(Request.PLACE, order_id, 0, event)
+        order = PaperOrder(side, price_ticks, lots)
+        self._send(now_ns, partial(self._on_place, order_id, order))
 
     def cancel(self, order_id: int, now_ns: int) -> None:
-        self._answer(Request.CANCEL, order_id, 0, self._close(order_id))
+        self._send(now_ns, partial(self._on_cancel, order_id))
 
     def cancel_all(self, order_ids: Iterable[int], now_ns: int) -> None:
         for order_id in order_ids:
@@ -60,50 +153,154 @@ class PaperEntry:
     def replace(
         self, old_id: int, new_id: int, side: int, price_ticks: int, lots: int, now_ns: int
     ) -> None:
+        order = PaperOrder(side, price_ticks, lots)
+        self._send(now_ns, partial(self._on_replace, old_id, new_id, order))
+
+    def ask(self, order_id: int, now_ns: int) -> None:
+        self._send(now_ns, partial(self._on_ask, order_id))
+
+    def reread(self, now_ns: int) -> None:
+        self._answers.append((now_ns, self._get_ready))
+
+    def on_timer(self, now_ns: int) -> None:
+        """Let happen what is due by now, there and here, in the order of its time."""
+        sent = self._sent
+        while True:
+            has_request = bool(self._requests) and self._taken < sent
+            due_ns = self._requests[0][0] if has_request else NEVER_NS
+            if self._answers and self._answers[0][0] <= due_ns:
+                if self._answers[0][0] > now_ns:
+                    return
+                self._answers.popleft()[1](now_ns)
+                continue
+            if due_ns > now_ns:
+                return
+            self._taken += 1
+            self._requests.popleft()[1](due_ns)
+
+    def on_book(self, now_ns: int) -> None:
+        """The venue's book may have changed: who is filled? And what is due meanwhile?"""
+        if self._orders:
+            feed = self._market.feed
+            count = advance_queue(self._arena_address, feed, self._queue_address)
+            self.take_fills(count, now_ns)
+        self.on_timer(now_ns)
+
+    def take_fills(self, count: int, now_ns: int) -> None:
+        """Tell of the fills that `advance` has left in the queue's words."""
+        for index in range(count):
+            at = P.QUEUE_FILLS_AT + index * P.FILLED_WORDS
+            self._fill(self._queue[at : at + P.FILLED_WORDS].tolist(), now_ns)
+
+    # --- at the venue ----------------------------------------------------------------------------
+
+    def _on_place(self, order_id: int, order: PaperOrder, at_ns: int) -> None:
+        self._answer(at_ns, Request.PLACE, order_id, 0, self._open(order_id, order))
+
+    def _on_cancel(self, order_id: int, at_ns: int) -> None:
+        self._answer(at_ns, Request.CANCEL, order_id, 0, self._close(order_id))
+
+    def _on_replace(self, old_id: int, new_id: int, order: PaperOrder, at_ns: int) -> None:
         gone = self._close(old_id)
         if gone.kind is Kind.FAILED:
             refused = self._event(Kind.REJECTED, State.REJECTED, new_id)
             new = refused._replace(error=ErrorClass.UNKNOWN_ORDER)
         else:
-            new = self._open(new_id, side, price_ticks, lots)
-        self._answer(Request.REPLACE, new_id, old_id, gone, new)
+            new = self._open(new_id, order)
+        self._answer(at_ns, Request.REPLACE, new_id, old_id, gone, new)
 
-    def ask(self, order_id: int, now_ns: int) -> None:
-        if order_id in self._orders:
-            event = self._event(Kind.STATE, State.OPEN, order_id)._replace(filled_lots=0)
+    def _on_ask(self, order_id: int, at_ns: int) -> None:
+        order = self._orders.get(order_id)
+        if order is not None:
+            event = self._event(Kind.STATE, State.OPEN, order_id)
+            event = event._replace(filled_lots=order.filled_lots)
         else:
-            failed = self._event(Kind.FAILED, State.UNKNOWN, order_id)
-            event = failed._replace(error=ErrorClass.UNKNOWN_ORDER)
-        self._answer(Request.STATUS, order_id, 0, event)
+            event = self._failed(order_id)
+        self._answer(at_ns, Request.STATUS, order_id, 0, event)
 
-    def reread(self, now_ns: int) -> None:
-        self._answers.append(self._get_ready)
+    def _open(self, order_id: int, order: PaperOrder) -> OrderEvent:
+        status = join_queue(
+            self._arena_address,
+            self._market.feed,
+            self._queue_address,
+            order_id,
+            order.side,
+            order.price_ticks,
+            order.lots,
+        )
+        if status == P.RESTS:
+            self._orders[order_id] = order
+            return self._event(Kind.ACCEPTED, State.OPEN, order_id)
+        error, reason = REFUSALS[status]
+        refused = self._event(Kind.REJECTED, State.REJECTED, order_id)
+        return refused._replace(error=error, reason=reason)
 
-    def on_timer(self, now_ns: int) -> None:
-        """Hand over what has been answered; answers to those come with the next call."""
-        answers, self._answers = self._answers, []
-        for answer in answers:
-            answer(now_ns)
+    def _close(self, order_id: int) -> OrderEvent:
+        order = self._orders.pop(order_id, None)
+        if order is None:
+            return self._failed(order_id)
+        left_lots = leave_queue(self._queue_address, order_id)
+        assert left_lots == order.lots - order.filled_lots, "the queue and its orders differ"
+        event = self._event(Kind.CANCELED, State.CANCELED, order_id)
+        return event._replace(filled_lots=order.filled_lots)
 
-    def fill_through(self, bid_ticks: int, ask_ticks: int) -> bool:
-        """Fill what the venue's best prices have reached, 0 for a side without any; whether any."""
-        fills = self._executions
-        for order_id, order in list(self._orders.items()):
-            is_buy = order.side == BUY
-            best = ask_ticks if is_buy else bid_ticks
-            if best and (best <= order.price_ticks if is_buy else best >= order.price_ticks):
-                del self._orders[order_id]
-                self._executions += 1
-                event = self._event(Kind.FILL, State.FILLED, order_id)._replace(
-                    side=order.side,
-                    last_lots=order.lots,
-                    last_price_ticks=order.price_ticks,
-                    filled_lots=order.lots,
-                    execution_id=self._executions,
-                    is_maker=True,
+    def _fill(self, words: list[int], now_ns: int) -> None:
+        order_id, side, price_ticks, lots, left_lots, cause = words
+        order = self._orders[order_id]
+        order.filled_lots += lots
+        assert left_lots == order.lots - order.filled_lots, "the queue and its orders differ"
+        if left_lots == 0:
+            del self._orders[order_id]
+        self._executions += 1
+        fee_lots = self._market.fee_lots(price_ticks, lots)
+        event = self._event(Kind.FILL, State.OPEN if left_lots else State.FILLED, order_id)
+        event = event._replace(
+            side=side,
+            last_lots=lots,
+            last_price_ticks=price_ticks,
+            filled_lots=order.filled_lots,
+            execution_id=self._executions,
+            fee_lots=fee_lots,
+            fee_asset=self._market.market.quote,
+            is_maker=True,
+        )
+        self._reply(now_ns, partial(self._push, event))
+        if self.on_fill is not None:
+            self.on_fill(
+                PaperFill(
+                    now_ns, self._venue, order_id, side, price_ticks, lots, left_lots, cause,
+                    fee_lots,
                 )
-                self._answers.append(partial(self._push, event))
-        return self._executions > fills
+            )  # fmt: skip
+
+    # --- on the way ------------------------------------------------------------------------------
+
+    def _draw_ns(self) -> int:
+        """One way's time: the least, and an exponential one on top."""
+        if self._tail_ns == 0:
+            return self._least_ns
+        return self._least_ns + round(self._rng.expovariate(1.0) * self._tail_ns)
+
+    def _send(self, now_ns: int, arrive: Callable[[int], None]) -> None:
+        due_ns = now_ns + self._draw_ns()
+        if self._requests:
+            due_ns = max(due_ns, self._requests[-1][0])
+        self._requests.append((due_ns, arrive))
+        self._sent += 1
+
+    def _reply(self, at_ns: int, arrive: Callable[[int], None]) -> None:
+        due_ns = at_ns + self._draw_ns()
+        if self._answers:
+            due_ns = max(due_ns, self._answers[-1][0])
+        self._answers.append((due_ns, arrive))
+
+    def _answer(
+        self, at_ns: int, request: Request, order_id: int, replaced_id: int, *events: OrderEvent
+    ) -> None:
+        asked = OrderRequest(request, order_id, replaced_id)
+        self._reply(at_ns, partial(self._host.on_answer, self._venue, asked, events))
+
+    # --- what is told ----------------------------------------------------------------------------
 
     def _get_ready(self, now_ns: int) -> None:
         self.state = EntryState.READY
@@ -112,21 +309,9 @@ class PaperEntry:
     def _push(self, event: OrderEvent, now_ns: int) -> None:
         self._host.on_push(self._venue, (event,), (), now_ns)
 
-    def _open(self, order_id: int, side: int, price_ticks: int, lots: int) -> OrderEvent:
-        self._orders[order_id] = _Order(side, price_ticks, lots)
-        return self._event(Kind.ACCEPTED, State.OPEN, order_id)
-
-    def _close(self, order_id: int) -> OrderEvent:
-        if self._orders.pop(order_id, None) is None:
-            failed = self._event(Kind.FAILED, State.UNKNOWN, order_id)
-            return failed._replace(error=ErrorClass.UNKNOWN_ORDER)
-        return self._event(Kind.CANCELED, State.CANCELED, order_id)._replace(filled_lots=0)
+    def _failed(self, order_id: int) -> OrderEvent:
+        failed = self._event(Kind.FAILED, State.UNKNOWN, order_id)
+        return failed._replace(error=ErrorClass.UNKNOWN_ORDER)
 
     def _event(self, kind: Kind, state: State, order_id: int) -> OrderEvent:
-        return OrderEvent(kind, state, self._symbol, format_client_id(order_id))
-
-    def _answer(
-        self, request: Request, order_id: int, replaced_id: int, *events: OrderEvent
-    ) -> None:
-        asked = OrderRequest(request, order_id, replaced_id)
-        self._answers.append(partial(self._host.on_answer, self._venue, asked, events))
+        return OrderEvent(kind, state, self._market.market.symbol, format_client_id(order_id))

@@ -23,7 +23,7 @@ from engine.decoding.scale import exact_text
 from engine.engine import Engine, Stage
 from engine.layout import layout as L
 from engine.layout import status as S
-from engine.layout.units import NS_PER_S
+from engine.layout.units import NEVER_NS, NS_PER_S
 from engine.sharing.handoff import HandoffReader
 from net.config.schema import Config, ConfigError
 from net.feed.book_sync import BookSync
@@ -290,10 +290,15 @@ class Replay:
             self.maker.on_book(self._now_ns)
 
     def _run_timers(self) -> None:
+        """What is due before this line: messages of orders on paper, and the timer's turns."""
         self._timer_ns = max(self._timer_ns, self._now_ns - SILENCE_NS_MAX)
-        while self._timer_ns + TIMER_NS <= self._now_ns:
-            self._timer_ns += TIMER_NS
-            self._moment_ns = self._timer_ns
+        while True:
+            tick_ns = self._timer_ns + TIMER_NS
+            if self._run_papers(min(tick_ns, self._now_ns)):
+                continue
+            if tick_ns > self._now_ns:
+                return
+            self._timer_ns = self._moment_ns = tick_ns
             for venue in self.venues.values():
                 venue.on_timer(self._timer_ns)
             if self.maker is not None:
@@ -301,6 +306,20 @@ class Replay:
             self._collect()
             if self.observer is not None:
                 self.observer.on_timer(self._timer_ns)
+
+    def _run_papers(self, until_ns: int) -> bool:
+        """Let the next message of an order on paper arrive, on the book of its time: whether any
+        was due."""
+        if self.maker is None:
+            return False
+        papers = self.maker.papers.values()
+        due_ns = min((paper.next_due_ns for paper in papers), default=NEVER_NS)
+        if due_ns > until_ns:
+            return False
+        self._moment_ns = max(self._moment_ns, due_ns)
+        for paper in papers:
+            paper.on_timer(self._moment_ns)
+        return True
 
     def _on_frame(self, venue: VenueFeeds, line: TapeLine) -> None:
         self.summary.frames += 1
