@@ -37,7 +37,8 @@ from net.sockets.private_connection import Line
 from net.sockets.websocket import tls_context
 from tuning.clock import wall_ns
 
-QUOTING = """
+QUOTING = (
+    """
 [maker]
 orders = "live"
 [maker.quotes]
@@ -55,6 +56,8 @@ orders_per_10_s = 10000
 venue_orders_per_10_s = 10000
 venue_orders_per_day = 10000000
 """
+    + f"[maker.venue.{MEASURED.name}]\nfee_bps = 0\n"
+)
 """One quote a side at the touch, moved with it, and limits that no run reaches."""
 
 

@@ -28,6 +28,7 @@ EVENT_RELEASE = 16
 EVENT_DISCONNECT = 17
 EVENT_RECONNECT = 18
 EVENT_RECONCILED = 19
+EVENT_FEE = 24
 """JOURNAL_CLOSED and JOURNAL_LOST are the journal's own: its writer's end, and how many records
 before this one found no room (their number is in the reason's place).
 
@@ -37,6 +38,9 @@ passed, once a minute for each reason (the lots are the gate's code). ACK, FILL,
 CANCEL_REJECT, EXPIRED: what a venue says; RECONCILED: that it says where an order stands, a
 confirmed cancel included, or, without an order, the position at the start. DISCONNECT, RECONNECT:
 of a venue's order entry, or of one order whose answer did not come. KILL, RELEASE: with the reason.
+
+FEE, after the FILL that has cost it: the fee in lots of its asset as the lots, its value as the
+filled lots, in which kind of asset it was paid as the reason.
 """
 
 EVENT_NAMES = (
@@ -61,6 +65,10 @@ EVENT_NAMES = (
     "reconnect",
     "reconciled",
     "unknown-order",
+    "account",
+    "result",
+    "checkpoint",
+    "fee",
 )
 
 REASON_NONE = 0
@@ -81,6 +89,10 @@ REASON_OPERATOR = 19
 REASON_SHUTDOWN = 20
 REASON_WATCHDOG = 21
 REASON_ANOMALY = 22
+REASON_FEE_IN_BASE = 24
+REASON_FEE_IN_QUOTE = 25
+REASON_FEE_IN_OTHER = 26
+REASON_FEE_NOT_VALUED = 27
 
 REASON_NAMES = (
     "none",
@@ -106,11 +118,17 @@ REASON_NAMES = (
     "shutdown",
     "watchdog",
     "anomaly",
+    "account",
+    "fee-in-base",
+    "fee-in-quote",
+    "fee-in-other",
+    "fee-not-valued",
 )
 
 SIDE_NAMES = {NO_SIDE: "none", BUY: "buy", SELL: "sell"}
 
-assert EVENT_NAMES[EVENT_RECONCILED] == "reconciled" and EVENT_NAMES[EVENT_KILL] == "kill"
+assert EVENT_NAMES[EVENT_FEE] == "fee" and EVENT_NAMES[EVENT_KILL] == "kill"
+assert REASON_NAMES[REASON_FEE_NOT_VALUED] == "fee-not-valued"
 assert REASON_NAMES[REASON_ANOMALY] == "anomaly" and REASON_NAMES[REASON_LOSS_LIMIT] == "loss-limit"
 
 

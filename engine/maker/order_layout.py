@@ -112,11 +112,17 @@ EVENTS = len(EVENT_NAMES)
     ACCOUNT_IGNORED_EVENTS,
     ACCOUNT_BAD_EVENTS,
     ACCOUNT_ANOMALIES,
-) = range(17)
+    ACCOUNT_FEE_VALUE,
+    ACCOUNT_FEE_BASE_LOTS,
+    ACCOUNT_UNVALUED_FEES,
+) = range(20)
 ACCOUNT_WORDS = 3 * CACHE_LINE_WORDS
 """OPEN_*_LOTS: what is left of all live orders of a side, should every one of them fill.
 INFERRED_FILLS: fills known from a cumulative quantity before, or without, their own message.
-ANOMALIES: an order filled beyond its quantity, or a number beyond its bound; these halt."""
+ANOMALIES: an order filled beyond its quantity, or a number beyond its bound; these halt.
+FEE_VALUE: all fees that have a value, whatever they were paid in; they are in the position and the
+cash already. FEE_BASE_LOTS: what of them was paid in the base currency. UNVALUED_FEES: fills whose
+fee was paid in an asset without a rate, which are in neither."""
 
 EXECUTIONS = 512
 """Execution ids remembered by venue: at ten fills a second those of the last 50 s."""
@@ -127,9 +133,10 @@ FORGOTTEN = 64
     VENUE_FORGOTTEN_TURN,
     VENUE_CANNOT_REPLACE,
     VENUE_POSITION_LOTS,
-) = range(4)
-"""CANNOT_REPLACE: a quote moves by a cancel and, once that is done, a new order. POSITION: this
-venue's part of the account's position."""
+    VENUE_FEE_VALUE,
+) = range(5)
+"""CANNOT_REPLACE: a quote moves by a cancel and, once that is done, a new order. POSITION_LOTS: the
+venue's part of the position, FEE_VALUE: of the fees."""
 VENUE_EXECUTIONS_AT = CACHE_LINE_WORDS
 VENUE_FORGOTTEN_AT = VENUE_EXECUTIONS_AT + EXECUTIONS
 (FORGOTTEN_ID, FORGOTTEN_OWED_LOTS, FORGOTTEN_WORDS) = range(3)
@@ -204,7 +211,7 @@ WINDOW_WORDS = WINDOW_COUNTS_AT + WINDOW_BUCKETS + 1
 (WINDOW_OWN, WINDOW_VENUE, WINDOW_DAY, WINDOWS) = range(4)
 
 assert len(STATE_NAMES) == EXPIRED + 1 and len(EVENT_NAMES) == NOT_FOUND + 1
-assert ACCOUNT_ANOMALIES < ACCOUNT_WORDS
+assert ACCOUNT_UNVALUED_FEES < ACCOUNT_WORDS
 assert WINDOW_BUCKETS >= 2 and VENUES_MAX >= 1
 
 

@@ -25,6 +25,7 @@ from engine.compiling.atomics import Words
 from engine.compiling.jit import inner, kernel
 from engine.layout.layout import VENUES_MAX
 from engine.maker import order_layout as O
+from engine.maker.account import bounded, count_fee, count_fill, value_of
 
 IGNORE = -1
 """The transition of an event that cannot matter: the state stays, and the event is counted."""
@@ -240,48 +241,6 @@ def place(table: Words, slot: int, price: int, lots: int, replaces_id: int) -> i
 
 
 @inner
-def value_of(table: Words, price: int, lots: int, is_up: bool) -> int:
-    """price x lots / value scale, rounded down or up; VALUE_MAX where it would be more.
-
-    Needs 0 <= price <= PRICE_MAX and 0 <= lots <= 2 * POSITION_LOTS_MAX. No product overflows: the
-    quotient's is checked by a division, the remainder's is below PRICE_MAX * VALUE_SCALE_MAX.
-    """
-    if price == 0 or lots == 0:
-        return 0
-    scale = table[O.ACCOUNT_VALUE_SCALE]
-    whole = lots // scale
-    if whole > O.VALUE_MAX // price:
-        return O.VALUE_MAX
-    rest = price * (lots - whole * scale) + (scale - 1 if is_up else 0)
-    return min(price * whole + rest // scale, O.VALUE_MAX)
-
-
-@inner
-def _bounded(table: Words, number: int, bound: int) -> int:
-    """The number, held within plus and minus `bound`; what is beyond is an anomaly."""
-    if number > bound or number < -bound:
-        table[O.ACCOUNT_ANOMALIES] += 1
-        return bound if number > 0 else -bound
-    return number
-
-
-@inner
-def _count_fill(table: Words, venue: int, side: int, price: int, lots: int) -> None:
-    """Position and cash of one fill; cash is rounded against us, so a loss is never understated."""
-    assert price > 0 and lots >= 0, "a fill at no price, or of less than nothing"
-    value = value_of(table, price, lots, side == O.BUY)
-    if value == O.VALUE_MAX:
-        table[O.ACCOUNT_ANOMALIES] += 1
-    sign = 1 if side == O.BUY else -1
-    at = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS + O.VENUE_POSITION_LOTS
-    table[at] = _bounded(table, table[at] + sign * lots, O.POSITION_LOTS_MAX)
-    position = table[O.ACCOUNT_POSITION_LOTS] + sign * lots
-    cash = table[O.ACCOUNT_CASH_VALUE] - sign * value
-    table[O.ACCOUNT_POSITION_LOTS] = _bounded(table, position, O.POSITION_LOTS_MAX)
-    table[O.ACCOUNT_CASH_VALUE] = _bounded(table, cash, O.VALUE_MAX)
-
-
-@inner
 def _is_new_execution(table: Words, venue: int, execution_id: int) -> bool:
     """Whether the venue's last EXECUTIONS ids have not got this one; it is remembered."""
     ring = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS
@@ -301,7 +260,7 @@ def _absorb(table: Words, row: int, price: int, lots: int, cumulative_lots: int)
     Lots that only the sum knows of are valued at the order's own price, the worst they can be had
     at; for a post-only order it is their price.
     """
-    executed = _bounded(table, table[row + O.ORDER_EXECUTED_LOTS] + lots, O.POSITION_LOTS_MAX)
+    executed = bounded(table, table[row + O.ORDER_EXECUTED_LOTS] + lots, O.POSITION_LOTS_MAX)
     table[row + O.ORDER_EXECUTED_LOTS] = executed
     before = table[row + O.ORDER_FILLED_LOTS]
     filled = max(before, executed, cumulative_lots)
@@ -309,9 +268,9 @@ def _absorb(table: Words, row: int, price: int, lots: int, cumulative_lots: int)
     venue, side = slot // O.VENUE_SLOTS, side_of(slot)
     known = min(filled - before, lots)
     if known > 0:
-        _count_fill(table, venue, side, price, known)
+        count_fill(table, venue, side, price, known)
     if filled - before > known:
-        _count_fill(table, venue, side, table[row + O.ORDER_PRICE], filled - before - known)
+        count_fill(table, venue, side, table[row + O.ORDER_PRICE], filled - before - known)
         table[O.ACCOUNT_INFERRED_FILLS] += 1
     if filled > table[row + O.ORDER_LOTS]:
         table[O.ACCOUNT_ANOMALIES] += 1
@@ -321,7 +280,7 @@ def _absorb(table: Words, row: int, price: int, lots: int, cumulative_lots: int)
 # --- events --------------------------------------------------------------------------------------
 
 
-@kernel("int64(int64[::1], int64, int64, int64, int64, int64, int64, int64)")
+@kernel("int64(int64[::1], int64, int64, int64, int64, int64, int64, int64, int64, int64)")
 def on_fill(
     table: Words,
     venue: int,
@@ -331,12 +290,18 @@ def on_fill(
     price: int,
     lots: int,
     cumulative_lots: int,
+    fee_base_lots: int,
+    fee_value: int,
 ) -> int:
     """One execution of one of our orders; the order's state, NO_ROW or BAD_EVENT.
 
     `execution_id` is above 0 and unique at its venue; `price` in units; `cumulative_lots`: what the
     venue says has filled of the order so far, 0 where it does not say. The fill of an order that is
     no longer, or not yet, in the table counts all the same, on the `side` it names.
+
+    `fee_base_lots`: what of its fee was paid in the base currency; `fee_value`: what the rest of it
+    is worth, rounded up; both below zero for a rebate. Lots that were counted before their
+    execution came pay with it. A fee above what was traded is an anomaly.
     """
     if (
         not 0 <= venue < table[O.ACCOUNT_VENUES]
@@ -345,6 +310,8 @@ def on_fill(
         or not 0 < price <= O.PRICE_MAX
         or not 0 < lots <= O.LOTS_MAX
         or not 0 <= cumulative_lots <= O.LOTS_MAX
+        or not -O.LOTS_MAX <= fee_base_lots <= O.LOTS_MAX
+        or not -O.VALUE_MAX <= fee_value <= O.VALUE_MAX
     ):
         table[O.ACCOUNT_BAD_EVENTS] += 1
         return BAD_EVENT
@@ -356,10 +323,12 @@ def on_fill(
         table[O.ACCOUNT_DUPLICATE_FILLS] += 1
         return NO_ROW if row == NO_ROW else table[row + O.ORDER_STATE]
     table[O.ACCOUNT_FILLS] += 1
+    if fee_base_lots > lots or fee_value > value_of(table, price, lots, True):
+        table[O.ACCOUNT_ANOMALIES] += 1
+    count_fee(table, venue, price, fee_base_lots, fee_value)
     if row == NO_ROW:
         table[O.ACCOUNT_ORPHAN_FILLS] += 1
-        unowed_lots = _unowed_lots(table, venue, order_id, lots)
-        _count_fill(table, venue, side, price, unowed_lots)
+        count_fill(table, venue, side, price, _unowed_lots(table, venue, order_id, lots))
         return NO_ROW
     _absorb(table, row, price, lots, cumulative_lots)
     return apply_event(table, row, O.FILL)

@@ -34,6 +34,7 @@ from engine.compiling.jit import inner, kernel
 from engine.layout.layout import VENUES_MAX
 from engine.layout.units import DAY_NS
 from engine.maker import order_layout as O
+from engine.maker.account import value_of
 from engine.maker.orders import (
     NO_ROW,
     add_action,
@@ -44,7 +45,6 @@ from engine.maker.orders import (
     plan,
     rows_at,
     side_of,
-    value_of,
 )
 from engine.maker.risk_codes import (
     ANOMALY,

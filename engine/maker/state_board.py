@@ -129,6 +129,10 @@ class MakerVenue(NamedTuple):
     cancels: int
     replaces: int
     fills: int
+    fee_ppm: int
+    """What the venue takes of a fill as a maker, in millionths; below zero for a rebate."""
+    fee_value: int
+    """What it has taken so far."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,12 @@ class MakerState:
     ignored_events: int
     bad_events: int
     anomalies: int
+    fee_value: int
+    """All fees that have a value; position, cash and results have them already."""
+    fee_base_lots: int
+    """What of them was paid in the base currency."""
+    unvalued_fees: int
+    """Fills whose fee was paid in an asset without a rate: in no result."""
     result_ns: int
     """When the results were valued: the last time there was a fair price; 0 for never."""
     result_value: int | None
@@ -224,6 +234,9 @@ def _read_state(words: Words, sequence: int, venues: int) -> MakerState:
         ignored_events=account[O.ACCOUNT_IGNORED_EVENTS],
         bad_events=account[O.ACCOUNT_BAD_EVENTS],
         anomalies=account[O.ACCOUNT_ANOMALIES],
+        fee_value=account[O.ACCOUNT_FEE_VALUE],
+        fee_base_lots=account[O.ACCOUNT_FEE_BASE_LOTS],
+        unvalued_fees=account[O.ACCOUNT_UNVALUED_FEES],
         result_ns=result_ns,
         result_value=result - slot[B.SLOT_START_VALUE] if is_valued else None,
         day_result_value=result - risk[O.RISK_DAY_START_VALUE] if has_day else None,
@@ -252,7 +265,7 @@ def _read_state(words: Words, sequence: int, venues: int) -> MakerState:
     )
 
 
-assert MakerVenue._fields.index("fills") == B.VENUE_FILLS
+assert MakerVenue._fields.index("fee_value") == B.VENUE_FEE_VALUE
 assert MakerOrder._fields.index("filled_lots") == B.ROW_FILLED_LOTS
 
 

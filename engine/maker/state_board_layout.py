@@ -20,7 +20,7 @@ from engine.maker import order_layout as O
 
 BOARD_MAGIC = 0x4D2B58554C4C4F50
 """The letters POLLUX+M, little-endian."""
-BOARD_VERSION = 2
+BOARD_VERSION = 3
 
 (MAGIC_AT, VERSION_AT, WRITER_PID, START_NS, IS_CLOSED) = range(5)
 HEARTBEAT_NS = CACHE_LINE_WORDS
@@ -74,11 +74,14 @@ SLOT_VENUES_AT = SLOT_RISK_AT + SLOT_RISK_WORDS
     VENUE_CANCELS,
     VENUE_REPLACES,
     VENUE_FILLS,
-) = range(6)
+    VENUE_FEE_PPM,
+    VENUE_FEE_VALUE,
+) = range(8)
 VENUE_WORDS = CACHE_LINE_WORDS
 """Written by the market maker as things happen. ENTRY_STATE: net.orders.interface.EntryState.
 TROUBLE: the last one's class, as the place in net.orders.errors.ErrorClass; 0 for none. The
-others count what was sent, and the fills that came."""
+others count what was sent, and the fills that came. FEE_PPM: what the venue takes of a fill, in
+millionths; FEE_VALUE: what it has taken so far."""
 
 SLOT_ORDERS_AT = SLOT_VENUES_AT + VENUES_MAX * VENUE_WORDS
 ORDERS_MAX = VENUES_MAX * O.VENUE_SLOTS * O.SLOT_ROWS

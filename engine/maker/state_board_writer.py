@@ -17,7 +17,8 @@ from engine.layout import layout as L
 from engine.maker import order_layout as O
 from engine.maker import quote_layout as Q
 from engine.maker import state_board_layout as B
-from engine.maker.orders import is_live, value_of
+from engine.maker.account import value_of
+from engine.maker.orders import is_live
 from engine.maker.risk_codes import NO_DAY
 from engine.maker.state_board import BOARD_KIND, StateBoardInfo
 from engine.sharing.segment import OwnedSegment, put_text, read_word, segment_path, write_word

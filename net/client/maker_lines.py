@@ -71,6 +71,18 @@ def start_text(maker: maker_pb2.Maker) -> str:
     return value_text(maker, maker.result_units) if maker.HasField("result_units") else "none"
 
 
+def fees_text(maker: maker_pb2.Maker) -> str:
+    """What was paid, rounded up, below zero for rebates; and that some of it is in no result."""
+    text = value_text(maker, -maker.fees_units, signed=False)
+    if text.startswith("-"):
+        text = text[1:]
+    elif maker.fees_units:
+        text = f"-{text}"
+    if maker.unvalued_fees:
+        return f"{text} (and {maker.unvalued_fees:,} in assets without a rate)"
+    return text
+
+
 def mode_text(maker: maker_pb2.Maker) -> str:
     return "live" if maker.live else "on paper"
 
@@ -80,7 +92,8 @@ def plain_line(maker: maker_pb2.Maker) -> str:
     return (
         f"maker {maker.symbol} {mode_text(maker)} {risk_name(maker)}  fair {fair_text(maker)}  "
         f"position {amount_text(maker, maker.position_lots, signed=True)}  "
-        f"fills {maker.fills}  day {day_text(maker)}  orders {len(maker.orders)}"
+        f"fills {maker.fills}  fees {fees_text(maker)}  day {day_text(maker)}  "
+        f"orders {len(maker.orders)}"
     )
 
 
@@ -100,6 +113,7 @@ def table_lines(maker: maker_pb2.Maker) -> Iterator[str]:
     limit = value_text(maker, -maker.daily_loss_max_units)
     yield f"  result      {day_text(maker)} today, halts at {limit}"
     yield f"              {start_text(maker)} since the start"
+    yield f"  fees        {fees_text(maker)}, in the results already"
     yield (
         f"  fills       {maker.fills:,}; inferred {maker.inferred_fills:,},"
         f" seen twice {maker.duplicate_fills:,}, of no order {maker.orphan_fills:,}"
@@ -114,13 +128,14 @@ def table_lines(maker: maker_pb2.Maker) -> Iterator[str]:
 
 def _venue_lines(maker: maker_pb2.Maker) -> Iterator[str]:
     yield (
-        f"  {'venue':<10}  {'order entry':<12}  {'orders':>7}  {'cancels':>7}  {'replaces':>8}"
-        f"  {'fills':>6}  last trouble"
+        f"  {'venue':<10} {'order entry':<12} {'orders':>6} {'cancels':>7} {'replaces':>8}"
+        f" {'fills':>5} {'fee bps':>7}  last trouble"
     )
     for venue in maker.venues:
         yield (
-            f"  {venue.venue:<10}  {entry_name(venue):<12}  {venue.orders:>7}  {venue.cancels:>7}"
-            f"  {venue.replaces:>8}  {venue.fills:>6}  {venue.trouble or '-'}"
+            f"  {venue.venue:<10} {entry_name(venue):<12} {venue.orders:>6} {venue.cancels:>7}"
+            f" {venue.replaces:>8} {venue.fills:>5} {venue.fee_ppm / 100:>7g}"
+            f"  {venue.trouble or '-'}"
         )
 
 
@@ -170,6 +185,9 @@ def maker_facts(maker: maker_pb2.Maker) -> dict[str, object]:
         "day_result": of("day_result_units", value(maker.day_result_units)),
         "result": of("result_units", value(maker.result_units)),
         "daily_loss_max": value(maker.daily_loss_max_units),
+        "fees": value(maker.fees_units),
+        "fees_base": amount(maker.fee_base_lots),
+        "unvalued_fees": maker.unvalued_fees,
         "fills": maker.fills,
         "anomalies": maker.anomalies,
         "refusals": dict(sorted(maker.refusals.items())),
@@ -181,6 +199,8 @@ def maker_facts(maker: maker_pb2.Maker) -> dict[str, object]:
                 "cancels": venue.cancels,
                 "replaces": venue.replaces,
                 "fills": venue.fills,
+                "fee_ppm": venue.fee_ppm,
+                "fees": value(venue.fees_units),
             }
             for venue in maker.venues
         },

@@ -50,7 +50,8 @@ class QuoteSettings(Section):
     unit: Literal["bps", "ticks"] = "bps"
     """What `first`, `step` and `hold` are counted in."""
     first: Annotated[float, Field(ge=0, le=2**40)] = 10.0
-    """From the fair price to the first level."""
+    """From the fair price to the first level; in bps, where the venue's fee and `edge_bps_min` are
+    more, all levels are farther by the difference."""
     step: Annotated[float, Field(ge=0, le=2**40)] = 5.0
     """From level to level."""
     hold: Annotated[float, Field(ge=0, le=2**40)] = 1.0
@@ -58,7 +59,8 @@ class QuoteSettings(Section):
     hold_size_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """How much of its size a quote may have lost before it is placed anew."""
     edge_bps_min: Annotated[float, Field(ge=0.01, le=9_999)] = 1.0
-    """No quote is nearer to the fair price."""
+    """What a fill at least earns after the venue's fee: no quote is nearer to the fair price than
+    both together."""
     skew_bps: Annotated[float, Field(ge=0, le=1_000)] = 0.0
     """So far both sides move at `position_max`, against the position."""
     target: str = "0"
@@ -120,6 +122,9 @@ class MakerVenue(Section):
     """Whether it is quoted."""
     weight: Annotated[float, Field(ge=0, le=1_000)] = 1.0
     """Its weight in the fair price."""
+    fee_bps: FeeBps | None = None
+    """What it takes of each fill's value, below zero for a rebate; left out: what it tells for the
+    account. Orders on paper have their own."""
     self_trade_mode: Literal["", "NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"] = ""
     """What the venue does with an order that would meet our own; left out: the market's default."""
     paper_fee_bps: FeeBps | None = None
@@ -147,6 +152,9 @@ class MakerSettings(Section):
     """How long the engine may stand still."""
     token_file: str = ""
     """Holds the token that kill and release ask for over gRPC, also on loopback."""
+    fee_rates: dict[str, PositiveDecimal] = Field(default_factory=dict)
+    """What one of an asset, beside base and quote, that fees are paid in is worth in the quote
+    currency, for example `{BNB = "600"}`; a fee without a rate is told and in no result."""
     quotes: QuoteSettings
     """The quotes of each venue."""
     risk: RiskSettings

@@ -75,8 +75,8 @@ def _venue_sections(place: str) -> Iterator[Titled]:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    value = field.default
-    if value is None or value in ("", ()):
+    value = field.get_default(call_default_factory=True)
+    if value is None or value in ("", (), {}):
         return "none"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
@@ -88,6 +88,8 @@ def _allowed(annotation: Any, metadata: list[Any]) -> list[str]:
         return _allowed(inner[0], [*inner[1:], *metadata])
     if origin in (Union, types.UnionType):
         return _allowed(next(each for each in inner if each is not type(None)), metadata)
+    if origin is dict:
+        return ["a table of " + _allowed(inner[1], [])[0]]
     if origin is tuple:
         return ["a list of " + _allowed(inner[0], [])[0]]
     if origin is Literal:

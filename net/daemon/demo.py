@@ -27,6 +27,8 @@ from net.process.signals import END_LIMIT_S, closing
 DEFAULT_PORT = 5002
 PIPED_SECONDS = 30.0
 """Without a terminal nobody presses Ctrl-C."""
+MAKER_FEE_BPS = "0.1"
+"""So little that quotes may be close to the market."""
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = END_LIMIT_S - 0.4
 """For both processes, which end side by side; the folder is removed after them."""
@@ -108,8 +110,9 @@ def _run_demo(
         port = _gateway_port()
         venues = place / "venues.toml"
         simulator = children.start(
-            "simulate", "--symbol", symbol, "--seed", str(seed), "--write-config", str(venues)
-        )
+            "simulate", "--symbol", symbol, "--seed", str(seed), "--write-config", str(venues),
+            "--maker-fee-bps", MAKER_FEE_BPS,
+        )  # fmt: skip
         config = place / "pollux.toml"
         os.mkfifo(config)  # the daemon's imports take a while: meanwhile the venues start
         keys = simulated_keys() if is_quoting else {}

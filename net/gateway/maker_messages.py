@@ -82,6 +82,10 @@ class MakerForm:
             duplicate_fills=state.duplicate_fills,
             orphan_fills=state.orphan_fills,
             anomalies=state.anomalies,
+            fees_units=state.fee_value,
+            fees=state.fee_value * info.value_mantissa / self._value_divisor,
+            fee_base_lots=state.fee_base_lots,
+            unvalued_fees=state.unvalued_fees,
             position_lots_max=state.position_lots_max,
             daily_loss_max_units=state.daily_loss_max_value,
             open_orders_max=state.open_orders_max,
@@ -100,6 +104,8 @@ class MakerForm:
             cancels=venue.cancels,
             replaces=venue.replaces,
             fills=venue.fills,
+            fee_ppm=venue.fee_ppm,
+            fees_units=venue.fee_value,
         )
 
     def _order(self, order: MakerOrder) -> maker_pb2.MakerOrder:

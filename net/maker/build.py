@@ -28,7 +28,7 @@ from net.maker.maker import Maker
 from net.maker.paper_orders import PaperEntry, PaperMarket
 from net.maker.recovery import Recovery
 from net.maker.risk_report import MakerHost
-from net.maker.scaled_settings import MakerRules, lots_of, make_rules
+from net.maker.scaled_settings import MakerRules, lots_of, make_rules, paper_fee_bps
 from net.orders.markets import MarketRules
 from net.orders.messages import Market
 
@@ -89,9 +89,8 @@ def _paper_entry(
     feed = sum(len(each.feeds) for each in engine.instruments[:instrument]) + venue
     name = engine.feeds[feed].venue
     given = settings.venue.get(name, MakerVenue())
-    own_bps = given.paper_fee_bps
-    fee_bps = settings.paper.fee_bps if own_bps is None else own_bps
-    paper = PaperMarket(engine, feed, markets[name].market, fee_bps)
+    market = markets[name].market
+    paper = PaperMarket(engine, feed, market, paper_fee_bps(settings, given))
     return PaperEntry(maker, venue, paper, settings.paper)
 
 

@@ -20,15 +20,18 @@ from engine.engine import Engine
 from engine.layout.units import DAY_NS
 from engine.maker import journal_codes as J
 from engine.maker import order_layout as O
+from engine.maker import quote_layout as Q
 from engine.maker import risk_gate
 from engine.maker import state_board_layout as B
 from engine.maker.client_ids import format_client_id
 from engine.maker.orders import new_table
 from engine.maker.state_board_writer import StateBoardWriter
 from engine.maker.step import CANCEL, LEAVE, QUOTE, MakerStep, step_maker
+from net.config.maker_contradictions import PPM_PER_BPS
 from net.journal.files import Record
 from net.log.note import Note
 from net.maker.event_journal import EventJournal, Journal
+from net.maker.fees import FeeCounter, put_fee, quoted_with
 from net.maker.order_sender import OrderSender
 from net.maker.own_orders import OwnOrders, side_of
 from net.maker.paper_orders import PaperEntry
@@ -74,12 +77,15 @@ class Maker:
         self.risk = risk_gate.new_risk(rules.limits, venues)
         self.fair = rules.fair.words()
         quotes = np.concatenate([spec.words() for spec in rules.quotes])
+        self.fees = FeeCounter(rules.fees, rules.value_size)
+        self.fee_ppm = list(rules.fees.maker_ppm)
+        """What each venue takes of a fill, as far as it is known."""
         self._step = MakerStep(
             engine.arena, engine.instrument_at(instrument), self.table, self.risk, self.fair, quotes
         )
         self.entries: list[VenueEntry | None] = [None] * venues
         self._journal = EventJournal(journal, host.wall_ns)
-        self.orders = OwnOrders(self.table, rules.tick_units, self._journal)
+        self.orders = OwnOrders(self.table, rules.tick_units, self._journal, self.fees)
         self.board = board
         self.sender = OrderSender(
             self._step,
@@ -151,6 +157,9 @@ class Maker:
                     self.recovery.cancel_again(venue, entry, now_ns)
         if self._journal.is_full and not self.is_halted:
             self.kill(J.REASON_JOURNAL_FULL, now_ns)
+        for venue, asset in self.fees.take_untold():
+            facts = {"venue": self.venue_names[venue], "asset": asset}
+            self._host.note_maker("warning", "fees without a rate are in no result", **facts)
         self._take_requests(now_ns)
         self._run(now_ns)
         self._publish(now_ns)
@@ -174,6 +183,10 @@ class Maker:
             if entry is not None:
                 self.board.set_venue(venue, B.VENUE_ENTRY_STATE, entry.state)
                 self.board.set_venue(venue, B.VENUE_FILLS, self.orders.fills[venue])
+                at = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS
+                fees = int(self.table[at + O.VENUE_FEE_VALUE])
+                self.board.set_venue(venue, B.VENUE_FEE_VALUE, fees)
+                self.board.set_venue(venue, B.VENUE_FEE_PPM, self.fee_ppm[venue])
         self.board.publish(self.table, self.risk, self.fair, self.wall_ns(), now_ns)
 
     def _run(self, now_ns: int) -> None:
@@ -321,6 +334,7 @@ class Maker:
     def on_ready(self, venue: int, opening: Opening, now_ns: int) -> None:
         entry = self.entries[venue]
         assert entry is not None
+        self._take_fee_rate(venue, opening.maker_fee_ppm)
         known = self.orders.sent
         strays, others = self.recovery.take(venue, opening, known, entry, now_ns)
         name = self.venue_names[venue]
@@ -334,6 +348,26 @@ class Maker:
         if self.recovery.is_known and not self._is_started:
             self._start()
         self._run(now_ns)
+
+    def _take_fee_rate(self, venue: int, told_ppm: int | None) -> None:
+        """Quote with what the venue takes of a fill: as configured, as told, else its standard."""
+        fees, spec = self.rules.fees, self.rules.quotes[venue]
+        if told_ppm is not None and not fees.is_configured[venue]:
+            self.fee_ppm[venue] = told_ppm
+        fee_ppm, quotes = self.fee_ppm[venue], self._step.quotes
+        quoted = quoted_with(spec, fee_ppm)
+        at = venue * Q.QUOTE_WORDS
+        is_new = int(quotes[at + Q.QUOTE_EDGE_PPM_MIN]) != quoted.edge_ppm_min
+        put_fee(quotes, at, spec, fee_ppm)
+        if is_new and quoted.first > spec.first and self.rules.is_first_given:
+            self._host.note_maker(
+                "warning",
+                "the first level is inside the fee: it is quoted farther out",
+                venue=self.venue_names[venue],
+                fee_bps=fee_ppm / PPM_PER_BPS,
+                first_bps=spec.first / PPM_PER_BPS,
+                quoted_first_bps=quoted.first / PPM_PER_BPS,
+            )
 
     def _start(self) -> None:
         """Every quoted venue has told what it holds: from here on fills alone count.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from engine.layout.layout import LOT_DECIMALS
 from engine.maker.quotes import BAND_MILLIPERCENT_MAX
 from net.config.errors import SettingError
-from net.config.maker_contradictions import BPS_ALL, refuse_far_level
+from net.config.maker_contradictions import BPS_ALL, PPM_PER_BPS, refuse_far_level
 
 if TYPE_CHECKING:
     from engine.maker.quotes import QuoteSpec
@@ -38,6 +38,19 @@ def refuse_step(size: str, lots: int, venue: str, market: Market) -> None:
         raise RulesError(
             f"maker.quotes.size: {size} is no multiple of {market.step_size}, the step of "
             f"{venue}'s {market.symbol}"
+        )
+
+
+def refuse_fee(settings: MakerSettings, quoted: QuoteSpec, venue: str, fee_ppm: int) -> None:
+    """RulesError where a venue's fee leaves no price at which a fill earns anything; `quoted`: with
+    the fee in its edge."""
+    band_bps = quoted.band_millipercent * BPS_ALL / BAND_MILLIPERCENT_MAX
+    limit_bps = min(settings.risk.collar_bps, band_bps)
+    if quoted.edge_ppm_min >= limit_bps * PPM_PER_BPS:
+        raise RulesError(
+            f"maker.quotes.edge_bps_min: {settings.quotes.edge_bps_min:g} after {venue}'s fee of "
+            f"{fee_ppm / PPM_PER_BPS:g} bps is not below the {limit_bps:g} bps that "
+            f"risk.collar_bps and quotes.band_percent allow: lower it, or widen those"
         )
 
 

@@ -18,6 +18,7 @@ from engine.maker import order_layout as O
 from engine.maker.orders import on_disconnect, on_event, on_fill
 from net.journal.files import Record
 from net.maker.event_journal import EventJournal
+from net.maker.fees import Fee, FeeCounter
 from net.maker.journal_reasons import VENUE_ERRORS
 from net.orders.errors import ErrorClass
 from net.orders.interface import VenueEntry
@@ -83,8 +84,15 @@ def order_record(kind: int, venue: int, order_id: int, sent: Sent) -> Record:
 class OwnOrders:
     """Our orders of one instrument. `tick_units`: common units in a tick of each venue."""
 
-    def __init__(self, table: Words, tick_units: tuple[int, ...], journal: EventJournal) -> None:
+    def __init__(
+        self,
+        table: Words,
+        tick_units: tuple[int, ...],
+        journal: EventJournal,
+        fees: FeeCounter,
+    ) -> None:
         self.table = table
+        self.fees = fees
         self.sent: dict[int, Sent] = {}
         """Orders that may be open, by id."""
         self.counts = [False] * len(tick_units)
@@ -299,29 +307,39 @@ class OwnOrders:
         price = event.last_price_ticks * self._tick_units[venue]
         side = event.side if event.side >= 0 else side_of(sent.slot) if sent is not None else -1
         fills = int(table[O.ACCOUNT_FILLS])
-        after = on_fill(
-            table, venue, order_id, event.execution_id, side, price, event.last_lots, _filled(event)
-        )
+        number, lots, filled_lots = event.execution_id, event.last_lots, _filled(event)
+        fee = self.fees.of(venue, event)
+        fees = (fee.base_lots, fee.value)
+        after = on_fill(table, venue, order_id, number, side, price, lots, filled_lots, *fees)
         if int(table[O.ACCOUNT_FILLS]) == fills:
             return  # a second time, or nonsense: both are counted by the table
         self.fills[venue] += 1
-        self._journal.write(
-            Record(
-                J.EVENT_FILL,
-                venue=venue,
-                slot=sent.slot if sent is not None else 0,
-                order=order_id,
-                side=side_of(sent.slot) if sent is not None else side,
-                price_ticks=price,
-                lots=event.last_lots,
-                filled_lots=_filled(event),
-                state_before=sent.state if sent is not None else O.FREE,
-                state_after=max(after, O.FREE),
-                reason=event.execution_id,
-            )
+        record = Record(
+            J.EVENT_FILL,
+            venue=venue,
+            slot=sent.slot if sent is not None else 0,
+            order=order_id,
+            side=side_of(sent.slot) if sent is not None else side,
+            price_ticks=price,
+            lots=lots,
+            filled_lots=filled_lots,
+            state_before=sent.state if sent is not None else O.FREE,
+            state_after=max(after, O.FREE),
+            reason=number,
         )
+        self._journal.write(record)
+        self._take_fee(venue, event, fee, record)
         if after >= 0:
             self.set_state(order_id, after)
+
+    def _take_fee(self, venue: int, event: OrderEvent, fee: Fee, fill: Record) -> None:
+        """An execution's fee, once it has counted: into the sums and after it into the journal."""
+        if fee.reason == J.REASON_NONE:
+            return
+        self.fees.pay(venue, event, fee)
+        self.table[O.ACCOUNT_UNVALUED_FEES] += fee.reason == J.REASON_FEE_NOT_VALUED
+        told = fill._replace(kind=J.EVENT_FEE, lots=event.fee_lots, filled_lots=fee.value)
+        self._journal.write(told._replace(reason=fee.reason))
 
 
 def _filled(event: OrderEvent) -> int:

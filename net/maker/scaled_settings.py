@@ -22,8 +22,10 @@ from engine.maker.risk_gate import RiskLimits
 from engine.specs import InstrumentSpec
 from net.config.maker import MakerSettings, MakerVenue
 from net.config.maker_contradictions import PPM_PER_BPS
-from net.maker.market_fit import RulesError, refuse_misfits, refuse_step
+from net.maker.fees import FeeRules, quoted_with
+from net.maker.market_fit import RulesError, refuse_fee, refuse_misfits, refuse_step
 from net.orders.markets import MarketRules
+from net.venues.registry import VENUES
 
 LOTS_PER_UNIT = 10**LOT_DECIMALS
 TEN_S_NS = 10_000_000_000
@@ -44,6 +46,9 @@ class MakerRules:
     tick_units: tuple[int, ...]
     """Common units in one tick of each venue."""
     is_quoted: tuple[bool, ...]
+    fees: FeeRules
+    is_first_given: bool
+    """Whether the first level's distance is the operator's own word, and no default."""
 
     @property
     def value_size(self) -> Decimal:
@@ -67,22 +72,56 @@ def make_rules(
     venues = [settings.venue.get(feed.venue, MakerVenue()) for feed in instrument.feeds]
     tick_units = tuple(units_per(decimal_unit(f.tick_size), unit) for f in instrument.feeds)
     try:
+        fees = _fees(settings, instrument, markets)
+        quotes = tuple(
+            _quotes(settings, venue.quote, feed.venue, rules, units)
+            for venue, feed, rules, units in zip(
+                venues, instrument.feeds, markets, tick_units, strict=True
+            )
+        )
+        rows = zip(quotes, fees.maker_ppm, instrument.feeds, venues, strict=True)
+        for spec, fee_ppm, feed, venue in rows:
+            if venue.quote:
+                refuse_fee(settings, quoted_with(spec, fee_ppm), feed.venue, fee_ppm)
         return MakerRules(
             _fair(settings, venues),
-            tuple(
-                _quotes(settings, venue.quote, feed.venue, rules, units)
-                for venue, feed, rules, units in zip(
-                    venues, instrument.feeds, markets, tick_units, strict=True
-                )
-            ),
+            quotes,
             _limits(settings, unit, value_scale),
             value_scale,
             unit,
             tick_units,
             tuple(venue.quote for venue in venues),
+            fees,
+            "first" in settings.quotes.model_fields_set,
         )
     except ValueError as error:  # SpecError is one
         raise RulesError(f"maker: {error}") from None
+
+
+def paper_fee_bps(settings: MakerSettings, venue: MakerVenue) -> float:
+    """What a venue takes of a fill on paper."""
+    return settings.paper.fee_bps if venue.paper_fee_bps is None else venue.paper_fee_bps
+
+
+def _fees(
+    settings: MakerSettings, instrument: InstrumentSpec, markets: tuple[MarketRules, ...]
+) -> FeeRules:
+    venues = [settings.venue.get(feed.venue, MakerVenue()) for feed in instrument.feeds]
+    if settings.orders == "paper":
+        given: list[float | None] = [paper_fee_bps(settings, venue) for venue in venues]
+    else:
+        given = [venue.fee_bps for venue in venues]
+    pairs = zip(given, instrument.feeds, strict=True)
+    return FeeRules(
+        tuple(rules.market.base for rules in markets),
+        tuple(rules.market.quote for rules in markets),
+        {asset.upper(): Fraction(rate) for asset, rate in settings.fee_rates.items()},
+        tuple(
+            VENUES[feed.venue].maker_fee_ppm if bps is None else round(bps * PPM_PER_BPS)
+            for bps, feed in pairs
+        ),
+        tuple(bps is not None for bps in given),
+    )
 
 
 def _fair(settings: MakerSettings, venues: list[MakerVenue]) -> FairSpec:

@@ -30,6 +30,16 @@ LIMIT_WAIT_NS = 60 * NS_PER_S
 BARRING = frozenset({ErrorClass.BAD_KEYS, ErrorClass.NO_PERMISSION, ErrorClass.CLOCK_SKEW})
 TROUBLES = BARRING | {ErrorClass.RATE_LIMITED}
 """Refusals that are about us, whatever was asked. Those of BARRING end an opening for long."""
+NOT_GIVEN = frozenset(
+    {
+        ErrorClass.NO_PERMISSION,
+        ErrorClass.REJECTED,
+        ErrorClass.BAD_REQUEST,
+        ErrorClass.BAD_SYMBOL,
+        ErrorClass.UNKNOWN_ORDER,
+    }
+)
+"""Refusals that asking again would not change, of what can be done without."""
 
 
 class OrderEntry:
@@ -175,8 +185,7 @@ class OrderEntry:
         """The answer to what the entry has asked for itself."""
         assert pending.then is not None
         refusal = answer.refusal
-        is_gone = refusal is not None and refusal.error is ErrorClass.UNKNOWN_ORDER
-        if refusal is not None and not (is_gone and pending.may_be_gone):
+        if refusal is not None and not _is_harmless(pending, refusal):
             if pending.fail is None:
                 self._on_opening_refused(pending.what, refusal, now_ns)
             else:
@@ -252,6 +261,12 @@ class OrderEntry:
 
     def _note(self, note: Note, **facts: object) -> None:
         self._host.note_entry(self._venue, note, **facts)
+
+
+def _is_harmless(pending: Pending, refusal: Refusal) -> bool:
+    """Whether who reads an answer can do with this refusal."""
+    is_gone = pending.may_be_gone and refusal.error is ErrorClass.UNKNOWN_ORDER
+    return is_gone or (pending.may_be_refused and refusal.error in NOT_GIVEN)
 
 
 def _refusals(answer: Answer, events: tuple[OrderEvent, ...]) -> tuple[Refusal, ...]:

@@ -33,6 +33,7 @@ class EntryNote(Note):
 
     BARRED = "order entry is barred", "warning"
     CLOCK_NOT_READ = "the venue's clock was not read", "warning"
+    FEES_NOT_READ = "the venue does not tell its fees: those configured count", "warning"
     VENUE_ERROR = "the venue reports an error", "warning"
     UNANSWERED = "unanswered", "warning"
     UNREADABLE_ANSWER = "unreadable answer", "warning"
@@ -80,6 +81,9 @@ class Opening(NamedTuple):
     trades: tuple[OrderEvent, ...]
     """The latest of our market, oldest first: kind FILL."""
     balances: tuple[Balance, ...]
+    maker_fee_ppm: int | None = None
+    """What the venue takes of a post-only order's fill in our market, in millionths, below zero for
+    a rebate; None where it has not said."""
 
 
 class EntryHost(Protocol):

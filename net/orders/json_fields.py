@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from engine.decoding.scale import INT64_MAX, QUANTITY_LIMIT, ScaleError, exact_count
+from engine.maker.quote_layout import PPM
 from net.orders.messages import NOT_SAID, EntryError, Market, quoted
 
 Record = dict[str, Any]
@@ -149,6 +150,12 @@ def fee_lots(fields: Record, key: str) -> int:
     return _counted(fields, key, _fee_lots)
 
 
+def rate_ppm(fields: Record, key: str, parts: int = 1) -> int:
+    """A fee's rate in millionths, of one or of so many `parts` of it (100: per cent); below zero
+    for a rebate. One that is finer is rounded up: a fee is never understated."""
+    return _counted(fields, key, lambda number: _rate_ppm(number, parts))
+
+
 def time_ns(fields: Record, key: str, unit_ns: int) -> int:
     """A time since the epoch, in units of `unit_ns`, in ns."""
     value = whole(fields, key) * unit_ns
@@ -194,6 +201,11 @@ def _fee_lots(number: str) -> int:
     else:
         finer = exact_count(number, 1, 28, INT64_MAX * 10**20)
     return -(-finer // 10**20)
+
+
+def _rate_ppm(number: str, parts: int) -> int:
+    ppm = _fee_lots(number) * PPM
+    return -(-ppm // (parts * 10**8))
 
 
 def _bad(fields: Record, key: str, wanted: str) -> EntryError:

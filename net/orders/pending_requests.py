@@ -40,6 +40,8 @@ class Pending(NamedTuple):
     what is next; None: the answer is the host's."""
     may_be_gone: bool = False
     """Whether "no such order" is an answer that `then` reads, and no refusal."""
+    may_be_refused: bool = False
+    """Whether `then` reads a refusal for good: what it asks for can be done without."""
     fail: Callable[[str, int], None] | None = None
     """Who is told that `then` gets no answer; None: it was a step of the opening, which ends."""
     state: tuple[OrderEvent, ...] = ()

@@ -30,6 +30,13 @@ FIRST, *OTHERS = VENUES.values()
     show_default=True,
     help=f"{FIRST} here, {', '.join(OTHERS)} next.",
 )
+@click.option(
+    "--maker-fee-bps",
+    type=click.FloatRange(0, 1_000),
+    default=10.0,
+    show_default=True,
+    help="What the venues take of a resting order's fill.",
+)
 @click.option("--tls-cert", type=FILE, help="PEM certificate: serve wss and https.")
 @click.option("--tls-key", type=FILE, help="Its PEM key.")
 @click.option("--fault", "faults", multiple=True, metavar="ORDER", help="Inflict it, repeatable.")
@@ -41,6 +48,7 @@ def simulate(
     seed: int,
     speed: float,
     port_base: int,
+    maker_fee_bps: float,
     tls_cert: Path | None,
     tls_key: Path | None,
     faults: tuple[str, ...],
@@ -48,7 +56,7 @@ def simulate(
     write_config: Path | None,
 ) -> int:
     from net.simulator.faults import describe_faults
-    from net.simulator.options import SimulatorError, SimulatorOptions
+    from net.simulator.options import SimulatorError, SimulatorOptions, TradingOptions
     from net.simulator.venues import announcer, run_simulator
 
     if list_faults:
@@ -63,6 +71,7 @@ def simulate(
         speed=speed,
         port_base=0 if write_config and is_default else port_base,
         tape=tape,
+        trading=TradingOptions(maker_fee=round(maker_fee_bps * 100)),
         tls_cert=tls_cert,
         tls_key=tls_key,
         faults=faults,

@@ -52,6 +52,8 @@ class TradingOptions:
     )
     maker_fee: int = 1_000
     taker_fee: int = 1_000
+    fee_asset: str = ""  # where a venue takes fees in an asset of its own, as long as there is some
+    fee_asset_price: str = "600"  # of one of it, in any quote currency
     api_key: str = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
     api_secret: str = "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"
     ed25519_key: str = "ed25519-test-key"
@@ -68,6 +70,8 @@ class TradingOptions:
         for name, fee in (("maker", self.maker_fee), ("taker", self.taker_fee)):
             if not 0 <= fee <= FEE_MAX:
                 raise SimulatorError(f"{name} fee {fee} is not in 0..{FEE_MAX}")
+        if AMOUNT_TEXT.fullmatch(self.fee_asset_price) is None or not float(self.fee_asset_price):
+            raise SimulatorError(f"fee asset price {self.fee_asset_price!r} is no amount above 0")
         if self.orders_10s_max < 1 or self.orders_day_max < 1:
             raise SimulatorError("an order limit below 1 allows no order")
 

@@ -85,6 +85,9 @@ class VenueProtocol(Protocol):
     used_weight_header: str
     audit_interval_s: int
     connection_age_max_s: int
+    maker_fee_ppm: int
+    """What it takes of a post-only order's fill by its standard, in millionths; an account may
+    have other terms."""
 
     def stream_url(self, ws_url: str, symbols: Sequence[str], own: OwnSettings) -> str:
         """Where to connect for the diffs of these symbols."""

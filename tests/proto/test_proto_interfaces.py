@@ -141,10 +141,10 @@ MAKER_FIELDS = {
         "fair_status position_lots position open_buy_lots open_sell_lots day_result_units "
         "day_result result_units result result_time_ns fills inferred_fills "
         "duplicate_fills orphan_fills anomalies position_lots_max daily_loss_max_units "
-        "open_orders_max venues orders"
+        "open_orders_max venues orders fees_units fees fee_base_lots unvalued_fees"
     ),
     "MakerVenue": (
-        "venue entry_state trouble orders cancels replaces fills"
+        "venue entry_state trouble orders cancels replaces fills fee_ppm fees_units"
     ),
     "MakerOrder": (
         "venue side level state price_ticks price amount_lots amount filled_lots order_id"

@@ -10,17 +10,19 @@ Runs on: the tests' thread.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 
 from engine.maker import order_layout as O
 from engine.maker.client_ids import parse_client_id
 from engine.maker.risk_gate import BPS, RiskLimits
 from net.orders.markets import MarketRules
 from net.simulator.market import BID
-from net.simulator.orders.accounts import Order
+from net.simulator.orders.accounts import Execution, Order
 from net.simulator.orders.desk import Desk, Report, Wanted
 from net.simulator.orders.matching import Fill
 
@@ -43,6 +45,13 @@ class Account:
     rules: MarketRules
     tick_units: int
     position_lots: int = 0
+    """What its executions come to, less the fees that it has taken of the base currency."""
+
+    @property
+    def held_lots(self) -> int:
+        """All that the account has of the base currency."""
+        balance = self.desk.account.balance(self.rules.market.base)
+        return balance.free_lots + balance.locked_lots
 
 
 class Judge:
@@ -57,6 +66,11 @@ class Judge:
         """Whether nothing new may be sent."""
         self.now_ns = 0
         self.orders = self.fills = self.messages = 0
+        self.assets: set[str] = set()
+        """What fees were paid in."""
+        self.values_per_quote_lot = 0
+        self.rates: Mapping[str, Fraction] = {}
+        """What one of a third asset is worth, as the market maker is told."""
         self.sent: Counter[str] = Counter()
         self._limits = limits
         self._fair = 0
@@ -144,6 +158,9 @@ class Judge:
             if order.order_id in self._belated:
                 self._unseen_lots[O.BUY if made.side == BID else O.SELL] += made.qty_lots
             account.position_lots += made.qty_lots if made.side == BID else -made.qty_lots
+            if made.fee_asset == account.rules.market.base:
+                account.position_lots -= made.fee_lots
+            self.assets.add(made.fee_asset)
             self.fills += 1
             self._check(made.is_maker, "an order of ours took", made)
 
@@ -210,14 +227,49 @@ class Judge:
 
     # --- in the end ------------------------------------------------------------------------------
 
+    def check_money(self, epoch: int, cash: int, fees: int) -> None:
+        """What one life believes of its cash and its fees is what the venues have booked."""
+        had, paid = self.cash_of(epoch), self.fees_of(epoch)
+        if cash != had:
+            raise WrongError(f"believes in {cash} of cash, has {had}")
+        if fees != paid:
+            raise WrongError(f"believes to have paid {fees} in fees, has paid {paid}")
+
+    def check_held(self, held_lots: int) -> None:
+        """What the accounts hold is what they began with, their fills and their fees."""
+        for name, account in self.accounts.items():
+            if account.held_lots != held_lots + account.position_lots:
+                raise WrongError(f"{name} holds {account.held_lots} lots of base")
+
     def cash_of(self, epoch: int) -> int:
-        """What one life's own orders have brought in, in units times lots."""
+        """What one life's own orders have brought in less fees, in units times lots."""
         cash = 0
+        for account, made in self._executions_of(epoch):
+            value = made.price_ticks * account.tick_units * made.qty_lots
+            cash += -value if made.side == BID else value
+            cash -= self._fee_value(account, made)
+        return cash
+
+    def fees_of(self, epoch: int) -> int:
+        """What one life's own orders have cost, in units times lots."""
+        fees = 0
+        for account, made in self._executions_of(epoch):
+            fees += self._fee_value(account, made)
+            if made.fee_asset == account.rules.market.base:
+                fees += made.price_ticks * account.tick_units * made.fee_lots
+        return fees
+
+    def _executions_of(self, epoch: int) -> Iterator[tuple[Account, Execution]]:
         for account in self.accounts.values():
             for made in account.desk.executions.values():
                 name = account.desk.orders[made.order_id].client_order_id
                 order_id = parse_client_id(name)
                 if order_id is not None and order_id >> 32 == epoch:
-                    value = made.price_ticks * account.tick_units * made.qty_lots
-                    cash += -value if made.side == BID else value
-        return cash
+                    yield account, made
+
+    def _fee_value(self, account: Account, made: Execution) -> int:
+        """A fee that is not in base, as a value; one that nobody knows a rate for has none."""
+        if made.fee_asset == account.rules.market.quote:
+            return made.fee_lots * self.values_per_quote_lot
+        worth = made.fee_lots * self.values_per_quote_lot * self.rates.get(made.fee_asset, 0)
+        return math.ceil(worth)

@@ -46,18 +46,34 @@ BITSTAMP_KEYS = BitstampKeys("k", HmacSigner(SECRET.encode()))
 AGE_MS_MAX = 4_000
 """Of the fair price: the markets move every second at least."""
 
-OPTIONS = SimulatorOptions(
-    trading=TradingOptions(
-        balances=(("BTC", "10"), ("USDT", "10000000"), ("USD", "10000000")),
-        maker_fee=0,
-        taker_fee=0,
-        api_key="k",
-        api_secret=SECRET,
-        ed25519_public_pem=PUBLIC_PEM.decode(),
+FEES_PPM = (0, 7, 50, 333, 1_000, 1_234)
+"""What a venue takes of a fill."""
+BNB_PRICE = "601.5"
+"""What one BNB is worth at the venue that takes fees in it, and what we are told that it is."""
+
+
+def draw_options(rng: random.Random) -> SimulatorOptions:
+    """An account's balances and fees. What there is of BNB is soon used up."""
+    fee_ppm = rng.choice(FEES_PPM)
+    fee_asset = rng.choice(("", "", "BNB"))
+    return SimulatorOptions(
+        trading=TradingOptions(
+            balances=(
+                ("BTC", str(HELD_LOTS // 10**8)),
+                ("USDT", "10000000"),
+                ("USD", "10000000"),
+                ("BNB", "0.02"),
+            ),
+            maker_fee=fee_ppm,
+            taker_fee=2 * fee_ppm,
+            fee_asset=fee_asset,
+            fee_asset_price=BNB_PRICE,
+            api_key="k",
+            api_secret=SECRET,
+            ed25519_public_pem=PUBLIC_PEM.decode(),
+        )
     )
-)
-"""Without fees: Binance takes them out of what is bought, so that a position read from the account
-would not be that of the executions."""
+
 
 Markets = tuple[MarketRules, MarketRules]
 
@@ -92,6 +108,8 @@ def draw_rules(rng: random.Random, instrument: InstrumentSpec, markets: Markets)
     """Settings whose limits bind now and then."""
     levels = rng.choice((1, 2))
     size = rng.choice(("0.01", "0.02", "0.2"))
+    # Quotes that count what the venues take are far from the market: few of them are filled.
+    fee_bps = rng.choice((None, 0.0, 0.0))
     settings = MakerSettings(
         symbol="BTC-USD",
         orders="live",
@@ -115,6 +133,10 @@ def draw_rules(rng: random.Random, instrument: InstrumentSpec, markets: Markets)
             orders_per_10_s=rng.choice((15, 30, 50)),
         ),
         fair=FairSettings(age_ms_max=AGE_MS_MAX, crossed_bps_max=50.0),
-        venue={"bitstamp": MakerVenue(weight=rng.choice((0.5, 1.0)))},
+        fee_rates=rng.choice(({}, {"BNB": BNB_PRICE})),
+        venue={
+            "binance": MakerVenue(fee_bps=fee_bps),
+            "bitstamp": MakerVenue(weight=rng.choice((0.5, 1.0)), fee_bps=fee_bps),
+        },
     )
     return make_rules(settings, instrument, markets)

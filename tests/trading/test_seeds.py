@@ -12,6 +12,7 @@ import pytest
 from engine.compiling.jit import BOUNDS_CHECKED, JIT_OFF
 from engine.maker import order_layout as O
 from engine.maker.order_layout import BUY, SELL
+from net.maker.fees import NO_FEE
 from net.maker.own_orders import side_of
 from net.orders.interface import Opening
 from net.orders.messages import OrderEvent, OrderRequest, Request, Style
@@ -171,6 +172,17 @@ def counts_by_the_wall_clock(life: Life) -> None:
     life.links[0].world.counts_by_wall = True
 
 
+def counts_no_fees(life: Life) -> None:
+    """A maker that believes that fills cost nothing."""
+    vars(life.maker.fees)["of"] = lambda *_: NO_FEE
+
+
+def counts_a_fee_in_base_as_money(life: Life) -> None:
+    """A maker to which every fee is one in quote."""
+    rules = life.maker.fees._rules
+    life.maker.fees._rules = replace(rules, bases=("", ""), quotes=(*rules.quotes, "BTC"))
+
+
 BROKEN: dict[str, tuple[Callable[[Life], None], tuple[str, ...]]] = {
     "counts fills twice": (counts_fills_twice, ("duplicate-fill",)),
     "sends again": (sends_again, ("answer-lost", "post-lost")),
@@ -183,6 +195,8 @@ BROKEN: dict[str, tuple[Callable[[Life], None], tuple[str, ...]]] = {
     "forgets what is neutral": (forgets_what_is_neutral, ("crash",)),
     "does not wait": (does_not_wait, ("limited",)),
     "may take": (may_take, ("stall",)),
+    "counts no fees": (counts_no_fees, ("stall",)),
+    "counts a fee in base as money": (counts_a_fee_in_base_as_money, ("stall",)),
     "counts by the wall clock": (counts_by_the_wall_clock, ("clock-step",)),
 }
 """What is broken, and the faults that bring it to light."""

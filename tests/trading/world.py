@@ -16,6 +16,7 @@ import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import partial
 
 from engine.engine import Stage
@@ -41,8 +42,8 @@ from tests.trading.setup import (
     BINANCE_KEYS,
     BITSTAMP_KEYS,
     HELD_LOTS,
-    OPTIONS,
     draw_markets,
+    draw_options,
     draw_rules,
     new_engine,
 )
@@ -173,11 +174,14 @@ class World:
 
     def _open_venues(self) -> tuple[BinanceSide, BitstampSide]:
         offsets_ns = [self.rng.randrange(-700, 700) * MS for _ in range(2)]
-        binance = BinanceSide(self, self.crowds[0], OPTIONS, offsets_ns[0])
-        bitstamp = BitstampSide(self, self.crowds[1], OPTIONS, offsets_ns[1])
+        options = [draw_options(self.rng) for _ in range(2)]
+        binance = BinanceSide(self, self.crowds[0], options[0], offsets_ns[0])
+        bitstamp = BitstampSide(self, self.crowds[1], options[1], offsets_ns[1])
         venues: tuple[VenueSide, ...] = (binance, bitstamp)
         for venue, rules, units in zip(venues, self.markets, self.tick_units, strict=True):
             self.judge.accounts[venue.name] = Account(venue.orders.desk, rules, units)
+        self.judge.values_per_quote_lot = int(Decimal("1e-8") / self.rules.value_size)
+        self.judge.rates = self.rules.fees.rates
         for feed, crowd in enumerate(self.crowds):
             crowd.move(self._middle_units, self.now_ns)
             self._show_book(feed)
@@ -472,9 +476,10 @@ class World:
             raise WrongError(f"believes {believed} lots, has {judge.position_lots}")
         # The late fill of an earlier life's order is this life's, and nobody knows its name.
         if not maker.table[O.ACCOUNT_ORPHAN_FILLS]:
-            cash, had = int(maker.table[O.ACCOUNT_CASH_VALUE]), judge.cash_of(life.epoch)
-            if cash != had:
-                raise WrongError(f"believes in {cash} of cash, has {had}")
+            words = (O.ACCOUNT_CASH_VALUE, O.ACCOUNT_FEE_VALUE)
+            cash, fees = (int(maker.table[word]) for word in words)
+            judge.check_money(life.epoch, cash, fees)
+        judge.check_held(HELD_LOTS)
 
     def _check_nothing_open(self) -> None:
         left = self.judge.open_orders()

@@ -38,6 +38,8 @@ def _of_account(state: MakerState, info: StateBoardInfo) -> Iterator[Metric]:
         ("fair_price", "NaN where there is none", fair),
         ("day_result", "since 00:00 UTC or a release", _value(state.day_result_value, info)),
         ("result", "since the start, quote currency", _value(state.result_value, info)),
+        ("fees", "fees paid, quote currency, in the results", _value(state.fee_value, info)),
+        ("fees_base", "what of them was paid in the base currency", state.fee_base_lots / lots),
         ("publish_timestamp_seconds", "when the state was published", state.publish_ns / 1e9),
     )
     for name, text, number in gauges:
@@ -53,6 +55,7 @@ def _of_account(state: MakerState, info: StateBoardInfo) -> Iterator[Metric]:
         ("ignored_events", "events that could not matter", state.ignored_events),
         ("bad_events", "events that cannot be", state.bad_events),
         ("anomalies", "contradictions of the account", state.anomalies),
+        ("unvalued_fees", "fills whose fee has no value in a result", state.unvalued_fees),
         ("halts", "times that quoting was halted", state.halts),
     )
     for name, text, count in counters:
@@ -86,7 +89,12 @@ def _of_venues(state: MakerState, info: StateBoardInfo) -> Iterator[Metric]:
     )
     for name, venue in zip(info.venues, state.venues, strict=True):
         ready.add_metric((info.symbol, name), float(venue.entry_state == EntryState.READY))
-    yield ready
+    fees = GaugeMetricFamily(
+        "pollux_maker_fee_ratio", "what a venue takes of a fill as a maker", labels=_VENUE_LABELS
+    )
+    for name, venue in zip(info.venues, state.venues, strict=True):
+        fees.add_metric((info.symbol, name), venue.fee_ppm / 1e6)
+    yield from (ready, fees)
     for title, text, counts in (
         ("orders_sent", "orders sent", [venue.orders for venue in state.venues]),
         ("cancels_sent", "cancels sent", [venue.cancels for venue in state.venues]),

@@ -129,6 +129,7 @@ function showMaker(maker) {
     ["open", `${maker.open_buy} to buy, ${maker.open_sell} to sell`],
     ["result today", maker.day_result === null ? "not valued yet" : maker.day_result],
     ["fills", String(maker.fills)],
+    ["fees, in the results", maker.fees],
   ];
   $("facts").replaceChildren(
     ...facts.flatMap(([name, text, kind]) => {
@@ -146,6 +147,7 @@ function showMaker(maker) {
         cell(venue.entry, venue.entry),
         cell(String(venue.orders), "number"),
         cell(String(venue.fills), "number"),
+        cell(String(venue.fee_ppm / 100), "number"),
         cell(venue.trouble || "-"),
       ),
     ),

@@ -1,7 +1,8 @@
 """Accounts: balances, API keys, orders and executions, all in exact integers.
 
 Fees are rounded down to a lot. Binance takes them out of what is received (the base of a buy, the
-quote of a sell); Bitstamp always in quote, so a buy sets the fee aside too. Amounts of quote are
+quote of a sell), or in an asset of its own while there is enough; Bitstamp always in quote, so a
+buy sets the fee aside too. Amounts of quote are
 rounded down when a fill is paid and up when an order's money is set aside, hence a fill always
 finds its money: floor(x) + ceil(y) <= ceil(x + y).
 Invariants (`check`): no balance is negative; what is locked is the sum of what open orders have
@@ -24,7 +25,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from net.simulator.market import BID
-from net.simulator.options import SimulatorError, TradingOptions, VenueInstrument
+from net.simulator.options import (
+    LOTS_PER_UNIT,
+    SimulatorError,
+    TradingOptions,
+    VenueInstrument,
+)
 from net.simulator.orders.amounts import quote_lots, quote_lots_up, read_lots
 
 FEE_SCALE = 1_000_000  # hundredths of a basis point in one
@@ -144,6 +150,8 @@ class Account:
         self.user_id = options.user_id
         self.maker_fee, self.taker_fee = options.maker_fee, options.taker_fee
         self.fee_in_quote = fee_in_quote
+        self.fee_asset = "" if fee_in_quote else options.fee_asset
+        self._fee_asset_price_lots = read_lots(options.fee_asset_price)
         self.balances = {name: Balance(read_lots(text)) for name, text in options.balances}
         self.fees_paid: Counter[str] = Counter()
         self.traded: Counter[str] = Counter()  # net lots that came from the market
@@ -204,13 +212,15 @@ class Account:
         is_buy = order.side == BID
         received, gained = (made.base, qty_lots) if is_buy else (made.quote, cost)
         spent = cost if is_buy else qty_lots
-        fee_asset = made.quote if self.fee_in_quote else received
         rate = self.maker_fee if is_maker else self.taker_fee
-        fee = (cost if self.fee_in_quote else gained) * rate // FEE_SCALE
-        if fee_asset == received:
-            gained -= fee
-        else:
-            spent += fee
+        fee_asset, fee = self._own_asset_fee(cost * rate)
+        if not fee_asset:
+            fee_asset = made.quote if self.fee_in_quote else received
+            fee = (cost if self.fee_in_quote else gained) * rate // FEE_SCALE
+            if fee_asset == received:
+                gained -= fee
+            else:
+                spent += fee
         order.locked_lots -= spent
         assert order.locked_lots >= 0, "a fill costs more than was set aside"
         self.balance(order.spends).locked_lots -= spent
@@ -238,6 +248,19 @@ class Account:
         )
         order.executions.append(execution)
         return execution
+
+    def _own_asset_fee(self, scaled_lots: int) -> tuple[str, int]:
+        """The asset and the lots of a fee that is paid in the venue's own; "" where it is not.
+
+        `scaled_lots`: the fee in lots of quote, times FEE_SCALE."""
+        if not self.fee_asset:
+            return "", 0
+        fee = scaled_lots * LOTS_PER_UNIT // (FEE_SCALE * self._fee_asset_price_lots)
+        balance = self.balance(self.fee_asset)
+        if fee > balance.free_lots:
+            return "", 0
+        balance.free_lots -= fee
+        return self.fee_asset, fee
 
     def check(self, orders: list[Order]) -> None:
         """Assert every invariant of the module docstring, given all open orders."""

@@ -299,6 +299,7 @@ class Desk:
             ],
             "executions": len(self.executions),
             "net_lots": dict(net_lots),
+            "fee_lots": dict(self.account.fees_paid),
         }
 
     def check(self) -> None:

@@ -62,6 +62,7 @@ class Binance:
     audit_interval_s = 600
     connection_age_max_s = 24 * 3600 - 600
     """Cut by the venue at 24 h; we move ten minutes earlier, at our own time."""
+    maker_fee_ppm = 1_000
 
     def stream_url(self, ws_url: str, symbols: Sequence[str], own: OwnSettings) -> str:
         suffix = "@100ms" if _of(own).stream_interval_ms == 100 else ""

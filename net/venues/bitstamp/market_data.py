@@ -39,6 +39,7 @@ class Bitstamp:
     """A lost diff cannot be seen in the stream: compare with a fresh book every few minutes."""
     connection_age_max_s = 89 * 24 * 3600
     """Cut by the venue at 90 days."""
+    maker_fee_ppm = 3_000
 
     def stream_url(self, ws_url: str, symbols: Sequence[str], own: OwnSettings) -> str:
         return ws_url

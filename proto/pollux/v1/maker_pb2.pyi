@@ -327,6 +327,10 @@ class Maker(_message.Message):
     OPEN_ORDERS_MAX_FIELD_NUMBER: _builtins.int
     VENUES_FIELD_NUMBER: _builtins.int
     ORDERS_FIELD_NUMBER: _builtins.int
+    FEES_UNITS_FIELD_NUMBER: _builtins.int
+    FEES_FIELD_NUMBER: _builtins.int
+    FEE_BASE_LOTS_FIELD_NUMBER: _builtins.int
+    UNVALUED_FEES_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     sequence: _builtins.int
     """Counts the states published since its start. It starts anew with the daemon."""
@@ -375,6 +379,15 @@ class Maker(_message.Message):
     """The limits that matter to one who watches."""
     daily_loss_max_units: _builtins.int
     open_orders_max: _builtins.int
+    fees_units: _builtins.int
+    """All fees that have a value, those in the base currency at their fills' prices; position and
+    results have them already.
+    """
+    fees: _builtins.float
+    fee_base_lots: _builtins.int
+    """What of them was paid in the base currency."""
+    unvalued_fees: _builtins.int
+    """Fills whose fee was paid in an asset without a rate: it is in no result."""
     @_builtins.property
     def refusals(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Orders that the risk gate refused, by reason."""
@@ -424,10 +437,14 @@ class Maker(_message.Message):
         open_orders_max: _builtins.int = ...,
         venues: _abc.Iterable[Global___MakerVenue] | None = ...,
         orders: _abc.Iterable[Global___MakerOrder] | None = ...,
+        fees_units: _builtins.int = ...,
+        fees: _builtins.float = ...,
+        fee_base_lots: _builtins.int = ...,
+        unvalued_fees: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_day_result", b"_day_result", "_day_result_units", b"_day_result_units", "_fair_price", b"_fair_price", "_result", b"_result", "_result_units", b"_result_units", "day_result", b"day_result", "day_result_units", b"day_result_units", "fair_price", b"fair_price", "result", b"result", "result_units", b"result_units"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_day_result", b"_day_result", "_day_result_units", b"_day_result_units", "_fair_price", b"_fair_price", "_result", b"_result", "_result_units", b"_result_units", "anomalies", b"anomalies", "daily_loss_max_units", b"daily_loss_max_units", "day_result", b"day_result", "day_result_units", b"day_result_units", "duplicate_fills", b"duplicate_fills", "fair_price", b"fair_price", "fair_status", b"fair_status", "fills", b"fills", "halt_reason", b"halt_reason", "halts", b"halts", "inferred_fills", b"inferred_fills", "live", b"live", "lot_decimals", b"lot_decimals", "open_buy_lots", b"open_buy_lots", "open_orders_max", b"open_orders_max", "open_sell_lots", b"open_sell_lots", "orders", b"orders", "orphan_fills", b"orphan_fills", "position", b"position", "position_lots", b"position_lots", "position_lots_max", b"position_lots_max", "publish_time_ns", b"publish_time_ns", "refusals", b"refusals", "result", b"result", "result_time_ns", b"result_time_ns", "result_units", b"result_units", "risk_state", b"risk_state", "sequence", b"sequence", "symbol", b"symbol", "tick_decimals", b"tick_decimals", "tick_mantissa", b"tick_mantissa", "value_decimals", b"value_decimals", "value_mantissa", b"value_mantissa", "venues", b"venues"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_day_result", b"_day_result", "_day_result_units", b"_day_result_units", "_fair_price", b"_fair_price", "_result", b"_result", "_result_units", b"_result_units", "anomalies", b"anomalies", "daily_loss_max_units", b"daily_loss_max_units", "day_result", b"day_result", "day_result_units", b"day_result_units", "duplicate_fills", b"duplicate_fills", "fair_price", b"fair_price", "fair_status", b"fair_status", "fee_base_lots", b"fee_base_lots", "fees", b"fees", "fees_units", b"fees_units", "fills", b"fills", "halt_reason", b"halt_reason", "halts", b"halts", "inferred_fills", b"inferred_fills", "live", b"live", "lot_decimals", b"lot_decimals", "open_buy_lots", b"open_buy_lots", "open_orders_max", b"open_orders_max", "open_sell_lots", b"open_sell_lots", "orders", b"orders", "orphan_fills", b"orphan_fills", "position", b"position", "position_lots", b"position_lots", "position_lots_max", b"position_lots_max", "publish_time_ns", b"publish_time_ns", "refusals", b"refusals", "result", b"result", "result_time_ns", b"result_time_ns", "result_units", b"result_units", "risk_state", b"risk_state", "sequence", b"sequence", "symbol", b"symbol", "tick_decimals", b"tick_decimals", "tick_mantissa", b"tick_mantissa", "unvalued_fees", b"unvalued_fees", "value_decimals", b"value_decimals", "value_mantissa", b"value_mantissa", "venues", b"venues"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__day_result: _TypeAlias = _typing.Literal["day_result"]  # noqa: Y015
     _WhichOneofArgType__day_result: _TypeAlias = _typing.Literal["_day_result", b"_day_result"]  # noqa: Y015
@@ -463,6 +480,8 @@ class MakerVenue(_message.Message):
     CANCELS_FIELD_NUMBER: _builtins.int
     REPLACES_FIELD_NUMBER: _builtins.int
     FILLS_FIELD_NUMBER: _builtins.int
+    FEE_PPM_FIELD_NUMBER: _builtins.int
+    FEES_UNITS_FIELD_NUMBER: _builtins.int
     venue: _builtins.str
     entry_state: Global___EntryState.ValueType
     trouble: _builtins.str
@@ -474,6 +493,10 @@ class MakerVenue(_message.Message):
     cancels: _builtins.int
     replaces: _builtins.int
     fills: _builtins.int
+    fee_ppm: _builtins.int
+    """What the venue takes of a fill as a maker, in millionths of its value; below zero for a rebate."""
+    fees_units: _builtins.int
+    """What it has taken so far, as `Maker.fees_units` counts it."""
     def __init__(
         self,
         *,
@@ -484,10 +507,12 @@ class MakerVenue(_message.Message):
         cancels: _builtins.int = ...,
         replaces: _builtins.int = ...,
         fills: _builtins.int = ...,
+        fee_ppm: _builtins.int = ...,
+        fees_units: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancels", b"cancels", "entry_state", b"entry_state", "fills", b"fills", "orders", b"orders", "replaces", b"replaces", "trouble", b"trouble", "venue", b"venue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancels", b"cancels", "entry_state", b"entry_state", "fee_ppm", b"fee_ppm", "fees_units", b"fees_units", "fills", b"fills", "orders", b"orders", "replaces", b"replaces", "trouble", b"trouble", "venue", b"venue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -131,9 +131,10 @@ class Maker:
 
     def fill(
         self, id: int, execution: int, side: int, price: int, lots: int, total: int = 0,
-        venue: int = 0,
+        venue: int = 0, fee_base_lots: int = 0, fee_value: int = 0,
     ) -> int:  # fmt: skip
-        return int(on_fill(self.table, venue, id, execution, side, price, lots, total))
+        fees = (fee_base_lots, fee_value)
+        return int(on_fill(self.table, venue, id, execution, side, price, lots, total, *fees))
 
     def rows(self) -> list[Row]:
         """Every row that has ever been used."""

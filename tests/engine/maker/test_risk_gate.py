@@ -17,7 +17,7 @@ from engine.compiling.jit import JIT_OFF, kernel
 from engine.maker import order_layout as O
 from engine.maker import risk_codes as R
 from engine.maker import risk_gate
-from engine.maker.orders import value_of
+from engine.maker.account import value_of
 from tests.engine.maker.rig import FAIR, LIMITS, NOW_NS, Maker, order_id, slot_of
 
 pytestmark = pytest.mark.kernel

@@ -25,7 +25,7 @@ LOOK_S = 0.002
 
 
 class MakerEngine:
-    """Quotes 3 ticks around 100.00 on both venues, and has bought 15 lots."""
+    """Quotes 3 ticks around 100.00 on both venues, and has bought 15 lots, for a fee of 6 units."""
 
     def __init__(self, name: str) -> None:
         self.maker = Maker(venues=2)
@@ -34,7 +34,9 @@ class MakerEngine:
         self._done = (0, 0)
         bid = self.maker.open(O.BUY, FAIR - 3, 40)
         self.maker.open(O.SELL, FAIR + 3, 30, venue=1)
-        self.maker.fill(bid, 1, O.BUY, FAIR - 3, 15)
+        self.maker.fill(bid, 1, O.BUY, FAIR - 3, 15, fee_value=6)
+        self.writer.set_venue(0, B.VENUE_FEE_PPM, 750)
+        self.writer.set_venue(0, B.VENUE_FEE_VALUE, 6)
         self.writer.set_venue(0, B.VENUE_ENTRY_STATE, 3)
         self.writer.set_venue(1, B.VENUE_TROUBLE, 3)
         self.writer.count_venue(0, B.VENUE_ORDERS)

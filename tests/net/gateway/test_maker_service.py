@@ -81,7 +81,9 @@ def test_the_state_is_exact(engine: Engine, maker: MakerEngine) -> None:
     assert (said.fair_price, said.fair_status) == (100.005, "available")
     assert (said.open_buy_lots, said.open_sell_lots, said.fills) == (25, 30, 1)
     # 15 lots bought 3 ticks below the fair price; the gate's is the whole price.
-    assert (said.result_units, said.result, said.day_result_units) == (45, 45e-10, 45)
+    assert (said.result_units, said.result, said.day_result_units) == (39, 39e-10, 39)
+    assert (said.fees_units, said.fees, said.fee_base_lots, said.unvalued_fees) == (6, 6e-10, 0, 0)
+    assert [(each.fee_ppm, each.fees_units) for each in said.venues] == [(750, 6), (0, 0)]
     first, second = said.venues
     assert (first.venue, first.entry_state, first.orders) == (
         "binance",
@@ -105,7 +107,7 @@ def test_no_fair_price_is_told_with_its_reason(engine: Engine, maker: MakerEngin
     with gateway_thread(engine) as gateway, gateway.channel() as channel:
         said = get(channel)
     assert not said.HasField("fair_price") and said.fair_status == "no venue that counts is live"
-    assert said.result_units == 45 and said.result_time_ns > 0
+    assert said.result_units == 39 and said.result_time_ns > 0
 
 
 def test_a_stream_has_the_state_at_once_and_then_every_change(

@@ -6,6 +6,8 @@ import os
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from engine.maker import fair_codes
 from engine.maker import journal_codes as J
 from engine.maker import order_layout as O
 from engine.maker import quote_layout as Q
+from engine.maker import state_board_layout as B
 from engine.maker.state_board import BOARD_KIND, StateBoardReader
 from engine.sharing.segment import segment_path
 from net.config.schema import Config, parse_config
@@ -22,6 +25,7 @@ from net.maker.build import DigestJournal, build_maker, plain_market, result_tex
 from net.maker.maker import Maker
 from net.maker.market_fit import RulesError
 from net.maker.paper_orders import PaperEntry
+from net.orders.interface import EntryState, Opening, VenueEntry
 from net.orders.markets import MarketRules
 from tests.trading.setup import draw_markets, new_engine
 
@@ -150,11 +154,11 @@ def test_a_digest_is_of_every_record_and_shows_each() -> None:
 
 
 def test_what_the_configuration_says_is_neutral_comes_before_the_journal() -> None:
-    live, _ = build(config_of("live"), DigestJournal())
-    assert live.entries == [None, None] and live.board.info.is_live
-    assert live.recovery.neutral_lots == 5
-    told, _ = build(config_of("live", 'neutral = "10.5"'), DigestJournal())
-    assert told.recovery.neutral_lots == 1_050_000_000
+    maker, _ = build(config_of("live"), DigestJournal())
+    assert maker.entries == [None, None] and maker.board.info.is_live
+    assert maker.recovery.neutral_lots == 5
+    given, _ = build(config_of("live", 'neutral = "10.5"'), DigestJournal())
+    assert given.recovery.neutral_lots == 1_050_000_000
 
 
 def test_a_setting_that_does_not_fit_the_market_names_its_key() -> None:
@@ -181,3 +185,66 @@ def test_a_kill_is_told_once_and_no_release_passes_the_kill_file() -> None:
 def test_a_market_of_which_only_the_tick_is_known_has_no_limits() -> None:
     market = plain_market("X", "0.5")
     assert market.market.tick == (5, 1) and market.notional_min == "0" and market.is_trading
+
+
+FEE_TOLD = "the first level is inside the fee: it is quoted farther out"
+
+
+def quoted(maker: Maker) -> tuple[int, int]:
+    """The edge and the first level of the first venue's quotes, in ppm."""
+    words = maker._step.quotes
+    return int(words[Q.QUOTE_EDGE_PPM_MIN]), int(words[Q.QUOTE_FIRST])
+
+
+def live(config: Config) -> tuple[Maker, Host]:
+    """A market maker with an order entry that is not connected."""
+    maker, host = build(config, DigestJournal())
+    entry = SimpleNamespace(
+        state=EntryState.DISCONNECTED, can_replace=True, on_timer=lambda now_ns: None
+    )
+    maker.attach(0, cast(VenueEntry, entry))
+    return maker, host
+
+
+def told(maker: Maker, fee_ppm: int | None) -> None:
+    """The venue's order entry has read the account."""
+    maker.on_ready(0, Opening((), (), (), fee_ppm), NOW_NS)
+
+
+def test_on_paper_the_fee_of_paper_counts() -> None:
+    maker, host = build(config_of(), DigestJournal())
+    maker.on_timer(NOW_NS)
+    assert maker.fee_ppm == [1_000, 1_000] and quoted(maker) == (1_100, 1_100)
+    assert FEE_TOLD not in [what for _, what in host.notes], "nobody has asked for ten points"
+
+
+def test_what_the_venue_tells_of_its_fee_counts_from_then_on() -> None:
+    maker, _ = live(config_of("live"))
+    told(maker, None)
+    assert maker.fee_ppm == [1_000, 3_000] and quoted(maker) == (1_100, 1_100)
+    told(maker, 750)
+    assert maker.fee_ppm[0] == 750 and quoted(maker) == (850, 1_000)
+    told(maker, None)
+    assert maker.fee_ppm[0] == 750, "nothing new was told"
+    told(maker, -20)
+    assert quoted(maker) == (100, 1_000), "a rebate brings no quote nearer than the edge"
+    maker.on_timer(NOW_NS)
+    assert maker.board.venues[B.VENUE_FEE_PPM] == -20
+
+
+def test_a_first_level_inside_the_fee_is_told_once_and_moved_out() -> None:
+    near = config_of("live").model_copy()
+    assert near.maker is not None
+    quotes = type(near.maker.quotes)(size="0.01", first=5.0)
+    settings = near.maker.model_copy(update={"quotes": quotes})
+    maker, host = live(near.model_copy(update={"maker": settings}))
+    for _ in range(2):
+        told(maker, 750)
+    assert host.notes.count(("warning", FEE_TOLD)) == 1
+    assert quoted(maker) == (850, 850)
+
+
+def test_a_configured_fee_stays_whatever_the_venue_tells() -> None:
+    maker, _ = live(config_of("live", "[maker.venue.binance]\nfee_bps = 2.0"))
+    told(maker, 750)
+    assert maker.fee_ppm[0] == 200 and quoted(maker) == (300, 1_000)

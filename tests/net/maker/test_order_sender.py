@@ -23,6 +23,7 @@ from net.orders.interface import EntryState
 from net.orders.messages import EntryError
 from tests.engine.maker.rig import NOW_NS
 from tests.engine.maker.rig import Maker as Gate
+from tests.net.maker.rig import no_fees
 
 pytestmark = pytest.mark.kernel
 
@@ -74,7 +75,7 @@ class Rig:
         self.entry = Entry()
         self.records: list[Record] = []
         journal = EventJournal(self, lambda: NOW_NS)
-        self.orders = OwnOrders(self.gate.table, (TICK_UNITS,), journal)
+        self.orders = OwnOrders(self.gate.table, (TICK_UNITS,), journal, no_fees())
         self.board = StateBoardWriter(None, StateBoardInfo("X", ("v",), True, 1, 2), 0)
         fair, quotes = np.zeros(Q.FAIR_WORDS, np.int64), np.zeros(Q.QUOTE_WORDS, np.int64)
         arena = np.zeros(8, np.int64)  # no step is taken here

@@ -14,6 +14,7 @@ from net.orders.errors import ErrorClass
 from net.orders.messages import Kind, OrderEvent, OrderRequest, Request, State
 from tests.engine.maker.rig import EPOCH, NOW_NS
 from tests.engine.maker.rig import Maker as Gate
+from tests.net.maker.rig import no_fees
 
 pytestmark = pytest.mark.kernel
 
@@ -42,7 +43,10 @@ class Bench:
         self.gate = Gate()
         self.notes = Notes()
         self.orders = OwnOrders(
-            self.gate.table, (TICK_UNITS,), EventJournal(self.notes, lambda: NOW_NS)
+            self.gate.table,
+            (TICK_UNITS,),
+            EventJournal(self.notes, lambda: NOW_NS),
+            no_fees(),
         )
         self.order = self.gate.new(O.BUY, PRICE, LOTS)
         if state != O.PENDING_NEW:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal, localcontext
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -45,7 +46,7 @@ def rules_of(
     *, binance: MarketRules = BINANCE, bitstamp: MarketRules = BITSTAMP, **more: Any
 ) -> MakerRules:
     """The rules of these settings; `quotes` and `risk` are added to the usual ones."""
-    given_venue = {"bitstamp": MakerVenue(quote=False, weight=0.25)}
+    given_venue = {"bitstamp": MakerVenue(quote=False, weight=0.25)} | more.pop("venue", {})
     quotes, risk = QUOTES | more.pop("quotes", {}), RISK | more.pop("risk", {})
     found = MakerSettings(quotes=quotes, risk=risk, venue=given_venue, **more)
     return make_rules(found, INSTRUMENT, (binance, bitstamp))
@@ -131,3 +132,35 @@ def test_amounts_in_lots_are_exact_or_refused() -> None:
     for text in ("0.000000001", "99999999999"):
         with pytest.raises(RulesError, match=r"maker\.x"):
             lots_of("x", text)
+
+
+# --- fees ----------------------------------------------------------------------------------------
+
+
+def test_fees_are_those_configured_else_the_venues_standard() -> None:
+    standard = rules_of(orders="live", fee_rates={"bnb": "601.5"}).fees
+    assert (standard.bases, standard.quotes) == (("BTC", "BTC"), ("USDT", "USD"))
+    assert standard.maker_ppm == (1_000, 3_000) and standard.is_configured == (False, False)
+    assert standard.rates == {"BNB": Fraction("601.5")}
+    given = rules_of(orders="live", venue={"binance": MakerVenue(fee_bps=-0.25)}).fees
+    assert given.maker_ppm == (-25, 3_000) and given.is_configured == (True, False)
+    paper = {"binance": MakerVenue(fee_bps=7.0, paper_fee_bps=3.5)}
+    assert rules_of(venue=paper).fees.maker_ppm == (350, 1_000), "paper has its own"
+
+
+def test_a_fee_that_leaves_no_price_to_earn_at_is_refused() -> None:
+    """The collar is 200 bps; the fee and the edge must be within it."""
+    rules_of(orders="live", venue={"binance": MakerVenue(fee_bps=198.99)})
+    text = r"maker\.quotes\.edge_bps_min: 1 after binance's fee of 199 bps .* the 200 bps"
+    with pytest.raises(RulesError, match=text):
+        rules_of(orders="live", venue={"binance": MakerVenue(fee_bps=199.0)})
+    dear = MakerVenue(quote=False, fee_bps=500.0)
+    rules_of(orders="live", venue={"bitstamp": dear})
+    with pytest.raises(RulesError, match=r"the 10\.6 bps that risk\.collar_bps and"):
+        given = {"binance": MakerVenue(paper_fee_bps=9.6)}
+        rules_of(quotes={"band_percent": 0.106, "first": 9.0}, venue=given)
+
+
+def test_whether_the_first_level_is_the_operator_s_own_word() -> None:
+    assert not rules_of().is_first_given
+    assert rules_of(quotes={"first": 10.0}).is_first_given

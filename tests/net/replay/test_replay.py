@@ -167,6 +167,8 @@ first = 2
 step = 2
 hold = 0.5
 skew_bps = 5
+[maker.paper]
+fee_bps = 0
 [maker.risk]
 order_size_max = "0.05"
 order_value_max = "5000"

@@ -62,6 +62,7 @@ class Toy:
     metadata_weight = 1
     audit_interval_s = 1
     connection_age_max_s = 3600
+    maker_fee_ppm = 0
     orders = None
 
     def stream_url(self, ws_url: str, symbols: Sequence[str], own: OwnSettings) -> str:

@@ -401,6 +401,11 @@ class BinanceOrders:
         now = call.now_ns // call.session.unit_ns
         return binance_reports.account_status(self.account, omits_zero, now)
 
+    def _commission(self, call: Call) -> Json:
+        symbol = binance_entry.read_symbol(call.params, self.feed)
+        call.params.finish()
+        return binance_reports.commission(self.account, symbol)
+
     def _order_limits(self, call: Call) -> list[Json]:
         call.params.finish()
         return self._count.rows(call.now_ns)
@@ -479,6 +484,7 @@ METHODS: dict[str, tuple[int, bool, Method]] = {
     "order.status": (4, True, _O._status),
     "openOrders.status": (6, True, _O._open_orders),
     "account.status": (20, True, _O._account),
+    "account.commission": (20, True, _O._commission),
     "account.rateLimits.orders": (40, True, _O._order_limits),
     "myTrades": (20, True, _O._trades),
 }

@@ -187,6 +187,25 @@ def account_status(account: Account, omit_zero: bool, now: int) -> Json:
     }
 
 
+def commission(account: Account, symbol: str) -> Json:
+    """The result of account.commission."""
+    rate_lots = LOTS_PER_UNIT // FEE_SCALE
+    maker, taker = (lots_text(fee * rate_lots) for fee in (account.maker_fee, account.taker_fee))
+    none = dict.fromkeys(("maker", "taker", "buyer", "seller"), NONE)
+    return {
+        "symbol": symbol,
+        "standardCommission": none | {"maker": maker, "taker": taker},
+        "specialCommission": none,
+        "taxCommission": none,
+        "discount": {
+            "enabledForAccount": bool(account.fee_asset),
+            "enabledForSymbol": True,
+            "discountAsset": account.fee_asset or "BNB",
+            "discount": "1.00000000",
+        },
+    }
+
+
 def execution_report(report: Report, report_id: int, unit_ns: int) -> Json:
     """An executionReport event; `c` is the cancel's own id on a cancel, `C` then the order's."""
     order, execution = report.order, report.execution
@@ -239,7 +258,9 @@ def execution_report(report: Report, report_id: int, unit_ns: int) -> Json:
 def account_position(account: Account, order: Order, now_ns: int, unit_ns: int) -> Json:
     """An outboundAccountPosition event: the assets an order may have changed."""
     time = now_ns // unit_ns
-    assets = (order.instrument.base, order.instrument.quote)
+    assets = [order.instrument.base, order.instrument.quote]
+    if account.fee_asset:
+        assets.append(account.fee_asset)
     return {
         "e": "outboundAccountPosition",
         "E": time,

@@ -1,7 +1,7 @@
 """Binance's order entry for one market: one connection of its WebSocket API, from open to lost.
 
     OPENING   the venue's clock -> session.logon, where the key can -> the account's events
-    READING   open orders -> latest trades -> balances
+    READING   open orders -> latest trades -> fees -> balances
     READY     orders, cancels, questions; the clock again every few minutes
 
 One step of the opening is under way at a time; a step that fails ends the connection. Orders are
@@ -15,7 +15,7 @@ from __future__ import annotations
 from engine.layout.units import NS_PER_MS, NS_PER_S
 from engine.maker.client_ids import format_client_id
 from engine.maker.order_layout import BUY, SELL
-from net.orders.entry import BARRED_NS, OrderEntry
+from net.orders.entry import BARRED_NS, NOT_GIVEN, OrderEntry
 from net.orders.errors import ErrorClass, Refusal
 from net.orders.interface import EntryHost, EntryNote, EntryState, Wire
 from net.orders.messages import (
@@ -35,7 +35,7 @@ from net.orders.pending_requests import Next, Pending
 from net.venues.binance.market_data import BINANCE
 from net.venues.binance.orders.credentials import BinanceKeys
 from net.venues.binance.orders.events import BinanceReader
-from net.venues.binance.orders.logon import BinanceOpening
+from net.venues.binance.orders.logon import COMMISSION, BinanceOpening
 from net.venues.binance.orders.requests import (
     BinanceRequests,
     CancelTemplate,
@@ -190,6 +190,11 @@ class BinanceEntry(OrderEntry):
         if refusal.error is ErrorClass.CLOCK_SKEW and not self._has_reread_clock:
             self._has_reread_clock = True
             self._read_clock(now_ns)
+            return
+        if what == COMMISSION and refusal.error in NOT_GIVEN:
+            self._note(EntryNote.FEES_NOT_READ, reason=refusal.text)
+            self._opening.skip()
+            self._next_step(now_ns)
             return
         super()._on_opening_refused(what, refusal, now_ns)
 

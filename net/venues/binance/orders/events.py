@@ -25,6 +25,7 @@ from net.orders.json_fields import (
     one_of,
     optional,
     optional_text,
+    rate_ppm,
     read_strict,
     record,
     records,
@@ -74,6 +75,7 @@ KINDS = {
 }
 NOTICES = {"serverShutdown": Notice.RECONNECT, "eventStreamTerminated": Notice.STREAM_ENDED}
 OUTCOMES = {name: name for name in ("SUCCESS", "FAILURE", "NOT_ATTEMPTED")}
+COMMISSIONS = ("standard", "special", "tax")
 WAIT_NS_MAX = 3 * 24 * 3600 * 10**9
 """Binance bans for up to three days."""
 
@@ -139,6 +141,22 @@ class BinanceReader(EventReader):
             return ()
         given = record(answer.result, "result").get("balances")
         return self._balances(given, "asset", "free", "locked")
+
+    def maker_fee_ppm(self, answer: Answer, market: Market) -> int:
+        """What account.commission says of a maker's fill, in millionths, the dearer side's.
+
+        Source: the exchange's commission FAQ: standard, special and tax commissions add up, each
+        of a maker's and a buyer's or seller's part. The discount for paying in another asset is
+        left out: it holds only as long as there is some of that asset.
+        """
+        told = record(answer.result, "result")
+        check_symbol(told.get("symbol"), market.symbol, "binance")
+        kinds = [record(told.get(f"{kind}Commission") or {}, kind) for kind in COMMISSIONS]
+        sums = [
+            sum(rate_ppm(kind, name) for kind in kinds if name in kind)
+            for name in ("maker", "buyer", "seller")
+        ]
+        return sums[0] + max(sums[1:])
 
     def server_time_ns(self, answer: Answer) -> int:
         """What `time` answers; EntryError where it was refused."""

@@ -14,6 +14,9 @@ from net.orders.order_names import OrderNames
 from net.venues.binance.orders.events import BinanceReader
 from net.venues.binance.orders.requests import BinanceRequests
 
+COMMISSION = "commission"
+"""The step that a venue may refuse: without it the configured or the standard fee counts."""
+
 
 class Step(NamedTuple):
     """One request of the opening."""
@@ -36,6 +39,7 @@ class BinanceOpening:
         self._open_orders: tuple[OrderEvent, ...] = ()
         self._trades: tuple[OrderEvent, ...] = ()
         self._balances: tuple[Balance, ...] = ()
+        self._maker_fee_ppm: int | None = None
         self._at = 0
         opening, reading = EntryState.OPENING, EntryState.READING
         logon = Step("session.logon", opening, requests.logon, lambda answer: None)
@@ -44,6 +48,7 @@ class BinanceOpening:
             Step("subscribe", opening, requests.subscribe, lambda answer: None),
             Step("open orders", reading, self._ask_open_orders, self._read_open_orders),
             Step("trades", reading, self._ask_trades, self._read_trades),
+            Step(COMMISSION, reading, self._ask_commission, self._read_commission),
             Step("account", reading, requests.account, self._read_balances),
         )
 
@@ -65,11 +70,16 @@ class BinanceOpening:
         self._steps[self._at].read(answer)
         self._at += 1
 
+    def skip(self) -> None:
+        """The step is refused, and what it would have brought is not needed."""
+        self._at += 1
+
     def result(self, names: OrderNames) -> Opening:
         """What all the steps have brought, with our names."""
         # Orders first: they give the trades their names.
         open_orders = names.named(self._open_orders)
-        return Opening(open_orders, names.named(self._trades), self._balances)
+        trades = names.named(self._trades)
+        return Opening(open_orders, trades, self._balances, self._maker_fee_ppm)
 
     def _ask_open_orders(self, number: int, time_ms: int) -> bytes:
         return self._requests.open_orders(number, time_ms, self._market)
@@ -86,3 +96,9 @@ class BinanceOpening:
 
     def _read_balances(self, answer: Answer) -> None:
         self._balances = self._reader.balances(answer)
+
+    def _ask_commission(self, number: int, time_ms: int) -> bytes:
+        return self._requests.commission(number, time_ms, self._market)
+
+    def _read_commission(self, answer: Answer) -> None:
+        self._maker_fee_ppm = self._reader.maker_fee_ppm(answer, self._market)

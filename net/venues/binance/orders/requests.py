@@ -128,6 +128,11 @@ class BinanceRequests:
         """Balances (weight 20)."""
         return self.signed("account.status", request_id, timestamp_ms, {})
 
+    def commission(self, request_id: int, timestamp_ms: int, market: Market) -> bytes:
+        """What the venue takes of the account's fills in one market (weight 20)."""
+        params = {"symbol": market.symbol}
+        return self.signed("account.commission", request_id, timestamp_ms, params)
+
 
 def server_time(request_id: int) -> bytes:
     """The venue's clock, for our offset to it (weight 1)."""

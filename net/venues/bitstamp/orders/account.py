@@ -1,6 +1,7 @@
 """What Bitstamp says of the account when order entry opens: one reading of it.
 
-    open orders, latest trades, balances, all at once -> some orders looked up one by one -> done
+    open orders, latest trades, balances, fees, all at once
+    -> some orders looked up one by one -> done
 
 open_orders may be some seconds old, order_status is not: what is listed and ours is looked up, and
 is left out where it is gone. An order with a trade since the last connection whose name we do not
@@ -39,6 +40,7 @@ class Post(Protocol):
         then: Callable[[Pending, Answer, int], Next],
         *,
         may_be_gone: bool = False,
+        may_be_refused: bool = False,
     ) -> None: ...
 
 
@@ -74,13 +76,15 @@ class AccountReading:
         self._trades: dict[tuple[int, int], OrderEvent] = {}
         """By their number and their order's: one with ourselves is two."""
         self._balances: tuple[Balance, ...] = ()
+        self._maker_fee_ppm: int | None = None
 
     def begin(self, now_ns: int) -> None:
         """Ask for everything."""
-        self._waiting = 3
+        self._waiting = 4
         asked, market = self._requests, self._market
         self._post(lambda once, ms: asked.open_orders(once, ms, market), now_ns, self._on_orders)
         self._post(lambda once, ms: asked.trades(once, ms, market), now_ns, self._on_trades)
+        self._post(asked.fees, now_ns, self._on_fees, may_be_refused=True)
         self._post(asked.balances, now_ns, self._on_balances)
 
     def _on_orders(self, pending: Pending, answer: Answer, now_ns: int) -> Next:
@@ -103,8 +107,12 @@ class AccountReading:
         self._balances = self._reader.balances(answer)
         return self._on_read
 
+    def _on_fees(self, pending: Pending, answer: Answer, now_ns: int) -> Next:
+        self._maker_fee_ppm = self._reader.maker_fee_ppm(answer, self._market)
+        return self._on_read
+
     def _on_read(self, now_ns: int) -> None:
-        """One of the first three answers; after the last of them, look up orders."""
+        """One of the first four answers; after the last of them, look up orders."""
         self._waiting -= 1
         if self._waiting:
             return
@@ -155,5 +163,6 @@ class AccountReading:
     def _finish(self, now_ns: int) -> None:
         # The oldest first.
         trades = self._names.named(self._trades[key] for key in sorted(self._trades))
-        opening = Opening(tuple(self._orders.values()), trades, self._balances)
+        orders = tuple(self._orders.values())
+        opening = Opening(orders, trades, self._balances, self._maker_fee_ppm)
         self._done(opening, self._is_whole, now_ns)

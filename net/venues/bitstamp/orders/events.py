@@ -21,6 +21,7 @@ from net.orders.json_fields import (
     one_of,
     optional,
     optional_text,
+    rate_ppm,
     read_exact,
     record,
     records,
@@ -72,6 +73,7 @@ REPORTS = {
 }
 EVENTS = frozenset({*REPORTS, "trade"})
 """stop_active and stop_inactive are not among them: we place no stop orders."""
+PER_CENT = 100
 TRADE_TYPES = ("2", 2)
 """Of a transaction: a trade, and no deposit or withdrawal."""
 
@@ -112,6 +114,17 @@ class BitstampReader(EventReader):
         if answer.refusal is not None:
             return ()
         return self._balances(answer.result, "currency", "available", "reserved")
+
+    def maker_fee_ppm(self, answer: Answer, market: Market) -> int | None:
+        """What fees/trading says of a maker's fill in a market, in millionths; it tells per cent.
+        None where it was refused or names the market not at all."""
+        if answer.refusal is not None:
+            return None
+        for row in records(answer.result, "answer"):
+            name = optional_text(row, "market", "currency_pair") or ""
+            if name.replace("/", "").lower() == market.symbol:
+                return rate_ppm(record(row.get("fees"), "fees"), "maker", PER_CENT)
+        return None
 
     def channel_token(self, answer: Answer) -> tuple[str, int]:
         """The token and the user's id for `subscription`; EntryError where there is none."""

@@ -110,6 +110,10 @@ class BitstampRequests:
         """What the account holds."""
         return self.post("account_balances/", {}, nonce, timestamp_ms)
 
+    def fees(self, nonce: str, timestamp_ms: int) -> HttpRequest:
+        """What the venue takes of the account's fills, in every market."""
+        return self.post("fees/trading/", {}, nonce, timestamp_ms)
+
     def channel_token(self, nonce: str, timestamp_ms: int) -> HttpRequest:
         """What `subscription` needs, for 60 s."""
         return self.post("websockets_token/", {}, nonce, timestamp_ms)

@@ -39,7 +39,9 @@ def test_gauges_and_counters(registry: tuple[MakerEngine, CollectorRegistry]) ->
 
     assert value("position") == 15e-8
     assert value("fair_price") == 100.005
-    assert value("day_result") == value("result") == 45e-10
+    assert value("day_result") == value("result") == 39e-10
+    assert (value("fees"), value("fees_base"), value("unvalued_fees_total")) == (6e-10, 0, 0)
+    assert value("fee_ratio", venue="binance") == 750e-6
     assert (value("live_orders"), value("fills_total"), value("halts_total")) == (2, 1, 1)
     assert (value("risk_state", state="HALTED"), value("risk_state", state="NORMAL")) == (1, 0)
     assert value("refusals_total", reason="would trade with an own order") == 0

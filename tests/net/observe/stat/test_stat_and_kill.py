@@ -77,7 +77,9 @@ def test_stat_shows_books_venues_and_the_market_maker(
         "position +0.00000015 of at most 0.00001",
         "open 0.00000025 to buy, 0.0000003 to sell, 2 of at most 40 orders",
         "result +0.00 today, halts at -0.01",
-        "bitstamp DISCONNECTED 0 0 0 0 RATE_LIMITED",
+        "fees 0.01, in the results already",
+        "binance READY 1 0 0 0 7.5 -",
+        "bitstamp DISCONNECTED 0 0 0 0 0 RATE_LIMITED",
         "binance buy 0 99.97 0.0000004 0.00000015 PARTIALLY_FILLED",
     ):
         assert words in text, words
@@ -96,7 +98,14 @@ def test_stat_as_json_is_exact(
     assert said["books"]["BTC-USD"]["bids"][0] == ["binance", "99.99", "1.00000000"]
     shown = said["maker"]
     assert (shown["risk_state"], shown["halt_reason"]) == ("HALTED", "killed")
-    assert (shown["position"], shown["day_result"]) == ("0.00000015", "0.0000000045")
+    assert (shown["position"], shown["day_result"]) == ("0.00000015", "0.0000000039")
+    assert (shown["fees"], shown["fees_base"], shown["unvalued_fees"]) == (
+        "0.0000000006",
+        "0.00000000",
+        0,
+    )
+    assert shown["venues"]["binance"]["fee_ppm"] == 750
+    assert shown["venues"]["binance"]["fees"] == "0.0000000006"
     assert [order["state"] for order in shown["orders"]] == ["PENDING_CANCEL"] * 2
 
 

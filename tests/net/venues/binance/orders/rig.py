@@ -139,6 +139,7 @@ class Bench:
                 "userDataStream.subscribe.signature": {"subscriptionId": 0},
                 "openOrders.status": [order(NAME, 9, "NEW")],
                 "myTrades": [trade(9, 5), trade(8, 4)],
+                "account.commission": commission(),
                 "account.status": orjson.loads(rig.ANSWER_ACCOUNT)["result"],
             }[self.last["method"]]
         )
@@ -149,6 +150,18 @@ class Bench:
         assert self.entry.state is EntryState.READY
         del self.told[:]
         return self
+
+
+def commission(maker: str = "0.00075000", **more: Any) -> dict[str, Any]:
+    """As account.commission has it; `more`: of the other kinds and parts, by `kind_part`."""
+    found: dict[str, Any] = {"symbol": "BTCUSDT"}
+    for kind in ("standard", "special", "tax"):
+        parts = {part: "0.00000000" for part in ("maker", "taker", "buyer", "seller")}
+        parts |= {part: more[f"{kind}_{part}"] for part in parts if f"{kind}_{part}" in more}
+        found[f"{kind}Commission"] = parts
+    found["standardCommission"] |= {"maker": maker, "taker": "0.00100000"}
+    discount = {"enabledForAccount": True, "enabledForSymbol": True, "discountAsset": "BNB"}
+    return found | {"discount": discount | {"discount": "0.75000000"}}
 
 
 def order(name: str, number: int, status: str, filled: str = "0.00000000") -> dict[str, Any]:

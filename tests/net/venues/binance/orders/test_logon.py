@@ -24,14 +24,17 @@ from tests.net.venues.binance.orders.rig import (
     NS_PER_S,
     SKEWED,
     Bench,
+    commission,
     report,
     trade,
 )
 
 LOGGED_ON = ["time", "session.logon", "userDataStream.subscribe"]
 SIGNED = ["time", "userDataStream.subscribe.signature"]
-READ = ["openOrders.status", "myTrades", "account.status"]
+READ = ["openOrders.status", "myTrades", "account.commission", "account.status"]
 METHODS = [*LOGGED_ON, *READ]
+COMMISSION = "account.commission"
+"""Without permission for it alone the venue is quoted all the same."""
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,42 @@ def test_it_opens_in_order_by_the_venue_s_clock(keys: BinanceKeys, first: list[s
     assert [event.client_order_id for event in opening.open_orders] == [NAME]
     assert [event.client_order_id for event in opening.trades] == [NAME, None]
     assert [each.asset for each in opening.balances] == ["BTC", "USDT"]
+    assert opening.maker_fee_ppm == 750
+
+
+def test_the_fee_is_that_of_all_commissions_together_and_of_the_dearer_side() -> None:
+    bench = Bench()
+    bench.open_until("account.commission")
+    more = {"tax_maker": "0.00000128", "special_buyer": "0.00001", "tax_seller": "0.00002"}
+    bench.answer(commission("0.00100000", **more))
+    bench.do_step()
+    ((_, opening),) = bench.told
+    # 1000 + 1.28 + 20 millionths, each rounded up: the discount ends with the asset it is paid in.
+    assert opening.maker_fee_ppm == 1_000 + 2 + 20
+
+
+@pytest.mark.parametrize(
+    "refusal", [NO_PERMISSION, (400, -1020, "This operation is not supported.")]
+)
+def test_a_venue_that_refuses_to_tell_its_fees_is_quoted_all_the_same(
+    refusal: tuple[int, int, str],
+) -> None:
+    bench = Bench()
+    bench.open_until("account.commission")
+    bench.refuse(refusal)
+    bench.do_step()
+    ((what, opening),) = bench.told
+    assert (what, opening.maker_fee_ppm) == ("ready", None)
+
+
+@pytest.mark.parametrize(
+    "told", [{}, commission() | {"symbol": "ETHUSDT"}, commission("a tenth")], ids=str
+)
+def test_fees_that_make_no_sense_end_the_opening(told: dict[str, object]) -> None:
+    bench = Bench()
+    bench.open_until("account.commission")
+    bench.answer(told)
+    assert bench.drops and not bench.told
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -107,7 +146,7 @@ def test_a_malformed_answer_ends_the_opening(method: str, is_readable: bool) -> 
 
 
 @pytest.mark.parametrize("refusal", [BAD_KEYS, NO_PERMISSION])
-@pytest.mark.parametrize("method", METHODS[1:])
+@pytest.mark.parametrize("method", [each for each in METHODS[1:] if each != COMMISSION])
 def test_who_is_not_accepted_does_not_ask_again_soon(
     method: str, refusal: tuple[int, int, str]
 ) -> None:
@@ -186,6 +225,7 @@ def test_what_happens_while_reading_is_handed_on_at_once_and_in_order() -> None:
         bench.do_step()
     bench.hear(rig.ACCOUNT_POSITION.replace(b'"ETH"', b'"BTC"'))
     bench.do_step()
+    bench.do_step()
     assert [what for what, *_ in bench.told] == ["push", "push", "push", "ready"]
     assert [told[1][0].execution_id for told in bench.told[:2]] == [77, 78]
     assert bench.told[2][2][0].asset == "BTC"
@@ -205,5 +245,6 @@ def test_the_trades_of_another_connection_s_orders_have_their_names() -> None:
     bench.entry.on_lost("", bench.now_ns)
     bench.open_until("myTrades")
     bench.answer([trade(31, 1), trade(32, 2)])
+    bench.do_step()
     bench.do_step()
     assert [event.client_order_id for event in bench.told[-1][1].trades] == [NAME, None]

@@ -32,7 +32,18 @@ NAME_A, NAME_B = format_client_id(A), format_client_id(B)
 TOKEN = {"token": "abc", "valid_sec": 60, "user_id": USER}
 NOT_FOUND = {"status": "error", "reason": "Order not found", "response_code": "404.002"}
 BALANCES = [{"currency": "btc", "total": "10", "available": "9", "reserved": "1"}]
-OPENING = ("websockets_token", "open_orders", "user_transactions", "account_balances")
+OPENING = (
+    "websockets_token",
+    "open_orders",
+    "user_transactions",
+    "fees/trading",
+    "account_balances",
+)
+FEES = [
+    {"market": "ethusd", "fees": {"maker": "0.10000", "taker": "0.20000"}},
+    {"market": "btcusd", "fees": {"maker": "0.30000", "taker": "0.40000"}},
+]
+"""Per cent, as fees/trading tells them."""
 
 
 class Host:
@@ -189,13 +200,14 @@ class Venue:
         self.entry.on_timer(self.now_ns)
 
     def open(self, orders: list[Any] | None = None, trades: list[Any] | None = None) -> None:
-        """As far as the three answers."""
+        """As far as the four answers."""
         self.entry.on_open(self.now_ns)
         self.answer("websockets_token", TOKEN)
         self.acknowledge()
         self.wait(0)
         self.answer("user_transactions", trades or [])
         self.answer("open_orders", orders or [])
+        self.answer("fees/trading", FEES)
         self.answer("account_balances", BALANCES)
 
     def lose(self) -> None:
@@ -261,6 +273,7 @@ def drive(venue: Venue, until: str) -> None:
     if until == "order_status":
         venue.answer("open_orders", [listed(NAME_A, 1)])
         venue.answer("user_transactions", [])
+        venue.answer("fees/trading", FEES)
         venue.answer("account_balances", [])
 
 

@@ -236,7 +236,7 @@ def test_the_account_is_read_again_on_the_same_connection() -> None:
     venue.entry.reread(venue.now_ns)
     assert venue.state() is EntryState.READING and len(venue.posted) == posted
     venue.wait(1)
-    assert len(venue.posted) == posted + 3 and "open_orders" in venue.posted[posted]
+    assert len(venue.posted) == posted + 4 and "open_orders" in venue.posted[posted]
 
 
 # --- events --------------------------------------------------------------------------------------

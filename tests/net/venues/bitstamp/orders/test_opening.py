@@ -10,6 +10,7 @@ from net.orders.messages import Balance, Kind
 from tests.net.venues.bitstamp.orders.rig import (
     BALANCES,
     FAILURES,
+    FEES,
     NAME_A,
     NAME_B,
     NOT_FOUND,
@@ -46,6 +47,7 @@ def test_an_opening_goes_step_by_step() -> None:
     venue.text("bts:subscription_succeeded", TRADES, {})
     assert venue.state() is EntryState.READING
     venue.answer("account_balances", BALANCES)
+    venue.answer("fees/trading", FEES)
     venue.answer("user_transactions", [transaction(9, 70), transaction(8, 71)])
     assert venue.said() == []
     venue.answer("open_orders", [listed("by hand", 70)])
@@ -56,7 +58,30 @@ def test_an_opening_goes_step_by_step() -> None:
     assert [each.execution_id for each in opening.trades] == [8, 9], "the oldest first"
     assert [each.client_order_id for each in opening.trades] == [None, "by hand"]
     assert opening.balances == (Balance("BTC", 9 * 10**8, 10**8),)
+    assert opening.maker_fee_ppm == 3_000
     assert not venue.asked and not venue.dropped
+
+
+def test_a_venue_that_refuses_to_tell_its_fees_is_quoted_all_the_same() -> None:
+    venue = Venue()
+    drive(venue, "fees/trading")
+    venue.answer("fees/trading", error("403.001", "no such permission"), 400)
+    venue.answer("user_transactions", [])
+    venue.answer("open_orders", [])
+    venue.answer("account_balances", BALANCES)
+    ((what, opening),) = venue.said()
+    assert (what, opening.maker_fee_ppm) == ("ready", None)
+
+
+def test_fees_of_other_markets_alone_are_none() -> None:
+    venue = Venue()
+    drive(venue, "fees/trading")
+    venue.answer("fees/trading", FEES[:1])
+    venue.answer("user_transactions", [])
+    venue.answer("open_orders", [])
+    venue.answer("account_balances", BALANCES)
+    ((_, opening),) = venue.said()
+    assert opening.maker_fee_ppm is None
 
 
 def test_the_first_reading_waits_until_the_list_cannot_be_older_than_the_subscriptions() -> None:
@@ -71,9 +96,10 @@ def test_the_first_reading_waits_until_the_list_cannot_be_older_than_the_subscri
     assert venue.posted[1:] == [
         "/api/v2/open_orders/btcusd/",
         "/api/v2/user_transactions/btcusd/",
+        "/api/v2/fees/trading/",
         "/api/v2/account_balances/",
     ], "asked once"
-    for path, value in zip(OPENING[1:], ([], [], BALANCES), strict=True):
+    for path, value in zip(OPENING[1:], ([], [], FEES, BALANCES), strict=True):
         venue.answer(path, value)
     assert venue.state() is EntryState.READY
     venue.lose()
@@ -104,7 +130,7 @@ def test_a_listed_order_that_is_gone_is_left_out() -> None:
     venue = Venue()
     venue.open(orders=[listed(NAME_A, 1)])
     venue.answer("order_status", NOT_FOUND, 404)
-    assert venue.said() == [("ready", Opening((), (), (Balance("BTC", 9 * 10**8, 10**8),)))]
+    assert venue.said() == [("ready", Opening((), (), (Balance("BTC", 9 * 10**8, 10**8),), 3_000))]
 
 
 def test_events_while_it_opens_are_handed_on_in_order() -> None:

@@ -1,0 +1,81 @@
+"""The account's sums: position and cash as fills and fees change them, and values of lots.
+
+Nothing wraps: a sum that would leave its bound stays at it and counts as an anomaly, which halts.
+Runs on: the engine thread.
+"""
+
+from __future__ import annotations
+
+from engine.compiling.atomics import Words
+from engine.compiling.jit import inner
+from engine.maker import order_layout as O
+
+
+@inner
+def value_of(table: Words, price: int, lots: int, is_up: bool) -> int:
+    """price x lots / value scale, rounded down or up; VALUE_MAX where it would be more.
+
+    Needs 0 <= price <= PRICE_MAX and 0 <= lots <= 2 * POSITION_LOTS_MAX. No product overflows: the
+    quotient's is checked by a division, the remainder's is below PRICE_MAX * VALUE_SCALE_MAX.
+    """
+    if price == 0 or lots == 0:
+        return 0
+    scale = table[O.ACCOUNT_VALUE_SCALE]
+    whole = lots // scale
+    if whole > O.VALUE_MAX // price:
+        return O.VALUE_MAX
+    rest = price * (lots - whole * scale) + (scale - 1 if is_up else 0)
+    return min(price * whole + rest // scale, O.VALUE_MAX)
+
+
+@inner
+def bounded(table: Words, number: int, bound: int) -> int:
+    """The number, held within plus and minus `bound`; what is beyond is an anomaly."""
+    if number > bound or number < -bound:
+        table[O.ACCOUNT_ANOMALIES] += 1
+        return bound if number > 0 else -bound
+    return number
+
+
+@inner
+def _add_lots(table: Words, venue: int, lots: int) -> None:
+    """Change the position, the venue's and that of all."""
+    ring = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS
+    position = table[O.ACCOUNT_POSITION_LOTS] + lots
+    part = table[ring + O.VENUE_POSITION_LOTS] + lots
+    table[O.ACCOUNT_POSITION_LOTS] = bounded(table, position, O.POSITION_LOTS_MAX)
+    table[ring + O.VENUE_POSITION_LOTS] = bounded(table, part, O.POSITION_LOTS_MAX)
+
+
+@inner
+def count_fill(table: Words, venue: int, side: int, price: int, lots: int) -> None:
+    """Position and cash of one fill; cash is rounded against us, so a loss is never understated."""
+    assert price > 0 and lots >= 0, "a fill at no price, or of less than nothing"
+    value = value_of(table, price, lots, side == O.BUY)
+    if value == O.VALUE_MAX:
+        table[O.ACCOUNT_ANOMALIES] += 1
+    sign = 1 if side == O.BUY else -1
+    _add_lots(table, venue, sign * lots)
+    cash = table[O.ACCOUNT_CASH_VALUE] - sign * value
+    table[O.ACCOUNT_CASH_VALUE] = bounded(table, cash, O.VALUE_MAX)
+
+
+@inner
+def count_fee(table: Words, venue: int, price: int, base_lots: int, value: int) -> None:
+    """What an execution has cost: the position pays what is in base, the cash the rest.
+
+    In the sum of all fees, what was paid in base is worth the execution's price, rounded up. Either
+    is below zero for a rebate.
+    """
+    ring = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS
+    worth = value_of(table, price, abs(base_lots), base_lots > 0)
+    fee = value + (worth if base_lots >= 0 else -worth)
+    _add_lots(table, venue, -base_lots)
+    cash = table[O.ACCOUNT_CASH_VALUE] - value
+    paid = table[O.ACCOUNT_FEE_BASE_LOTS] + base_lots
+    total = table[O.ACCOUNT_FEE_VALUE] + fee
+    part = table[ring + O.VENUE_FEE_VALUE] + fee
+    table[O.ACCOUNT_CASH_VALUE] = bounded(table, cash, O.VALUE_MAX)
+    table[O.ACCOUNT_FEE_BASE_LOTS] = bounded(table, paid, O.POSITION_LOTS_MAX)
+    table[O.ACCOUNT_FEE_VALUE] = bounded(table, total, O.VALUE_MAX)
+    table[ring + O.VENUE_FEE_VALUE] = bounded(table, part, O.VALUE_MAX)

@@ -1,0 +1,119 @@
+"""What fills have cost: a fee in base, in quote or in a third asset, as the order table counts it.
+
+    in the base currency    the position is smaller by it
+    in the quote currency   the cash is smaller by it
+    in a third asset        the cash is smaller by what it is worth at the configured rate; where
+                            there is none, it is counted apart and told, and no result has it
+
+The quote currency of any of the instrument's venues counts as one: the book merges them so. Values
+are rounded against us. Every execution's own figure counts; what the venue says it would take is
+for the quotes alone (`put_fee`).
+Runs on: the engine thread; `FeeRules` and `quoted_with` any thread.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
+from typing import NamedTuple
+
+from engine.compiling.atomics import Words
+from engine.layout.layout import LOT_DECIMALS
+from engine.maker import journal_codes as J
+from engine.maker import quote_layout as Q
+from engine.maker.quotes import QuoteSpec
+from net.orders.messages import OrderEvent
+
+EDGE_PPM_MAX = Q.PPM - 1
+
+
+@dataclass(frozen=True)
+class FeeRules:
+    """What is known of fees before any is paid; by venue in the instrument's order."""
+
+    bases: tuple[str, ...]
+    quotes: tuple[str, ...]
+    rates: Mapping[str, Fraction]
+    """What one of a third asset is worth in the quote currency."""
+    maker_ppm: tuple[int, ...]
+    """What a venue takes of a post-only order's fill: as configured, else its standard."""
+    is_configured: tuple[bool, ...]
+    """Whether that stays, whatever the venue tells."""
+
+
+class Fee(NamedTuple):
+    """One execution's fee, as the order table and the journal have it."""
+
+    base_lots: int
+    value: int
+    reason: int
+    """Of the journal: in which kind of asset it was paid; REASON_NONE where there was none."""
+
+
+NO_FEE = Fee(0, 0, J.REASON_NONE)
+
+
+class FeeCounter:
+    """The fees of one market maker. `value_size`: the quote currency in one value."""
+
+    def __init__(self, rules: FeeRules, value_size: Decimal) -> None:
+        self.paid: Counter[tuple[int, str]] = Counter()
+        """Lots by venue and asset."""
+        self._rules = rules
+        self._untold: list[tuple[int, str]] = []
+        lots_per_value = Fraction(value_size) * 10**LOT_DECIMALS
+        self._values_per_lot: Fraction = 1 / lots_per_value
+
+    def pay(self, venue: int, event: OrderEvent, fee: Fee) -> None:
+        """A FILL has counted, and its fee with it."""
+        paid_in = venue, event.fee_asset.upper()
+        if fee.reason == J.REASON_FEE_NOT_VALUED and paid_in not in self.paid:
+            self._untold.append(paid_in)
+        self.paid[paid_in] += event.fee_lots
+
+    def take_untold(self) -> list[tuple[int, str]]:
+        """Venues and assets whose fees are in no result; each is given once."""
+        untold, self._untold = self._untold, []
+        return untold
+
+    def of(self, venue: int, event: OrderEvent) -> Fee:
+        """What a FILL's fee does."""
+        lots, asset = event.fee_lots, event.fee_asset.upper()
+        if lots == 0:
+            return NO_FEE
+        if asset == self._rules.bases[venue].upper():
+            return Fee(lots, 0, J.REASON_FEE_IN_BASE)
+        if asset in map(str.upper, self._rules.quotes):
+            return Fee(0, self._value(lots, Fraction(1)), J.REASON_FEE_IN_QUOTE)
+        rate = self._rules.rates.get(asset)
+        if rate is None:
+            return Fee(0, 0, J.REASON_FEE_NOT_VALUED)
+        return Fee(0, self._value(lots, rate), J.REASON_FEE_IN_OTHER)
+
+    def _value(self, lots: int, rate: Fraction) -> int:
+        """Rounded up."""
+        worth: Fraction = lots * rate * self._values_per_lot
+        return math.ceil(worth)
+
+
+def put_fee(words: Words, quotes: int, spec: QuoteSpec, fee_ppm: int) -> None:
+    """Let the quotes whose words begin at `quotes`, made of `spec`, count this fee from now on."""
+    quoted = quoted_with(spec, fee_ppm)
+    words[quotes + Q.QUOTE_EDGE_PPM_MIN] = quoted.edge_ppm_min
+    words[quotes + Q.QUOTE_FIRST] = quoted.first
+
+
+def quoted_with(spec: QuoteSpec, fee_ppm: int) -> QuoteSpec:
+    """The quotes' rules after a fee: no quote is nearer to fair than the fee and the edge.
+
+    The whole grid moves out by as much as its first level lacks, so that the levels keep their
+    distances; in ticks, which are no share of the price, the edge alone holds. A rebate brings
+    no quote nearer than the edge.
+    """
+    edge_ppm = min(spec.edge_ppm_min + max(fee_ppm, 0), EDGE_PPM_MAX)
+    first = max(spec.first, edge_ppm) if spec.unit == Q.IN_PPM else spec.first
+    return replace(spec, edge_ppm_min=edge_ppm, first=first)
