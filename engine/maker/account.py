@@ -49,13 +49,19 @@ def _add_lots(table: Words, venue: int, lots: int) -> None:
 
 @inner
 def count_fill(table: Words, venue: int, side: int, price: int, lots: int) -> None:
-    """Position and cash of one fill; cash is rounded against us, so a loss is never understated."""
+    """Position, cash and traded lots of one fill; cash is rounded against us, so a loss is never
+    understated."""
     assert price > 0 and lots >= 0, "a fill at no price, or of less than nothing"
     value = value_of(table, price, lots, side == O.BUY)
     if value == O.VALUE_MAX:
         table[O.ACCOUNT_ANOMALIES] += 1
     sign = 1 if side == O.BUY else -1
     _add_lots(table, venue, sign * lots)
+    if lots > 0:
+        ring = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS
+        traded = table[ring + O.VENUE_TRADED_LOTS] + lots
+        table[ring + O.VENUE_BUYS + side] += 1
+        table[ring + O.VENUE_TRADED_LOTS] = traded & O.TRADED_LOTS_MASK
     cash = table[O.ACCOUNT_CASH_VALUE] - sign * value
     table[O.ACCOUNT_CASH_VALUE] = bounded(table, cash, O.VALUE_MAX)
 

@@ -1,7 +1,8 @@
 """The fair price of one instrument, from its merged book as it was published: the float room.
 
 Let b and a be the best prices of the venues with a weight, and Vb, Va the lots of the best N
-prices of each side, a venue's lots times its weight. Two venues at one price are one price here.
+prices of each side, a venue's lots less our own times its weight. Two venues at one price are one
+price here.
 
     mid            (b + a) / 2
     weighted mid   I a + (1 - I) b,  I = Vb / (Vb + Va), N = 1
@@ -41,6 +42,7 @@ from engine.maker.fair_codes import (
     TEXTS,
     TOO_OLD,
 )
+from engine.maker.own_lots import lots_of_others, own_lots
 
 WEIGHT_MAX = 1_000_000
 """A venue's weight in thousandths: a thousand times its lots."""
@@ -109,21 +111,28 @@ def _is_any_live(book: Words, slot: int, words: Words, fair: int) -> bool:
 
 @inner
 def _read_side(
-    book: Words, slot: int, is_asks: int, words: Words, fair: int, prices_max: int
+    book: Words, slot: int, is_asks: int, words: Words, fair: int, own: Words, prices_max: int
 ) -> tuple[int, float]:
-    """The best price (0: none) and the weighted lots of the best `prices_max` prices."""
+    """The best price (0: none) and the weighted lots of the best `prices_max` prices of others."""
     count = book[slot + (L.SLOT_ASKS if is_asks else L.SLOT_BIDS)]
     levels = slot + (L.SLOT_ASKS_AT if is_asks else L.SLOT_BIDS_AT)
     best = 0
     last = 0
     prices = 0
     lots = 0.0
+    units, decimals = words[fair + Q.FAIR_BOOK_UNITS], book[slot + L.SLOT_LOT_DECIMALS]
     for index in range(count):
         level = levels + index * L.LEVEL_WORDS
         weight = words[fair + Q.FAIR_WEIGHTS_AT + book[level + L.LEVEL_VENUE]]
         if weight <= 0:
             continue
         price = book[level + L.LEVEL_PRICE]
+        mine = 0
+        if price % units == 0:  # a price between two units is none of ours
+            mine = own_lots(own, book[level + L.LEVEL_VENUE], is_asks, price // units)
+        others = lots_of_others(book[level + L.LEVEL_LOTS], decimals, mine)
+        if mine > 0 and others == 0.0:
+            continue
         if price != last:
             prices += 1
             if prices > prices_max:
@@ -131,17 +140,17 @@ def _read_side(
             last = price
             if prices == 1:
                 best = price
-        lots += float(weight) * float(book[level + L.LEVEL_LOTS])
+        lots += float(weight) * others
     return best, lots
 
 
 @inner
-def _price_book(book: Words, slot: int, words: Words, fair: int) -> tuple[int, float]:
+def _price_book(book: Words, slot: int, words: Words, fair: int, own: Words) -> tuple[int, float]:
     """The status and the price of the book alone, before any average."""
     method = words[fair + Q.FAIR_METHOD]
     prices_max = words[fair + Q.FAIR_PRICES_MAX] if method == Q.MICRO_PRICE else 1
-    bid, bid_lots = _read_side(book, slot, 0, words, fair, prices_max)
-    ask, ask_lots = _read_side(book, slot, 1, words, fair, prices_max)
+    bid, bid_lots = _read_side(book, slot, 0, words, fair, own, prices_max)
+    ask, ask_lots = _read_side(book, slot, 1, words, fair, own, prices_max)
     if bid == 0 and ask == 0:
         return EMPTY, math.nan
     if bid == 0 or ask == 0:
@@ -172,10 +181,11 @@ def _smooth(words: Words, fair: int, price: float, now_ns: int) -> float:
 
 @inner
 def update_fair(
-    book: Words, slot: int, words: Words, fair: int, received_ns: int, now_ns: int
+    book: Words, slot: int, words: Words, fair: int, own: Words, received_ns: int, now_ns: int
 ) -> int:
     """Compute the fair price of the book in `slot`; its status, left in FAIR_STATUS too.
 
+    `own`: what the book shows of our own orders, which is not counted (engine.maker.own_lots);
     `received_ns`: when the venues last confirmed the book, by the clock of `now_ns`; a book that a
     frame leaves as it was is not published again. One that lies as far in the future as a book may
     be old is believed as little. The slot is read as it is, so the caller is its writer, or holds a
@@ -189,7 +199,7 @@ def update_fair(
     elif age_ns > age_ns_max or age_ns < -age_ns_max:
         status = TOO_OLD
     else:
-        status, price = _price_book(book, slot, words, fair)
+        status, price = _price_book(book, slot, words, fair, own)
     if status == AVAILABLE:
         price = _smooth(words, fair, price, now_ns)
         if not (price > 0.0 and price < math.inf):
@@ -201,12 +211,12 @@ def update_fair(
     return status
 
 
-@kernel("int64(int64[::1], int64, int64[::1], int64, int64, int64)")
+@kernel("int64(int64[::1], int64, int64[::1], int64, int64[::1], int64, int64)")
 def compute_fair(
-    book: Words, slot: int, words: Words, fair: int, received_ns: int, now_ns: int
+    book: Words, slot: int, words: Words, fair: int, own: Words, received_ns: int, now_ns: int
 ) -> int:
     """`update_fair` for Python: the words at `fair` of `words`, the slot at `slot` of `book`."""
-    return update_fair(book, slot, words, fair, received_ns, now_ns)
+    return update_fair(book, slot, words, fair, own, received_ns, now_ns)
 
 
 def read_price(words: Words, fair: int = 0) -> float:

@@ -9,8 +9,8 @@ Everything is int64 words, allocated once. One thread owns them all.
     row     | ORDER words |
     wanted  | WANTED words of slot 0 | of slot 1 | ...
     actions | ACTION 0..A-1 |
-    risk    | settings | state | refusals by code | windows of venue 0 | of venue 1 | ...
-    window  | WINDOW header | orders sent, by bucket (a ring) |
+    risk    | settings | state | refusals by code | windows of fills, of volume, of venue 0 | ...
+    window  | WINDOW header | counts by bucket (a ring) |
 
 A *slot* is one place for a quote: (venue, side, level). Prices are in the instrument's common price
 unit, whichever venue they are for; quantities in lots; a *value* is price x lots / value scale.
@@ -134,9 +134,15 @@ FORGOTTEN = 64
     VENUE_CANNOT_REPLACE,
     VENUE_POSITION_LOTS,
     VENUE_FEE_VALUE,
-) = range(5)
+    VENUE_BUYS,
+    VENUE_SELLS,
+    VENUE_TRADED_LOTS,
+) = range(CACHE_LINE_WORDS)
 """CANNOT_REPLACE: a quote moves by a cancel and, once that is done, a new order. POSITION_LOTS: the
-venue's part of the position, FEE_VALUE: of the fees."""
+venue's part of the position, FEE_VALUE: of the fees. BUYS, SELLS: fills so far, TRADED: what they
+have traded."""
+TRADED_LOTS_MASK = POSITION_LOTS_MAX - 1
+"""Traded lots count on from zero after it: only differences of them mean something."""
 VENUE_EXECUTIONS_AT = CACHE_LINE_WORDS
 VENUE_FORGOTTEN_AT = VENUE_EXECUTIONS_AT + EXECUTIONS
 (FORGOTTEN_ID, FORGOTTEN_OWED_LOTS, FORGOTTEN_WORDS) = range(3)
@@ -195,19 +201,26 @@ ACTION_WORDS = 6
     RISK_DAY_START_VALUE,
     RISK_ANOMALIES_SEEN,
     RISK_HALTS,
+    RISK_FILLS_SEEN,
+    RISK_TRADED_LOTS_SEEN,
+    RISK_FILL_NS,
     RISK_REFUSALS_AT,
-) = range(18)
+) = range(21)
 """NOTIONAL, EXPOSURE and DAILY_LOSS are values; DAY is -1 before the first fair price. TODAY is for
-the market maker to write: days since the epoch in UTC, which never go back."""
+the market maker to write: days since the epoch in UTC, which never go back. SEEN: what the windows
+have counted of the table's fills; FILL_NS: when the latest was."""
 (NORMAL, REDUCING, HALTED) = range(3)
 RISK_STATE_NAMES = ("NORMAL", "REDUCING", "HALTED")
 
 REFUSALS_MAX = 24
-RISK_WINDOWS_AT = RISK_REFUSALS_AT + REFUSALS_MAX
+RISK_FILLS_WINDOW_AT = RISK_REFUSALS_AT + REFUSALS_MAX
 (WINDOW_LIMIT, WINDOW_BUCKET_NS, WINDOW_BUCKET, WINDOW_COUNTS_AT) = range(4)
 WINDOW_BUCKETS = 16
 """Parts of a rate window's span; one more is kept, so that any span of it is covered whole."""
 WINDOW_WORDS = WINDOW_COUNTS_AT + WINDOW_BUCKETS + 1
+RISK_VOLUME_WINDOW_AT = RISK_FILLS_WINDOW_AT + WINDOW_WORDS
+RISK_WINDOWS_AT = RISK_VOLUME_WINDOW_AT + WINDOW_WORDS
+"""The account's fills and volume, then the orders of each venue."""
 (WINDOW_OWN, WINDOW_VENUE, WINDOW_DAY, WINDOWS) = range(4)
 
 assert len(STATE_NAMES) == EXPIRED + 1 and len(EVENT_NAMES) == NOT_FOUND + 1

@@ -30,6 +30,7 @@ PASSED = 0
     ANOMALY,
     KILLED,
 ) = range(1, 21)
+(FILL_RATE, VOLUME_RATE) = (22, 23)
 
 TEXTS = {
     PASSED: "passed",
@@ -53,6 +54,8 @@ TEXTS = {
     DAILY_LOSS: "the daily loss is at its limit",
     ANOMALY: "the account contradicts itself",
     KILLED: "killed",
+    FILL_RATE: "more fills than the own limit allows",
+    VOLUME_RATE: "more could be traded than the own limit allows",
 }
 """One text for every refusal, and for the last three, which are the reasons for a halt."""
 

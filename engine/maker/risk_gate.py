@@ -10,7 +10,8 @@ replace both orders, because venues cancel what is left of the old one and place
               `reduce_lots` of position, left below half of it
     HALTED    nothing but cancels, of everything that is open; until `release`
 
-Without a fair price nothing may stay open either, whatever the state.
+Without a fair price nothing may stay open either, whatever the state, nor where the fills of late
+are at their limit (engine.maker.rate_windows).
 
 A refusal is counted by its code. A refused replace becomes a cancel: the old quote was no longer
 wanted. Cancels are never refused. These halt: the daily loss, an anomaly of the account (an order
@@ -37,14 +38,20 @@ from engine.maker import order_layout as O
 from engine.maker.account import value_of
 from engine.maker.orders import (
     NO_ROW,
-    add_action,
     apply_event,
     find_row,
     is_live,
     place,
-    plan,
     rows_at,
     side_of,
+)
+from engine.maker.plan import add_action, plan
+from engine.maker.rate_windows import (
+    check_pace,
+    check_rates,
+    count_order,
+    is_fill_rate_kept,
+    take_fills,
 )
 from engine.maker.risk_codes import (
     ANOMALY,
@@ -52,6 +59,7 @@ from engine.maker.risk_codes import (
     COLLAR,
     DAILY_LOSS,
     EXPOSURE,
+    FILL_RATE,
     IDS_SPENT,
     IS_HALTED,
     KILLED,
@@ -70,6 +78,7 @@ from engine.maker.risk_codes import (
     RATE_VENUE,
     SLOT_BUSY,
     TEXTS,
+    VOLUME_RATE,
 )
 
 BPS = 10_000
@@ -97,14 +106,18 @@ class RiskLimits:
     venue_rate: tuple[int, int] = (50, 10_000_000_000)
     day_rate: tuple[int, int] = (160_000, DAY_NS)
     """By account, as large exchanges document it; a replace is one new order, a cancel none."""
+    fill_rate: tuple[int, int] = (O.LOTS_MAX, 60_000_000_000)
+    """Fills of both sides at all venues and the time in ns; at it, nothing stays open."""
+    volume_rate: tuple[int, int] = (O.LOTS_MAX, 60_000_000_000)
+    """Lots, of both sides at all venues, with all that is open."""
 
     def __post_init__(self) -> None:
         tops = {"collar_bps": BPS, "position_lots_max": O.LOTS_MAX, "order_lots_max": O.LOTS_MAX}
         for field in fields(self):
             if field.name.endswith("_rate"):
                 limit, span_ns = getattr(self, field.name)
-                if limit < 1 or not 1 <= span_ns <= DAY_NS:
-                    raise ValueError(f"{field.name}: {limit} orders in {span_ns} ns")
+                if not (1 <= limit <= O.LOTS_MAX and 1 <= span_ns <= DAY_NS):
+                    raise ValueError(f"{field.name}: {limit} in {span_ns} ns")
                 continue
             number, top = getattr(self, field.name), tops.get(field.name, O.VALUE_MAX - 1)
             if not 1 <= number <= top:
@@ -127,10 +140,10 @@ def new_risk(limits: RiskLimits, venues: int) -> Words:
     risk[O.RISK_REDUCE_LOTS] = limits.reduce_lots
     risk[O.RISK_DAILY_LOSS_MAX] = limits.daily_loss_max
     risk[O.RISK_DAY] = NO_DAY
+    account = (limits.fill_rate, limits.volume_rate)
     rates = (limits.own_rate, limits.venue_rate, limits.day_rate)
-    for number in range(venues * O.WINDOWS):
-        limit, span_ns = rates[number % O.WINDOWS]
-        window = O.RISK_WINDOWS_AT + number * O.WINDOW_WORDS
+    for number, (limit, span_ns) in enumerate((*account, *rates * venues)):
+        window = O.RISK_FILLS_WINDOW_AT + number * O.WINDOW_WORDS
         risk[window + O.WINDOW_LIMIT] = limit
         risk[window + O.WINDOW_BUCKET_NS] = -(-span_ns // O.WINDOW_BUCKETS)
     return risk
@@ -164,6 +177,7 @@ def _assess(table: Words, risk: Words, fair_price: int, now_ns: int) -> None:
     """Take in the fair price (0: there is none) and the time; move between the states."""
     now_ns = max(now_ns, risk[O.RISK_NOW_NS])
     risk[O.RISK_NOW_NS] = now_ns
+    take_fills(table, risk)
     has_fair = 0 < fair_price <= O.PRICE_MAX
     risk[O.RISK_FAIR_PRICE] = fair_price if has_fair else 0
     if has_fair:
@@ -188,57 +202,14 @@ def _open_sides(table: Words, risk: Words) -> int:
     """The sides that may quote: 1 bids, 2 asks, 3 both."""
     if risk[O.RISK_STATE] == O.HALTED or risk[O.RISK_FAIR_PRICE] == 0:
         return 0
+    if not is_fill_rate_kept(risk):
+        return 0
     if risk[O.RISK_STATE] == O.NORMAL:
         return 3
     return 2 if table[O.ACCOUNT_POSITION_LOTS] > 0 else 1
 
 
 # --- limits --------------------------------------------------------------------------------------
-
-
-@inner
-def _window_at(venue: int, kind: int) -> int:
-    return O.RISK_WINDOWS_AT + (venue * O.WINDOWS + kind) * O.WINDOW_WORDS
-
-
-@inner
-def _is_within_rate(risk: Words, window: int) -> bool:
-    """Whether one more order keeps to a window's limit, over any span that ends now.
-
-    Orders are counted in buckets of a sixteenth of the span, and the sum is over seventeen: the
-    span and a little more, however the venue aligns its own windows.
-    """
-    bucket = risk[O.RISK_NOW_NS] // risk[window + O.WINDOW_BUCKET_NS]
-    passed = min(bucket - risk[window + O.WINDOW_BUCKET], O.WINDOW_BUCKETS + 1)
-    for back in range(passed):
-        at = (bucket - back) % (O.WINDOW_BUCKETS + 1)
-        risk[window + O.WINDOW_COUNTS_AT + at] = 0
-    risk[window + O.WINDOW_BUCKET] = bucket
-    sent = 0
-    for at in range(O.WINDOW_BUCKETS + 1):
-        sent += risk[window + O.WINDOW_COUNTS_AT + at]
-    return sent < risk[window + O.WINDOW_LIMIT]
-
-
-@inner
-def _check_rates(risk: Words, venue: int) -> int:
-    """PASSED, or which of the venue's rates is spent."""
-    if not _is_within_rate(risk, _window_at(venue, O.WINDOW_OWN)):
-        return RATE_OWN
-    if not _is_within_rate(risk, _window_at(venue, O.WINDOW_VENUE)):
-        return RATE_VENUE
-    if not _is_within_rate(risk, _window_at(venue, O.WINDOW_DAY)):
-        return RATE_DAY
-    return PASSED
-
-
-@inner
-def _count_order(risk: Words, venue: int) -> None:
-    """One new order is sent to a venue: after `_check_rates` of the same moment."""
-    for kind in range(O.WINDOWS):
-        window = _window_at(venue, kind)
-        at = risk[window + O.WINDOW_BUCKET] % (O.WINDOW_BUCKETS + 1)
-        risk[window + O.WINDOW_COUNTS_AT + at] += 1
 
 
 @inner
@@ -289,7 +260,7 @@ def _check_account(table: Words, risk: Words, side: int, price: int, lots: int) 
             return EXPOSURE
     if _crosses_own(table, side, price):
         return OWN_CROSS
-    return PASSED
+    return check_pace(table, risk, lots)
 
 
 @inner
@@ -325,7 +296,7 @@ def _check(table: Words, risk: Words, slot: int, old_row: int, price: int, lots:
         return refusal
     if table[O.ACCOUNT_SEQUENCE] >= O.SEQUENCE_MAX:
         return IDS_SPENT
-    return _check_rates(risk, slot // O.VENUE_SLOTS)
+    return check_rates(risk, slot // O.VENUE_SLOTS)
 
 
 # --- actions -------------------------------------------------------------------------------------
@@ -352,7 +323,7 @@ def _place(table: Words, risk: Words, actions: Words, action: int, old_row: int)
     if old_row != NO_ROW:
         apply_event(table, old_row, O.REPLACE_REQUEST)
     actions[action + O.ACTION_NEW_ID] = table[row + O.ORDER_ID]
-    _count_order(risk, slot // O.VENUE_SLOTS)
+    count_order(risk, slot // O.VENUE_SLOTS)
     return PASSED
 
 
@@ -471,6 +442,7 @@ __all__ = [
     "DAILY_LOSS",
     "DAY_NS",
     "EXPOSURE",
+    "FILL_RATE",
     "IDS_SPENT",
     "IS_HALTED",
     "KILLED",
@@ -489,6 +461,7 @@ __all__ = [
     "RATE_VENUE",
     "SLOT_BUSY",
     "TEXTS",
+    "VOLUME_RATE",
     "RiskLimits",
     "decide",
     "kill",

@@ -63,7 +63,7 @@ SLOTS = 2
 price since the start. FAIR_PRICE: float64 bits, in units."""
 SLOT_ACCOUNT_AT = CACHE_LINE_WORDS
 SLOT_RISK_AT = SLOT_ACCOUNT_AT + O.ACCOUNT_WORDS
-SLOT_RISK_WORDS = O.RISK_WINDOWS_AT
+SLOT_RISK_WORDS = O.RISK_FILLS_WINDOW_AT
 """The gate's settings, its state and its refusals: all but the windows of its rates."""
 SLOT_VENUES_AT = SLOT_RISK_AT + SLOT_RISK_WORDS
 

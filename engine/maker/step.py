@@ -1,7 +1,7 @@
 """One step of the market maker, one kernel call: from the book as published to messages to send.
 
-    fair price -> for each venue: its best prices less our own orders, the resting orders -> quotes
-    -> wanted rows -> risk gate -> actions
+    our own orders -> fair price less those -> for each venue: its best prices less those -> quotes
+    -> wanted rows, held after a fill -> risk gate -> actions
 
 The words of all of it stay where their rooms have allocated them; `STEP` words hold where that is,
 and what each venue may do. Between two steps, events change the order table through its kernels.
@@ -18,12 +18,12 @@ import numpy as np
 from engine.book.side import side_at
 from engine.compiling.atomics import Words, view_words
 from engine.compiling.jit import inner, kernel
-from engine.decoding.scan import POWERS_OF_TEN
 from engine.layout import layout as L
 from engine.maker import order_layout as O
 from engine.maker import quote_layout as Q
 from engine.maker.fair import AVAILABLE, price_at, update_fair
-from engine.maker.orders import is_live, left_lots, rows_at
+from engine.maker.own_lots import OWN_WORDS, lots_above, own_lots, read_own
+from engine.maker.pace import PACE_WORDS, held_sides, new_pace, take_side_fills
 from engine.maker.quotes import update_quotes
 from engine.maker.risk_gate import decide_all
 from engine.sharing.handoff import slot_at
@@ -42,9 +42,13 @@ from engine.sharing.handoff import slot_at
     STEP_WANTED,
     STEP_ACTIONS,
     STEP_SEQUENCE,
+    STEP_OWN,
+    STEP_IS_SHOWN,
+    STEP_PACE,
     STEP_VENUES_AT,
-) = range(14)
-"""Addresses and sizes; the instrument's offset in the arena; the sequence of the book used last."""
+) = range(17)
+"""Addresses and sizes; the instrument's offset in the arena; the sequence of the book used last;
+whether the venues' books show our orders."""
 (
     VENUE_MAY_BUY,
     VENUE_MAY_SELL,
@@ -65,34 +69,12 @@ assert O.BUY == 0 and O.SELL == 1
 
 
 @inner
-def _own_lots(table: Words, slot: int, price: int) -> int:
-    """What is left of our orders of one venue and side at a price; `slot`: the side's first."""
-    lots = 0
-    row = rows_at(table, slot)
-    for _ in range(O.SLOT_LEVELS * O.SLOT_ROWS):
-        if table[row + O.ORDER_PRICE] == price:
-            lots += left_lots(table, row)
-        row += O.ORDER_WORDS
-    return lots
-
-
-@inner
-def _lots_above(lots: int, lot_decimals: int, own_lots: int) -> bool:
-    """Whether a level's lots, of so many decimals, are more than these of 1e-8; exact."""
-    if lot_decimals <= L.LOT_DECIMALS:
-        return lots > own_lots // POWERS_OF_TEN[L.LOT_DECIMALS - lot_decimals]
-    parts = POWERS_OF_TEN[lot_decimals - L.LOT_DECIMALS]
-    return (lots + parts - 1) // parts > own_lots
-
-
-@inner
 def _best_of_others(
-    arena: Words, feed: int, is_asks: int, table: Words, slot: int, tick_units: int
+    arena: Words, feed: int, is_asks: int, own: Words, venue: int, tick_units: int
 ) -> int:
     """The venue's best price in the ticks that it declares, less what only we stand at; 0 where the
     side is empty. A price between two ticks, which no order of ours has, is the worse one.
 
-    The book is a moment behind our orders, so a level that holds no more than ours counts as ours.
     Where all known levels are ours the last of them stands in for what is behind it.
     """
     side = side_at(arena, feed, arena[feed + L.FEED_ACTIVE_BOOK], is_asks)
@@ -105,60 +87,65 @@ def _best_of_others(
         if key % parts != 0:
             break
         lots = arena[side + L.SIDE_TOP_LOTS_AT + level]
-        if _lots_above(lots, lot_decimals, _own_lots(table, slot, best * tick_units)):
+        if lots_above(lots, lot_decimals, own_lots(own, venue, is_asks, best * tick_units)):
             break
     return best
 
 
 @inner
-def _put_resting(table: Words, venue: int, quotes: Words, at: int, tick_units: int) -> None:
-    """The venue's live orders as the quotes' resting rows: the newest of each slot."""
-    for within in range(O.VENUE_SLOTS):
-        row = rows_at(table, venue * O.VENUE_SLOTS + within)
-        newest = 0
-        price = 0
-        lots = 0
-        for _ in range(O.SLOT_ROWS):
-            order_id = table[row + O.ORDER_ID]
-            if is_live(table[row + O.ORDER_STATE]) and order_id > newest:
-                newest = order_id
-                price = table[row + O.ORDER_PRICE] // tick_units
-                lots = left_lots(table, row)
-            row += O.ORDER_WORDS
-        resting = at + Q.QUOTE_RESTING_AT + within * Q.ROW_WORDS
-        quotes[resting + Q.ROW_PRICE] = price
-        quotes[resting + Q.ROW_LOTS] = lots
-
-
-@inner
 def _quote_venue(
-    arena: Words, feed: int, venue: int, quotes: Words, at: int, table: Words, fair_price: float
+    arena: Words,
+    feed: int,
+    venue: int,
+    quotes: Words,
+    at: int,
+    table: Words,
+    own: Words,
+    fair_price: float,
 ) -> int:
     """Write one venue's inputs and let its quotes be computed; their status."""
     tick_units = quotes[at + Q.QUOTE_TICK_UNITS]
-    slot = venue * O.VENUE_SLOTS
     is_live_book = arena[feed + L.FEED_STATE] == L.LIVE
-    bid = _best_of_others(arena, feed, 0, table, slot, tick_units)
-    ask = _best_of_others(arena, feed, 1, table, slot + O.SLOT_LEVELS, tick_units)
+    bid = _best_of_others(arena, feed, 0, own, venue, tick_units)
+    ask = _best_of_others(arena, feed, 1, own, venue, tick_units)
     quotes[at + Q.QUOTE_BEST_BID] = bid if is_live_book else 0
     quotes[at + Q.QUOTE_BEST_ASK] = ask if is_live_book else 0
     quotes[at + Q.QUOTE_POSITION_LOTS] = table[O.ACCOUNT_POSITION_LOTS]
-    _put_resting(table, venue, quotes, at, tick_units)
     return update_quotes(quotes, at, fair_price)
 
 
 @inner
+def _held_lots(quotes: Words, at: int, within: int) -> int:
+    """What is wanted of a slot where nothing new may be placed: what rests, or nothing.
+
+    It stays where its price is the wanted one and no more of it rests than is wanted.
+    """
+    resting = at + Q.QUOTE_RESTING_AT + within * Q.ROW_WORDS
+    row = at + Q.QUOTE_WANTED_AT + within * Q.ROW_WORDS
+    lots = quotes[resting + Q.ROW_LOTS]
+    is_at_price = quotes[resting + Q.ROW_PRICE] == quotes[row + Q.ROW_PRICE]
+    return lots if is_at_price and lots <= quotes[row + Q.ROW_LOTS] else 0
+
+
+@inner
 def _want(
-    wanted: Words, venue: int, step: Words, words: int, quotes: Words, at: int, tick_units: int
+    wanted: Words, venue: int, step: Words, words: int, quotes: Words, at: int, held: int
 ) -> None:
-    """What is wanted of a venue's slots, prices in the common units of orders."""
+    """What is wanted of a venue's slots, prices in the common units of orders.
+
+    `held`: the sides on which nothing new may be placed: 1 for bids, 2 for asks, 3 for both.
+    """
+    tick_units = quotes[at + Q.QUOTE_TICK_UNITS]
     for within in range(O.VENUE_SLOTS):
         row = at + Q.QUOTE_WANTED_AT + within * Q.ROW_WORDS
         slot = (venue * O.VENUE_SLOTS + within) * O.WANTED_WORDS
-        may = step[words + VENUE_MAY_BUY + within // O.SLOT_LEVELS]
+        side = within // O.SLOT_LEVELS
+        may = step[words + VENUE_MAY_BUY + side]
         wanted[slot + O.WANTED_PRICE] = quotes[row + Q.ROW_PRICE] * tick_units
-        if may == QUOTE:
+        if may == QUOTE and held >> side & 1 == 0:
             wanted[slot + O.WANTED_LOTS] = quotes[row + Q.ROW_LOTS]
+        elif may == QUOTE:
+            wanted[slot + O.WANTED_LOTS] = _held_lots(quotes, at, within)
         else:
             wanted[slot + O.WANTED_LOTS] = 0 if may == CANCEL else O.LEFT_ALONE
 
@@ -189,10 +176,18 @@ def _step(step: Words, arena: Words, instrument: int, sequence: int, now_ns: int
     actions_words = venues * O.VENUE_SLOTS * O.SLOT_ROWS * O.ACTION_WORDS
     actions = view_words(step[STEP_ACTIONS], actions_words)
     handoff = view_words(arena[L.ENGINE_HANDOFF_ADDRESS], arena[L.ENGINE_HANDOFF_WORDS])
+    own = view_words(step[STEP_OWN], OWN_WORDS)
+    pace = view_words(step[STEP_PACE], PACE_WORDS)
     slot = slot_at(arena[instrument + L.INSTRUMENT_RING], sequence)
     heard_ns = _newest_heard_ns(step, arena, instrument, venues, now_ns)
+    for venue in range(venues):
+        at = venue * Q.QUOTE_WORDS
+        units = quotes[at + Q.QUOTE_TICK_UNITS]
+        read_own(table, venue, own, quotes, at, units, step[STEP_IS_SHOWN])
+        stamp_ns = step[STEP_VENUES_AT + venue * VENUE_WORDS + VENUE_STAMP_NS]
+        take_side_fills(pace, table, venue, stamp_ns, now_ns)
     fair[Q.FAIR_BOOK_UNITS] = arena[instrument + L.INSTRUMENT_DECLARED_UNITS]
-    status = update_fair(handoff, slot, fair, 0, heard_ns, now_ns)
+    status = update_fair(handoff, slot, fair, 0, own, heard_ns, now_ns)
     fair_price = price_at(fair, 0)
     for venue in range(venues):
         feed = arena[instrument + L.INSTRUMENT_FEEDS_AT + venue]
@@ -200,10 +195,10 @@ def _step(step: Words, arena: Words, instrument: int, sequence: int, now_ns: int
         at = venue * Q.QUOTE_WORDS
         if step[words + VENUE_MAY_BUY] == QUOTE or step[words + VENUE_MAY_SELL] == QUOTE:
             step[words + VENUE_QUOTE_STATUS] = _quote_venue(
-                arena, feed, venue, quotes, at, table, fair_price
+                arena, feed, venue, quotes, at, table, own, fair_price
             )
-        tick_units = quotes[at + Q.QUOTE_TICK_UNITS]
-        _want(wanted, venue, step, words, quotes, at, tick_units)
+        held = held_sides(pace, venue, step[words + VENUE_STAMP_NS], now_ns)
+        _want(wanted, venue, step, words, quotes, at, held)
     has_fair = status == AVAILABLE and 0.5 <= fair_price < float(O.PRICE_MAX)
     fair_units = math.floor(fair_price + 0.5) if has_fair else 0
     return decide_all(table, risk, wanted, actions, fair_units, now_ns)
@@ -250,7 +245,9 @@ class MakerStep:
     """The words of one market maker, described to the kernel once. They must outlive this object.
 
     `instrument_at`: the instrument's offset in `arena`; `table`, `risk`, `fair`: as `decide_all`,
-    `update_fair` have them; `quotes`: QUOTE words of each venue, one after the other.
+    `update_fair` have them; `quotes`: QUOTE words of each venue, one after the other; `pause_ns`:
+    so long nothing new is placed on a side after a fill; `is_shown`: whether the venues' books show
+    our orders, which on paper they do not.
     """
 
     def __init__(
@@ -261,6 +258,9 @@ class MakerStep:
         risk: Words,
         fair: Words,
         quotes: Words,
+        *,
+        pause_ns: int = 0,
+        is_shown: bool = True,
     ) -> None:
         venues = int(table[O.ACCOUNT_VENUES])
         assert len(table) == O.table_words(venues) and len(risk) == O.risk_words(venues)
@@ -269,6 +269,8 @@ class MakerStep:
         self.actions: Words = np.zeros(O.actions_words(venues), np.int64)
         self._arena = arena
         self._wanted: Words = np.zeros(O.wanted_words(venues), np.int64)
+        self._own: Words = np.zeros(OWN_WORDS, np.int64)
+        self._pace = new_pace(pause_ns)
         self._words: Words = np.zeros(STEP_WORDS, np.int64)
         self.address = int(self._words.ctypes.data)
         """What `step_maker` takes."""
@@ -280,6 +282,8 @@ class MakerStep:
         step[STEP_RISK], step[STEP_RISK_WORDS] = risk.ctypes.data, len(risk)
         step[STEP_WANTED] = self._wanted.ctypes.data
         step[STEP_ACTIONS] = self.actions.ctypes.data
+        step[STEP_OWN], step[STEP_IS_SHOWN] = self._own.ctypes.data, is_shown
+        step[STEP_PACE] = self._pace.ctypes.data
 
     @property
     def book_sequence(self) -> int:

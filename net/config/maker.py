@@ -70,6 +70,9 @@ class QuoteSettings(Section):
     band_percent: Annotated[float, Field(ge=0.001, le=100)] = 5.0
     """No quote is farther from the fair price."""
 
+    pause_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 500
+    """After a fill: so long nothing new is placed on its side, at no venue; what rests stays."""
+
     @field_validator("target")
     @classmethod
     def _is_amount(cls, value: str) -> str:
@@ -113,6 +116,11 @@ class RiskSettings(Section):
     """The venue's limit for the account."""
     venue_orders_per_day: Annotated[int, Field(ge=1, le=10_000_000)] = 160_000
     """The venue's limit for the account."""
+    fills_per_min: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Of both sides at all venues; at this many all quotes are withdrawn until it is fewer."""
+    volume_per_min: PositiveDecimal | None = None
+    """What is traded and what is open, of both sides at all venues, never exceed it together, in
+    the base currency; left out: no limit."""
 
 
 class MakerVenue(Section):

@@ -8,6 +8,7 @@ Runs on: the main thread, once.
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from engine.maker import quote_layout as Q
@@ -42,6 +43,12 @@ def farthest_bps(quotes: QuoteSettings, level: int) -> float:
     """How far a level is from an unskewed fair price, as kernels count it; `level` from 0."""
     first, step = round(quotes.first * PPM_PER_BPS), round(quotes.step * PPM_PER_BPS)
     return (first + level * step) / PPM_PER_BPS
+
+
+def level_sizes(quotes: QuoteSettings) -> list[Fraction]:
+    """The size of each level of a side, before it is cut to a venue's steps."""
+    growth = Fraction(round(quotes.growth * Q.MILLE), Q.MILLE)
+    return [Fraction(quotes.size) * growth**level for level in range(quotes.levels)]
 
 
 def refuse_far_level(quotes: QuoteSettings, limit_bps: float, what: str) -> None:
@@ -129,7 +136,15 @@ def refuse_depth(fair: FairSettings, depth: int) -> None:
 
 
 def refuse_open_orders(settings: MakerSettings, venues: int) -> None:
-    """SettingError where the quotes of so many venues are more than may be open."""
+    """SettingError where the quotes of so many venues are more than may be open, or be traded."""
+    volume = settings.risk.volume_per_min
+    quoted = 2 * venues * sum(level_sizes(settings.quotes))
+    if volume is not None and quoted > Fraction(volume):
+        raise SettingError(
+            "maker.risk.volume_per_min",
+            f"{volume} is below the {float(quoted):g} that is quoted on both sides at {venues} "
+            f"venue{'s' * (venues > 1)}: raise it or quote less",
+        )
     needed, most = 2 * settings.quotes.levels * venues, settings.risk.open_orders_max
     if needed > most:
         raise SettingError(

@@ -40,7 +40,7 @@ from net.maker.recovery import Recovery
 from net.maker.refusal_backoff import RefusalBackoff
 from net.maker.risk_report import MakerHost, RiskReport
 from net.maker.scaled_settings import MakerRules
-from net.orders.errors import Refusal
+from net.orders.errors import ErrorClass, Refusal
 from net.orders.interface import EntryState, Opening, VenueEntry
 from net.orders.messages import Kind, OrderEvent, OrderRequest, Request
 from net.orders.trouble_codes import trouble_code
@@ -81,7 +81,14 @@ class Maker:
         self.fee_ppm = list(rules.fees.maker_ppm)
         """What each venue takes of a fill, as far as it is known."""
         self._step = MakerStep(
-            engine.arena, engine.instrument_at(instrument), self.table, self.risk, self.fair, quotes
+            engine.arena,
+            engine.instrument_at(instrument),
+            self.table,
+            self.risk,
+            self.fair,
+            quotes,
+            pause_ns=rules.pause_ns,
+            is_shown=board.info.is_live,
         )
         self.entries: list[VenueEntry | None] = [None] * venues
         self._journal = EventJournal(journal, host.wall_ns)
@@ -325,6 +332,11 @@ class Maker:
     def on_push(
         self, venue: int, events: tuple[OrderEvent, ...], balances: object, now_ns: int
     ) -> None:
+        events = tuple(self.orders.mark_refused(event, now_ns) for event in events)
+        for event in events:
+            if event.error is ErrorClass.WOULD_TAKE and event.kind is Kind.CANCELED:
+                sent = self.orders.sent[event.order_id or 0]
+                self.refusal_backoff.fail(venue, side_of(sent.slot), event.error, now_ns)
         self.orders.take_push(venue, events)
         for event in events:
             if event.kind is Kind.ACCEPTED:

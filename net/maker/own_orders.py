@@ -43,6 +43,9 @@ JOURNALED = {
     O.FOUND_CLOSED: J.EVENT_RECONCILED,
     O.NOT_FOUND: J.EVENT_RECONCILED,
 }
+REFUSED_WITHIN_NS = 2_000_000_000
+"""A venue decides on a post-only order when it takes it: what is later was cancelled by hand, or
+for another reason. The way there and back is in it."""
 ASK_EVERY_NS = 1_000_000_000
 ASKS_A_TURN_MAX = 4
 """Questions to one venue in one turn of the timer: a lost connection may leave twenty."""
@@ -176,6 +179,21 @@ class OwnOrders:
             self._take_replaced(venue, order_id, replaced_id, gone, new)
         elif request is Request.STATUS:
             self._take_status(venue, order_id, about, settle_ns)
+
+    def mark_refused(self, event: OrderEvent, now_ns: int) -> OrderEvent:
+        """The event, as WOULD_TAKE where it says that a venue refused an order after accepting it.
+
+        Where a venue does not document how it refuses a post-only order, it may accept it and then
+        delete it, without a reason. So it is an order that nobody has asked to cancel, gone without
+        a fill right after it was sent.
+        """
+        sent = self.sent.get(event.order_id) if event.order_id is not None else None
+        is_unasked = sent is not None and sent.state in (O.PENDING_NEW, O.OPEN)
+        if event.kind is not Kind.CANCELED or event.filled_lots != 0 or not is_unasked:
+            return event
+        assert sent is not None
+        is_soon = now_ns - sent.sent_ns <= REFUSED_WITHIN_NS
+        return event._replace(error=ErrorClass.WOULD_TAKE) if is_soon else event
 
     def take_push(self, venue: int, events: Iterable[OrderEvent]) -> None:
         """What the venue says of its own accord."""

@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from engine.decoding.scale import decimal_unit, units_per
 from engine.layout.layout import LOT_DECIMALS
-from engine.layout.units import DAY_NS
+from engine.layout.units import DAY_NS, NS_PER_MS
 from engine.maker import order_layout as O
 from engine.maker import quote_layout as Q
 from engine.maker.fair import FairSpec
@@ -29,6 +29,7 @@ from net.venues.registry import VENUES
 
 LOTS_PER_UNIT = 10**LOT_DECIMALS
 TEN_S_NS = 10_000_000_000
+MINUTE_NS = 60_000_000_000
 VALUE_ROOM = 1_000
 """The largest limit stays this far below the largest value that can be counted."""
 
@@ -49,6 +50,8 @@ class MakerRules:
     fees: FeeRules
     is_first_given: bool
     """Whether the first level's distance is the operator's own word, and no default."""
+    pause_ns: int
+    """After a fill: so long nothing new is placed on its side."""
 
     @property
     def value_size(self) -> Decimal:
@@ -93,6 +96,7 @@ def make_rules(
             tuple(venue.quote for venue in venues),
             fees,
             "first" in settings.quotes.model_fields_set,
+            settings.quotes.pause_ms * NS_PER_MS,
         )
     except ValueError as error:  # SpecError is one
         raise RulesError(f"maker: {error}") from None
@@ -189,6 +193,10 @@ def _limits(settings: MakerSettings, unit: tuple[int, int], value_scale: int) ->
     position = lots_of("risk.position_max", risk.position_max)
     reduce_at = risk.reduce_at if risk.reduce_at is not None else risk.position_max
 
+    volume = None
+    if risk.volume_per_min is not None:
+        volume = lots_of("risk.volume_per_min", risk.volume_per_min)
+
     def value(name: str) -> int:
         found = _value(getattr(risk, name), unit, value_scale, is_up=False)
         if found < 1:
@@ -207,6 +215,8 @@ def _limits(settings: MakerSettings, unit: tuple[int, int], value_scale: int) ->
         own_rate=(risk.orders_per_10_s, TEN_S_NS),
         venue_rate=(risk.venue_orders_per_10_s, TEN_S_NS),
         day_rate=(risk.venue_orders_per_day, DAY_NS),
+        fill_rate=(risk.fills_per_min, MINUTE_NS),
+        volume_rate=(O.LOTS_MAX if volume is None else volume, MINUTE_NS),
     )
 
 

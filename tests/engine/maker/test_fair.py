@@ -22,10 +22,12 @@ from engine.layout import layout as L
 from engine.maker import fair_codes
 from engine.maker import quote_layout as Q
 from engine.maker.fair import WEIGHT_MAX, FairSpec, compute_fair, read_price
+from engine.maker.own_lots import OWN_WORDS
 
 Level = tuple[int, int, int]
 """Price, lots, venue."""
 
+NO_OWN = np.zeros(OWN_WORDS, np.int64)
 NOW_NS = 1_700_000_000_000_000_000
 SECOND_NS = 1_000_000_000
 EXAMPLES = settings(max_examples=60 if JIT_OFF else 150 if BOUNDS_CHECKED else 600)
@@ -56,7 +58,7 @@ class Book:
 
 
 def compute(book: Book, words: Words, now_ns: int = NOW_NS, age_ns: int = 0) -> tuple[int, float]:
-    status = compute_fair(book.slot(), 0, words, 0, now_ns - age_ns, now_ns)
+    status = compute_fair(book.slot(), 0, words, 0, NO_OWN, now_ns - age_ns, now_ns)
     price = read_price(words)
     assert words[Q.FAIR_STATUS] == status
     assert status in fair_codes.TEXTS
@@ -107,7 +109,7 @@ def test_the_fair_price_leans_towards_the_thinner_side() -> None:
 def test_a_slot_and_words_anywhere_in_their_arrays() -> None:
     words = np.full(5 + Q.FAIR_WORDS + 3, 9, np.int64)
     words[5 : 5 + Q.FAIR_WORDS] = BOTH.words()
-    assert compute_fair(BOOK.slot(11), 11, words, 5, NOW_NS, NOW_NS) == fair_codes.AVAILABLE
+    assert compute_fair(BOOK.slot(11), 11, words, 5, NO_OWN, NOW_NS, NOW_NS) == fair_codes.AVAILABLE
     assert read_price(words, 5) == compute(BOOK, BOTH.words())[1]
     assert set(words[:5]) | set(words[5 + Q.FAIR_WORDS :]) == {9}
 

@@ -65,6 +65,11 @@ WRONG: list[tuple[dict[str, object], dict[str, object], str]] = [
         r"risk\.orders_per_10_s: 50 is above risk\.venue_orders_per_10_s = 49: lower",
     ),
     (
+        {"levels": 2, "growth": 2.0},
+        {"volume_per_min": '"0.11999999"'},
+        r"risk\.volume_per_min: 0\.11999999 is below the 0\.12 .* at 2 venues: raise",
+    ),
+    (
         {"levels": 3},
         {"open_orders_max": 11},
         r"risk\.open_orders_max: 11 is below the 12 .*levels = 3 a side at 2 venues: raise",
@@ -92,6 +97,7 @@ RIGHT: list[tuple[dict[str, object], dict[str, object]]] = [
     ({}, {"reduce_at": '"0.5"'}),
     ({}, {"orders_per_10_s": 50, "venue_orders_per_10_s": 50}),
     ({"levels": 3}, {"open_orders_max": 12}),
+    ({"levels": 2, "growth": 2.0}, {"volume_per_min": '"0.12"'}),
 ]
 
 

@@ -9,7 +9,7 @@ from engine.maker import order_layout as O
 from engine.maker.client_ids import format_client_id
 from net.journal.files import Record
 from net.maker.event_journal import EventJournal
-from net.maker.own_orders import MISSED_MAX, OwnOrders, Sent
+from net.maker.own_orders import MISSED_MAX, REFUSED_WITHIN_NS, OwnOrders, Sent
 from net.orders.errors import ErrorClass
 from net.orders.messages import Kind, OrderEvent, OrderRequest, Request, State
 from tests.engine.maker.rig import EPOCH, NOW_NS
@@ -164,3 +164,27 @@ def test_on_a_lost_connection_everything_open_is_in_doubt() -> None:
     bench.answer(Request.STATUS, bench.order, event(Kind.STATE, State.FILLED, bench.order, LOTS))
     assert bench.orders.live_orders == 0 and bench.orders.position_lots == LOTS
     assert bench.order not in bench.orders.sent
+
+
+@pytest.mark.parametrize("state", [O.PENDING_NEW, O.OPEN])
+def test_an_order_that_goes_unasked_and_unfilled_at_once_would_have_taken(state: int) -> None:
+    bench = Bench(state)
+    gone = event(Kind.CANCELED, State.CANCELED, bench.order, 0)
+    soon_ns, late_ns = NOW_NS + REFUSED_WITHIN_NS, NOW_NS + REFUSED_WITHIN_NS + 1
+    assert bench.orders.mark_refused(gone, soon_ns).error is ErrorClass.WOULD_TAKE
+    filled = gone._replace(filled_lots=1)
+    stranger = event(Kind.CANCELED, State.CANCELED, STRANGER, 0)
+    unnamed = gone._replace(client_order_id=None)
+    assert bench.orders.mark_refused(gone, late_ns) == gone
+    for other in (filled, stranger, unnamed):
+        assert bench.orders.mark_refused(other, soon_ns) == other
+    bench.push(bench.orders.mark_refused(gone, soon_ns))
+    assert bench.state() == O.CANCELED
+    assert bench.notes.records[-1].reason == J.REASON_WOULD_TAKE
+
+
+def test_an_order_that_goes_as_asked_is_no_refusal() -> None:
+    bench = Bench()
+    bench.orders.sent[bench.order].state = O.PENDING_CANCEL
+    gone = event(Kind.CANCELED, State.CANCELED, bench.order, 0)
+    assert bench.orders.mark_refused(gone, NOW_NS) == gone

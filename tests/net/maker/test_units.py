@@ -12,6 +12,7 @@ import pytest
 
 from engine.maker import quote_layout as Q
 from engine.maker.fair import read_price
+from engine.maker.step import STEP_IS_SHOWN
 from net.config.schema import parse_config
 from net.maker.build import DigestJournal, build_maker, plain_market
 from net.maker.maker import Maker
@@ -136,6 +137,7 @@ def test_a_configured_tick_that_orders_do_not_have_is_refused(desk: Quoting) -> 
 
 @pytest.mark.parametrize("large", ["184467440737.0", "0.0000000001"], ids=["coarser", "finer"])
 def test_what_only_we_stand_at_is_no_price_of_others_in_any_lot(desk: Quoting, large: str) -> None:
+    desk.maker._step._words[STEP_IS_SHOWN] = 1  # as live: the book shows what rests
     desk.frame("binance", binance_diff(101, 101, [("50.00", large)], []))
     desk.show(102, [*BIDS, ("99.00", "1"), ("50.00", large)], ASKS)
     assert desk.engine.units(0).lot_decimals == (6 if large[0] == "1" else 10)
