@@ -33,6 +33,7 @@ from engine.layout import layout as L
 from engine.maker import quote_layout as Q
 from engine.maker.fair_codes import (
     AVAILABLE,
+    BASIS,
     CROSSED,
     EMPTY,
     NO_VENUE_LIVE,
@@ -59,6 +60,7 @@ class FairSpec:
     `prices_max`: N of the micro-price. `crossed_ppm_max`: the best bid may exceed the best ask by
     so much of the mid. `age_ns_max`: the oldest book that counts. `half_life_ns`: 0 for no average.
     `weights_mille`: by venue in the configuration's order, in thousandths; 0 excludes a venue.
+    `currencies`: what each venue quotes in, as numbers; none given: all in the same.
     """
 
     weights_mille: tuple[int, ...]
@@ -67,6 +69,7 @@ class FairSpec:
     crossed_ppm_max: int = 1_000
     age_ns_max: int = 5_000_000_000
     half_life_ns: int = 0
+    currencies: tuple[int, ...] = ()
 
     def words(self) -> Words:
         """The words of a fair price not computed yet, shape (FAIR_WORDS,); SpecError if unfit."""
@@ -91,6 +94,8 @@ class FairSpec:
         words[Q.FAIR_PRICE : Q.FAIR_PRICE + 1].view(np.float64)[0] = math.nan
         for venue, weight in enumerate(self.weights_mille):
             words[Q.FAIR_WEIGHTS_AT + venue] = weight
+        for venue, currency in enumerate(self.currencies):
+            words[Q.FAIR_CURRENCIES_AT + venue] = currency
         return words
 
 
@@ -112,11 +117,13 @@ def _is_any_live(book: Words, slot: int, words: Words, fair: int) -> bool:
 @inner
 def _read_side(
     book: Words, slot: int, is_asks: int, words: Words, fair: int, own: Words, prices_max: int
-) -> tuple[int, float]:
-    """The best price (0: none) and the weighted lots of the best `prices_max` prices of others."""
+) -> tuple[int, float, int]:
+    """The best price (0: none), the weighted lots of the best `prices_max` prices of others, and
+    whose the best one is."""
     count = book[slot + (L.SLOT_ASKS if is_asks else L.SLOT_BIDS)]
     levels = slot + (L.SLOT_ASKS_AT if is_asks else L.SLOT_BIDS_AT)
     best = 0
+    best_venue = 0
     last = 0
     prices = 0
     lots = 0.0
@@ -140,8 +147,9 @@ def _read_side(
             last = price
             if prices == 1:
                 best = price
+                best_venue = book[level + L.LEVEL_VENUE]
         lots += float(weight) * others
-    return best, lots
+    return best, lots, best_venue
 
 
 @inner
@@ -149,8 +157,8 @@ def _price_book(book: Words, slot: int, words: Words, fair: int, own: Words) -> 
     """The status and the price of the book alone, before any average."""
     method = words[fair + Q.FAIR_METHOD]
     prices_max = words[fair + Q.FAIR_PRICES_MAX] if method == Q.MICRO_PRICE else 1
-    bid, bid_lots = _read_side(book, slot, 0, words, fair, own, prices_max)
-    ask, ask_lots = _read_side(book, slot, 1, words, fair, own, prices_max)
+    bid, bid_lots, bid_venue = _read_side(book, slot, 0, words, fair, own, prices_max)
+    ask, ask_lots, ask_venue = _read_side(book, slot, 1, words, fair, own, prices_max)
     if bid == 0 and ask == 0:
         return EMPTY, math.nan
     if bid == 0 or ask == 0:
@@ -158,8 +166,11 @@ def _price_book(book: Words, slot: int, words: Words, fair: int, own: Words) -> 
     units = float(words[fair + Q.FAIR_BOOK_UNITS])
     low, high = float(bid) / units, float(ask) / units
     mid = 0.5 * (low + high)
+    words[fair + Q.FAIR_CROSSED_PPM] = math.floor((low - high) * Q.PPM / mid)
     if (low - high) * Q.PPM > float(words[fair + Q.FAIR_CROSSED_PPM_MAX]) * mid:
-        return CROSSED, math.nan
+        currencies = fair + Q.FAIR_CURRENCIES_AT
+        is_basis = words[currencies + bid_venue] != words[currencies + ask_venue]
+        return BASIS if is_basis else CROSSED, math.nan
     if method == Q.MID:
         return AVAILABLE, mid
     lots = bid_lots + ask_lots
@@ -226,6 +237,7 @@ def read_price(words: Words, fair: int = 0) -> float:
 
 __all__ = [
     "AVAILABLE",
+    "BASIS",
     "CROSSED",
     "EMPTY",
     "NOT_COMPUTED",

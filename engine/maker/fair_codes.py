@@ -14,6 +14,7 @@ EMPTY = 4
 ONE_SIDED = 5
 CROSSED = 6
 NOT_FINITE = 7
+BASIS = 8
 
 TEXTS = {
     NOT_COMPUTED: "not computed yet",
@@ -23,6 +24,7 @@ TEXTS = {
     EMPTY: "the book is empty",
     ONE_SIDED: "the book has one side only",
     CROSSED: "the book is crossed by more than allowed",
+    BASIS: "venues that quote in different currencies are crossed by more than allowed",
     NOT_FINITE: "the price is no finite number above zero",
 }
 """One text for every status: for logs, counters' labels and errors."""

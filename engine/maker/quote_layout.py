@@ -1,6 +1,6 @@
 """Where every word of a fair price and of one venue's quotes lives, and what the words may hold.
 
-    fair   | rules | result: status, price (float64 bits), time | weights by venue |
+    fair   | rules | result: status, price (float64 bits), time | weights, currencies by venue |
     quotes | rules | lots by level | inputs: venue's best, position | resting rows | wanted rows |
     rows   | bids: level 0..9 | asks: level 0..9 |, a row: price in the venue's ticks, lots
 
@@ -42,10 +42,14 @@ def check_range(name: str, value: int, low: int, high: int) -> None:
     FAIR_PRICE,
     FAIR_PRICE_NS,
     FAIR_BOOK_UNITS,
+    FAIR_CROSSED_PPM,
     FAIR_WEIGHTS_AT,
-) = range(10)
-"""BOOK_UNITS: price units of the book in one of the fair price; the caller writes it."""
-FAIR_WORDS = FAIR_WEIGHTS_AT + L.VENUES_MAX
+) = range(11)
+"""BOOK_UNITS: price units of the book in one of the fair price; the caller writes it. CROSSED: by
+how much the best bid of others was above their best ask, below zero for a spread."""
+FAIR_CURRENCIES_AT = FAIR_WEIGHTS_AT + L.VENUES_MAX
+"""By venue: which currency it quotes in, a number that is the same for the same one."""
+FAIR_WORDS = FAIR_CURRENCIES_AT + L.VENUES_MAX
 
 (MID, WEIGHTED_MID, MICRO_PRICE) = range(3)
 METHOD_NAMES = ("mid", "weighted_mid", "micro_price")

@@ -30,6 +30,7 @@ from engine.maker.step import CANCEL, LEAVE, QUOTE, MakerStep, step_maker
 from net.config.maker_contradictions import PPM_PER_BPS
 from net.journal.files import Record
 from net.log.note import Note
+from net.maker.basis_report import BasisReport
 from net.maker.event_journal import EventJournal, Journal
 from net.maker.fees import FeeCounter, put_fee, quoted_with
 from net.maker.order_sender import OrderSender
@@ -118,6 +119,7 @@ class Maker:
         """Whether the settings have been held against a price."""
         self._host = host
         self._engine = engine
+        self._basis_report = BasisReport(rules, self.venue_names, self.fair, host)
         self._risk_report = RiskReport(self.table, self.risk, self._journal, host)
         self.papers: dict[int, PaperEntry] = {}
         """The entries that are on paper, by venue; on a tape they are asked when they are due."""
@@ -206,6 +208,7 @@ class Maker:
         if count:
             self._act(count, now_ns)
         self._risk_report.look(now_ns)
+        self._basis_report.look(now_ns)
         if not self._is_price_checked:
             self._check_price()
 

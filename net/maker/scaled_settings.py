@@ -46,6 +46,8 @@ class MakerRules:
     """The common price unit of orders, whatever the books count in: (mantissa, decimals)."""
     tick_units: tuple[int, ...]
     """Common units in one tick of each venue."""
+    currencies: tuple[str, ...]
+    """What each venue quotes in."""
     is_quoted: tuple[bool, ...]
     fees: FeeRules
     is_first_given: bool
@@ -87,12 +89,13 @@ def make_rules(
             if venue.quote:
                 refuse_fee(settings, quoted_with(spec, fee_ppm), feed.venue, fee_ppm)
         return MakerRules(
-            _fair(settings, venues),
+            _fair(settings, venues, markets),
             quotes,
             _limits(settings, unit, value_scale),
             value_scale,
             unit,
             tick_units,
+            tuple(rules.market.quote.upper() for rules in markets),
             tuple(venue.quote for venue in venues),
             fees,
             "first" in settings.quotes.model_fields_set,
@@ -128,8 +131,11 @@ def _fees(
     )
 
 
-def _fair(settings: MakerSettings, venues: list[MakerVenue]) -> FairSpec:
+def _fair(
+    settings: MakerSettings, venues: list[MakerVenue], markets: tuple[MarketRules, ...]
+) -> FairSpec:
     fair = settings.fair
+    quoted_in = [rules.market.quote.upper() for rules in markets]
     return FairSpec(
         tuple(round(venue.weight * Q.MILLE) for venue in venues),
         Q.METHOD_NAMES.index(fair.method),
@@ -137,6 +143,7 @@ def _fair(settings: MakerSettings, venues: list[MakerVenue]) -> FairSpec:
         round(fair.crossed_bps_max * PPM_PER_BPS),
         fair.age_ms_max * 1_000_000,
         fair.half_life_ms * 1_000_000,
+        tuple(quoted_in.index(each) for each in quoted_in),
     )
 
 
