@@ -56,7 +56,8 @@ class TapeLine:
     path: str = ""
 
 
-def _parse(text: bytes, where: str) -> TapeLine | None:
+def parse_line(text: bytes, where: str) -> TapeLine | None:
+    """One line's text; None for a kind that is not known, TapeError where it is no line."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -96,7 +97,7 @@ def read_texts(path: Path) -> Iterator[tuple[str, bytes]]:
 def read_tape(path: Path) -> Iterator[TapeLine]:
     """The lines of a tape, in order; TapeError at the first that is none."""
     for where, text in read_texts(path):
-        line = _parse(text, where)
+        line = parse_line(text, where)
         if line is not None:
             yield line
 
