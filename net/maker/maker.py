@@ -144,6 +144,11 @@ class Maker:
     def is_halted(self) -> bool:
         return int(self.risk[O.RISK_STATE]) == O.HALTED
 
+    @property
+    def step_address(self) -> int:
+        """What `step_maker` takes, for a loop that steps by itself; 0 while nothing is decided."""
+        return self._step.address if self._is_started else 0
+
     # --- steps -----------------------------------------------------------------------------------
 
     def on_book(self, now_ns: int) -> None:
@@ -238,6 +243,10 @@ class Maker:
         return CANCEL if self.refusal_backoff.must_pause(venue, side, now_ns) else QUOTE
 
     # --- actions ---------------------------------------------------------------------------------
+
+    def take_actions(self, count: int, now_ns: int) -> None:
+        """A step that a loop has taken by itself wants its first `count` actions done."""
+        self._act(count, now_ns)
 
     def _act(self, count: int, now_ns: int) -> None:
         """Send the first `count` actions: the table has taken them already."""

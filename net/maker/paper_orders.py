@@ -68,6 +68,16 @@ class PaperOrder:
     filled_lots: int = 0
 
 
+@dataclass
+class PaperCounts:
+    """What the venue has done with orders; a replace is a cancel and, if it rests, a new one."""
+
+    placed: int = 0
+    placed_lots: int = 0
+    rejected: int = 0
+    cancelled: int = 0
+
+
 class PaperMarket(NamedTuple):
     """Where a paper venue's book is, and what its numbers mean.
 
@@ -103,6 +113,7 @@ class PaperEntry:
         self.state = EntryState.READING
         self.on_fill: Callable[[PaperFill], None] | None = None
         """Is told each fill when the venue has it."""
+        self.counts = PaperCounts()
         self._host = host
         self._venue = venue
         self._market = market
@@ -131,6 +142,11 @@ class PaperEntry:
         """When the next message is due, there or here; NEVER_NS."""
         due_ns = self._requests[0][0] if self._requests else NEVER_NS
         return min(due_ns, self._answers[0][0]) if self._answers else due_ns
+
+    @property
+    def feed(self) -> int:
+        """The index of its book in the engine."""
+        return self._market.feed
 
     @property
     def queue_address(self) -> int:
@@ -180,15 +196,13 @@ class PaperEntry:
 
     def on_book(self, now_ns: int) -> None:
         """The venue's book may have changed: who is filled? And what is due meanwhile?"""
-        if self._orders:
-            feed = self._market.feed
-            count = advance_queue(self._arena_address, feed, self._queue_address)
-            self.take_fills(count, now_ns)
+        if self._orders and advance_queue(self._arena_address, self.feed, self._queue_address):
+            self.take_fills(now_ns)
         self.on_timer(now_ns)
 
-    def take_fills(self, count: int, now_ns: int) -> None:
+    def take_fills(self, now_ns: int) -> None:
         """Tell of the fills that `advance` has left in the queue's words."""
-        for index in range(count):
+        for index in range(int(self._queue[P.QUEUE_FILLS])):
             at = P.QUEUE_FILLS_AT + index * P.FILLED_WORDS
             self._fill(self._queue[at : at + P.FILLED_WORDS].tolist(), now_ns)
 
@@ -221,7 +235,7 @@ class PaperEntry:
     def _open(self, order_id: int, order: PaperOrder) -> OrderEvent:
         status = join_queue(
             self._arena_address,
-            self._market.feed,
+            self.feed,
             self._queue_address,
             order_id,
             order.side,
@@ -230,7 +244,10 @@ class PaperEntry:
         )
         if status == P.RESTS:
             self._orders[order_id] = order
+            self.counts.placed += 1
+            self.counts.placed_lots += order.lots
             return self._event(Kind.ACCEPTED, State.OPEN, order_id)
+        self.counts.rejected += 1
         error, reason = REFUSALS[status]
         refused = self._event(Kind.REJECTED, State.REJECTED, order_id)
         return refused._replace(error=error, reason=reason)
@@ -239,6 +256,7 @@ class PaperEntry:
         order = self._orders.pop(order_id, None)
         if order is None:
             return self._failed(order_id)
+        self.counts.cancelled += 1
         left_lots = leave_queue(self._queue_address, order_id)
         assert left_lots == order.lots - order.filled_lots, "the queue and its orders differ"
         event = self._event(Kind.CANCELED, State.CANCELED, order_id)

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+SHOWN_EVERY_S = 5.0
+"""Where no terminal is."""
+
 
 def compile_with_progress() -> None:
     """Compile or load the kernels of what is imported; a progress bar where that takes long."""
@@ -64,3 +67,29 @@ def progress_of_file(path: Path) -> Any:
             yield lambda lines: iter(bar.track(lines, description=path.name))
 
     return context()
+
+
+@contextlib.contextmanager
+def progress_of_share() -> Iterator[Callable[[float, str], None]]:
+    """Gives a function that shows on stderr how much is done, from 0 to 1, and of what: a bar on a
+    terminal, elsewhere a line every SHOWN_EVERY_S seconds."""
+    if not sys.stderr.isatty():
+        shown_s = time.monotonic()
+
+        def write(share: float, what: str) -> None:
+            nonlocal shown_s
+            if time.monotonic() - shown_s >= SHOWN_EVERY_S:
+                shown_s = time.monotonic()
+                print(f"{share:4.0%} {what}", file=sys.stderr, flush=True)
+
+        yield write
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(
+        *columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True
+    ) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda share, what: bar.update(task, completed=share, description=what)

@@ -47,6 +47,7 @@ def _run_tape(
     from engine.decoding.scale import ScaleError
     from engine.sharing.handoff import HandoffError
     from net.config.schema import ConfigError
+    from net.maker.market_fit import RulesError
     from net.replay.replay import Replay, tick_sizes
     from net.replay.report.replay import ReplayReport
     from net.tape.tape import TapeError, TapeReader
@@ -61,7 +62,7 @@ def _run_tape(
                 run.step(line)
     except TapeError as error:
         raise CommandError(str(error), 2) from None
-    except (ConfigError, HandoffError, ScaleError) as error:
+    except (ConfigError, RulesError, HandoffError, ScaleError) as error:
         raise CommandError(f"{config_file}: {error}", 2) from None
     summary = run.finish()
     summary.end = reader.end

@@ -312,14 +312,18 @@ class Replay:
         was due."""
         if self.maker is None:
             return False
-        papers = self.maker.papers.values()
-        due_ns = min((paper.next_due_ns for paper in papers), default=NEVER_NS)
+        due_ns = self._papers_due_ns()
         if due_ns > until_ns:
             return False
         self._moment_ns = max(self._moment_ns, due_ns)
-        for paper in papers:
+        for paper in self.maker.papers.values():
             paper.on_timer(self._moment_ns)
         return True
+
+    def _papers_due_ns(self) -> int:
+        """When the next message of an order on paper arrives; NEVER_NS."""
+        papers = self.maker.papers.values() if self.maker is not None else ()
+        return min((paper.next_due_ns for paper in papers), default=NEVER_NS)
 
     def _on_frame(self, venue: VenueFeeds, line: TapeLine) -> None:
         self.summary.frames += 1

@@ -133,6 +133,11 @@ def check_report(path: Path) -> None:
         # A tape or a configuration given by mistake is not to be lost.
         raise ReportError(f"{path}: the name must end with {SUFFIX}")
     check_drawing("a report")
+    check_place(path)
+
+
+def check_place(path: Path) -> None:
+    """ReportError where no file could be written here. Changes nothing."""
     try:
         is_new = not path.exists()
         with path.open("ab"):

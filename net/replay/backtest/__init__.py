@@ -1,0 +1,1 @@
+"""The market maker on paper over recorded tapes, and what that came to."""
