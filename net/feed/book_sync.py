@@ -92,7 +92,7 @@ class BookSync:
         self._host = host
         self._stale_after_ns = stale_after_ms * NS_PER_MS
         self._backoff = backoff
-        self._timeliness = Timeliness(late_after_ms)
+        self.timeliness = Timeliness(late_after_ms)
         self._buffer = FrameBuffer()
         self._sides = SidesSeen(engine, feed)
         self.units = UnitLearning(engine, self, host)
@@ -129,7 +129,7 @@ class BookSync:
     # --- the connection --------------------------------------------------------------------------
 
     def on_connecting(self, now_ns: int) -> None:
-        self._forget()
+        self._forget(now_ns)
         self._go(FeedEvent.CONNECT, now_ns)
 
     def on_subscribed(self, now_ns: int) -> None:
@@ -153,7 +153,7 @@ class BookSync:
 
     def on_lost(self, reason: str, now_ns: int) -> None:
         self._acknowledged_ns = 0
-        self._forget()
+        self._forget(now_ns)
         self._go(FeedEvent.LOST, now_ns, reason=reason)
 
     # --- frames ----------------------------------------------------------------------------------
@@ -178,9 +178,9 @@ class BookSync:
             if status <= S.BAD_JSON:
                 self.counters.refused[status] += 1
             lead_ns = self._engine.venue_ns(self.feed) - self._engine.staged_venue_ns
+            self.break_off(S.TEXTS[status], now_ns)
             if status <= S.BAD_JSON or lead_ns > LEAD_MAX_NS:
                 self._engine.restart_stream(self.feed)
-            self.break_off(S.TEXTS[status], now_ns)
 
     def admits(self, now_ns: int) -> bool:
         """Whether a frame that was OUT_OF_TIME goes to the kernel again, with the bounds lifted.
@@ -189,7 +189,7 @@ class BookSync:
         make every frame after it look old.
         """
         self._engine.set_lag_bounds(self.feed, -L.ANY_LAG_NS, L.ANY_LAG_NS)
-        timing = self._timeliness.take(self._engine.staged_venue_ns, self._host.wall_ns(), now_ns)
+        timing = self.timeliness.take(self._engine.staged_venue_ns, self._host.wall_ns(), now_ns)
         if timing is Timing.LATE and self.state == L.LIVE:
             self._go_late(now_ns)
         return not self._breaks_off_early(timing, now_ns)
@@ -197,20 +197,20 @@ class BookSync:
     def _breaks_off_early(self, timing: Timing, now_ns: int) -> bool:
         if timing is not Timing.EARLY or self.protocol.rules.continuity != CONTINUITY_TIME:
             return False
-        self._engine.restart_stream(self.feed)
         self.break_off("a frame from the future", now_ns)
+        self._engine.restart_stream(self.feed)
         return True
 
     def _go_late(self, now_ns: int) -> None:
         self._end_audit(now_ns)
-        late_ms = self._timeliness.excess_ns // NS_PER_MS
+        late_ms = self.timeliness.excess_ns // NS_PER_MS
         reason = f"its frames are {late_ms / 1000:.1f} s later than the best"
         self._go(FeedEvent.LATE, now_ns, reason=reason, late_ms=late_ms)
 
     def _on_resumed(self, now_ns: int) -> None:
         """A frame was applied to a stale book: it is live again, if the frame's time is good."""
         engine, feed = self._engine, self.feed
-        timing = self._timeliness.take(engine.venue_ns(feed), engine.receive_ns(feed), now_ns)
+        timing = self.timeliness.take(engine.venue_ns(feed), engine.receive_ns(feed), now_ns)
         if self._breaks_off_early(timing, now_ns) or timing is not Timing.GOOD:
             return
         self._go(FeedEvent.RESUMED, now_ns)
@@ -225,7 +225,7 @@ class BookSync:
         if self.state in WITHOUT_STREAM:
             return
         self.counters.resyncs += 1
-        self._forget()
+        self._forget(now_ns)
         if self.state in (L.LIVE, L.STALE) and now_ns - self._joined_at_ns > STEADY_NS:
             self._backoff.reset()
             self._ask_at_ns = now_ns
@@ -269,7 +269,7 @@ class BookSync:
         if status != S.APPLIED:
             return self._refuse_snapshot(S.TEXTS[status], now_ns)
         # With nothing buffered it must still hold whatever the stream has brought before.
-        seen_id = self._engine.last_frame_id(self.feed)
+        seen_id = max(self._engine.last_frame_id(self.feed), self._sides.newest_id(now_ns))
         first_id = self._buffer.first_id if self._buffer else seen_id
         if not self.protocol.rules.joins(stage.last_id, first_id):
             self._refuse_snapshot("older than the stream", now_ns)
@@ -323,7 +323,7 @@ class BookSync:
     def _try_join(self, now_ns: int) -> None:
         """Join once the stream has reached the held snapshot, and gone on on both sides."""
         assert self._held is not None
-        if self._timeliness.is_late:
+        if self.timeliness.is_late:
             return
         if not self._is_confirmed(self._held.last_id, now_ns) and not self._is_quiet(now_ns):
             return
@@ -359,7 +359,7 @@ class BookSync:
         """The spare book, which has been loaded, becomes the published one."""
         self._audited_at_ns = now_ns
         before = self.state
-        self._forget()
+        self._forget(now_ns)
         self._engine.activate(self.feed, self._host.wall_ns())
         if before != L.LIVE:
             self._since_ns = self._joined_at_ns = now_ns
@@ -381,9 +381,9 @@ class BookSync:
         if stamp_ns != self._heard_stamp_ns:
             self._heard_stamp_ns, self.heard_ns = stamp_ns, now_ns
             venue_ns = self._engine.venue_ns(self.feed)
-            if venue_ns != self._timeliness.venue_ns:  # not judged when it came
-                self._timeliness.take(venue_ns, stamp_ns, now_ns)
-        bounds = self._timeliness.lag_bounds_ns(self._host.wall_ns() - now_ns)
+            if venue_ns != self.timeliness.venue_ns:  # not judged when it came
+                self.timeliness.take(venue_ns, stamp_ns, now_ns)
+        bounds = self.timeliness.lag_bounds_ns(self._host.wall_ns() - now_ns)
         self._engine.set_lag_bounds(self.feed, *(bounds or (-L.ANY_LAG_NS, L.ANY_LAG_NS)))
         if self.state in WITHOUT_STREAM:
             return
@@ -444,7 +444,7 @@ class BookSync:
         )
         return LiveFacts(
             is_silent=self._silent_ns(now_ns) > self._stale_after_ns,
-            is_late=self._timeliness.is_late,
+            is_late=self.timeliness.is_late,
             is_never_reached=is_behind and now_ns - self._joined_at_ns > REACH_LIMIT_NS,
             is_audit_due=is_due and not self._is_audit_begun and not is_limit_short,
         )
@@ -462,18 +462,19 @@ class BookSync:
         """From now on frames are buffered too; the first of them asks for the snapshot."""
         if self.protocol.rules.snapshot is None:
             return  # nothing to compare with: the next whole book in the stream takes over
-        self._forget()
+        self._forget(now_ns)
         self._audited_at_ns = now_ns
         self._is_audit_begun = True
         self._engine.set_buffered(self.feed, True)
 
     def _end_audit(self, now_ns: int) -> None:
-        self._forget()
+        self._forget(now_ns)
         self._audited_at_ns = now_ns
         self._engine.set_buffered(self.feed, False)
 
-    def _forget(self) -> None:
+    def _forget(self, now_ns: int) -> None:
         """Drop buffer, held snapshot and the outstanding request (its answer will be ignored)."""
+        self._sides.leave(self._engine.last_frame_id(self.feed), now_ns)
         self._buffer.clear()
         self._held = None
         self._is_audit_begun = False

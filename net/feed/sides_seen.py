@@ -1,4 +1,7 @@
-"""Whether a snapshot without bids, or without asks, can be believed.
+"""Whether a snapshot can be believed, by what the stream has said before.
+
+One that is older than that is a cache's: where frames are ordered by their times alone, nobody
+would notice what is missing in between.
 
 Some venues' REST answers lack a side now and then. Such a one is not believed for a while after the
 stream, or a book that was shown, has had that side; nor soon after the stream has begun, when it
@@ -15,8 +18,9 @@ from engine.layout.units import NS_PER_S
 
 DOUBT_NS = 60 * NS_PER_S
 """For so long after a side was seen a snapshot without it is not believed."""
-BEGINNING_NS = 15 * NS_PER_S
-"""The same after the stream has begun."""
+BEGINNING_NS = 30 * NS_PER_S
+"""The same after the stream has begun. A venue's REST was wrong for fifteen seconds on end, and the
+market too quiet for the stream to contradict it."""
 
 
 class SidesSeen:
@@ -27,6 +31,7 @@ class SidesSeen:
         self._feed = feed
         self._doubted_until_ns = [0, 0]
         self._is_one_sided = False
+        self._newest_id = self._newest_ns = 0
 
     def begin(self, now_ns: int) -> None:
         """The stream begins."""
@@ -46,6 +51,18 @@ class SidesSeen:
     def show(self, levels: tuple[int, int]) -> None:
         """A book is shown that a snapshot of so many bids and asks began."""
         self._is_one_sided = 0 in levels
+
+    def leave(self, last_id: int, now_ns: int) -> None:
+        """The stream stood at this id, and what it brings next begins anew."""
+        if last_id > self.newest_id(now_ns):
+            self._newest_id, self._newest_ns = last_id, now_ns
+
+    def newest_id(self, now_ns: int) -> int:
+        """The largest id that the stream was left at; 0 if that is long ago.
+
+        A snapshot before it is a cache's. Ids that begin anew, or were wrong, are forgotten.
+        """
+        return self._newest_id if now_ns - self._newest_ns < DOUBT_NS else 0
 
     def contradict(self, levels: tuple[int, int], now_ns: int) -> bool:
         """Whether a snapshot of so many bids and asks lacks a side that there must be."""

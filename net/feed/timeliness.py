@@ -23,6 +23,10 @@ EARLY_FRAMES = 3
 LEAD_MAX_NS = 30 * NS_PER_S
 """A stream whose last frame is so much newer than this one was not overtaken: that frame's time was
 wrong, and would make every other look old."""
+FEW_FRAMES = 8
+"""After so many a feed knows its best lag; until then that of the venue's other feeds counts."""
+PEER_NS = 60 * NS_PER_S
+"""One that has said nothing for longer is not asked."""
 GIVE_UP_NS = 600 * NS_PER_S
 """After being late for so long, while the wall clock says otherwise, the venue's clock was set."""
 
@@ -41,6 +45,9 @@ class Timeliness:
     def __init__(self, late_after_ms: int) -> None:
         self.excess_ns = 0
         """The lag of the last frame minus the smallest lag seen."""
+        self.peers: tuple[Timeliness, ...] = ()
+        """Those of the same venue, whose times are by the same clock."""
+        self._frames = 0
         self._late_after_ns = late_after_ms * NS_PER_MS
         self._best_ns: int | None = None
         self._best_before_ns: int | None = None
@@ -49,6 +56,8 @@ class Timeliness:
         """The venue's time of the last frame."""
         self._seen_ns = 0
         self._early_frames = 0
+        self._early_lag_ns = 0
+        """The largest of theirs: one absurd time may be among them."""
         self._late_since_ns = 0
         self._is_late = False
 
@@ -72,11 +81,18 @@ class Timeliness:
         is_first = self._best_ns is None
         is_early = (is_first or lag_ns < best_ns - EARLY_NS) and wall_lag_ns < -EARLY_NS
         if is_early and self._early_frames < EARLY_FRAMES - 1:
-            self._early_frames += 1
+            before_ns = self._early_lag_ns if self._early_frames else lag_ns
+            self._early_frames, self._early_lag_ns = self._early_frames + 1, max(before_ns, lag_ns)
             return Timing.EARLY
-        if is_early and not is_first:
-            self._best_before_ns = best_ns
+        if is_early:
+            # A clock was set: those before this one were in time, perhaps more than it is itself.
+            self._best_before_ns = None if is_first else best_ns
+            best_ns = self._early_lag_ns
         self._early_frames = 0
+        if self._frames < FEW_FRAMES:
+            self._frames += 1
+            known = (each._best_known_ns(arrival_ns) for each in self.peers)
+            best_ns = min([best_ns, *(each_ns for each_ns in known if each_ns is not None)])
         if lag_ns > best_ns + self._late_after_ns and self._is_back(lag_ns, wall_lag_ns):
             best_ns = lag_ns
         self._best_ns, self._seen_ns = min(best_ns, lag_ns), arrival_ns
@@ -97,6 +113,11 @@ class Timeliness:
             return None
         best_ns = self._best_ns + wall_minus_steady_ns
         return min(best_ns, 0) - EARLY_NS, best_ns + self._late_after_ns
+
+    def _best_known_ns(self, arrival_ns: int) -> int | None:
+        """The best lag, where this feed knows it well enough for others."""
+        is_heard = arrival_ns - self._seen_ns < PEER_NS
+        return self._best_ns if self._frames == FEW_FRAMES and is_heard else None
 
     def _is_back(self, lag_ns: int, wall_lag_ns: int) -> bool:
         """Whether a frame that seems late is one as they were before the venue's clock was set."""

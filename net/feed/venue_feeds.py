@@ -71,6 +71,8 @@ class VenueFeeds:
         self.syncs = syncs
         for sync in syncs:
             sync.peers = syncs
+            others = (each.timeliness for each in syncs if each is not sync)
+            sync.timeliness.peers = tuple(others)
         self.symbols = tuple(sync.spec.symbol for sync in syncs)
         self.handle = engine.frame_handler(connection)
         """f(frame, receive_ns, is_last) -> status: the compiled path."""
@@ -164,9 +166,9 @@ class VenueFeeds:
 
     def restart_streams(self, reason: str, now_ns: int) -> None:
         """The same, where the next frame may come from another server."""
+        self.break_off(reason, now_ns)
         for sync in self.syncs:
             self._engine.restart_stream(sync.feed)
-        self.break_off(reason, now_ns)
 
     def publish_touched(self) -> None:
         """Publish what is left where the last frame in the receive buffer was not a text."""

@@ -166,6 +166,8 @@ class Judge:
         if not self._flags[place]:
             return true
         horizon, sign = self._engine.horizon(feed, is_asks), -1 if is_asks else 1
+        if horizon == L.NO_KEY:  # of a book that was withdrawn since, in the same moment
+            return {price: lots for price, lots, venue in shown if venue == place}
         mantissa, decimals = self._engine.units(feed).price
         horizon_units = horizon * Fraction(mantissa, 10**decimals) / Fraction(market.unit)
         known = {p: q for p, q in true.items() if sign * p > horizon_units}
@@ -177,12 +179,12 @@ class Judge:
     ) -> set[int]:
         """Who shows a level that its true book does not have, or lacks one in the midst."""
         sign = -1 if is_asks else 1
-        worst = sign * shown[-1][0] if len(shown) == depth else L.NO_KEY
+        worst = (sign * shown[-1][0], shown[-1][1]) if len(shown) == depth else (L.NO_KEY, 0)
         guilty = set()
         for place, (feed, side) in enumerate(zip(feeds, sides, strict=True)):
             part = {(price, lots) for price, lots, venue in shown if venue == place}
             true = set((side or {}).items())
-            if not part <= true or not {row for row in true if sign * row[0] > worst} <= part:
+            if not part <= true or not {r for r in true if (sign * r[0], r[1]) > worst} <= part:
                 guilty.add(feed)
         return guilty
 

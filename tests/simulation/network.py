@@ -301,7 +301,7 @@ class Link:
         elif fault in ("stranger", "notice"):
             sent = [self._other_text(fault), frame]
         delay_ns = rng.randrange(5, 60) * NS_PER_MS
-        if fault == "reorder":
+        if fault == "reorder" and not path.held:  # what is held goes out first
             late = [*sent]
             # Until it arrives, and shows that it was missing, nobody can know.
             assert frame.market is not None
@@ -383,13 +383,13 @@ class Link:
                 self._clock.say(text, venue.name, market.spec.symbol, frame.last_id, status)
         if market is None:
             return
-        if status >= 0:
+        sync = next(each for each in venue.syncs if each.feed == market.feed)
+        is_taken = status in S.UNFIT and sync._engine.last_frame_id(sync.feed) == frame.last_id
+        if status >= 0 or is_taken:
             market.came(frame, now_ns)
         if frame.is_part:
             market.lost[frame.last_id] = now_ns  # until the rest has come, right behind it
             return
-        sync = next(each for each in venue.syncs if each.feed == market.feed)
-        is_taken = status in S.UNFIT and sync._engine.last_frame_id(sync.feed) == frame.last_id
         if status <= S.BAD_JSON and not frame.must_be_refused and not is_taken:
             # Of the same meaning, yet refused: it says so, and the stream begins anew.
             market.gone_id = max(market.gone_id, frame.last_id)

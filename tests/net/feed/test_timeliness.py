@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from net.feed.timeliness import EARLY_FRAMES, EARLY_NS, GIVE_UP_NS, Timeliness, Timing
+from net.feed.timeliness import (
+    EARLY_FRAMES,
+    EARLY_NS,
+    FEW_FRAMES,
+    GIVE_UP_NS,
+    PEER_NS,
+    Timeliness,
+    Timing,
+)
 from tests.net.rig import SECOND, Desk, binance_diff, bitstamp_diff
 
 MS = SECOND // 1000
@@ -41,6 +49,35 @@ def test_a_wrong_clock_alone_is_no_alarm_and_hides_none(wall_ahead_s: int) -> No
         assert feed.take(100 * MS, 15 * SECOND) is Timing.LATE
     assert feed.timeliness.is_late and feed.timeliness.excess_ns > 14 * SECOND
     assert feed.take(100 * MS, 30 * MS) is Timing.GOOD and not feed.timeliness.is_late
+
+
+def test_frames_that_a_wrong_wall_clock_took_for_early_show_a_late_one() -> None:
+    """Simulation seed 12321: the third frame had waited 4 s."""
+    feed = Feed(wall_ahead_ns=-30 * SECOND)
+    for _ in range(EARLY_FRAMES - 1):
+        assert feed.take(100 * MS, 20 * MS) is Timing.EARLY
+    assert feed.take(7 * SECOND, 4 * SECOND) is Timing.LATE
+    assert feed.take(100 * MS, 20 * MS) is Timing.GOOD
+
+
+def test_a_new_feeds_first_frames_are_held_against_the_venues_other_feeds() -> None:
+    """Simulation seeds 14057 and 15665: a feed whose very first frame had waited."""
+    known, new = Feed(), Feed()
+    new.timeliness.peers = (known.timeliness,)
+    for _ in range(FEW_FRAMES - 1):
+        known.take(100 * MS, 20 * MS)
+    new.now_ns = known.now_ns
+    assert new.take(0, 3 * SECOND) is Timing.GOOD, "the other does not know itself yet"
+    known.take(0, 20 * MS)
+    assert new.take(0, 3 * SECOND) is Timing.LATE
+    for _ in range(FEW_FRAMES):
+        assert new.take(100 * MS, 30 * MS) is Timing.GOOD
+    # From here on it is by itself: a venue whose clock was set is known feed by feed.
+    silent, late = Feed(), Feed()
+    late.timeliness.peers = (silent.timeliness,)
+    for _ in range(FEW_FRAMES):
+        silent.take(0, 20 * MS)
+    assert late.take(PEER_NS + SECOND, 3 * SECOND) is Timing.GOOD
 
 
 def test_a_feed_that_stays_late_stays_late() -> None:
