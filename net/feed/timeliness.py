@@ -58,6 +58,8 @@ class Timeliness:
         self._early_frames = 0
         self._early_lag_ns = 0
         """The largest of theirs: one absurd time may be among them."""
+        self._leaps = 0
+        """Frames in a row that are far earlier than the best, while the wall clock is wrong."""
         self._late_since_ns = 0
         self._is_late = False
 
@@ -95,6 +97,14 @@ class Timeliness:
             best_ns = min([best_ns, *(each_ns for each_ns in known if each_ns is not None)])
         if lag_ns > best_ns + self._late_after_ns and self._is_back(lag_ns, wall_lag_ns):
             best_ns = lag_ns
+        if not is_early and lag_ns < best_ns - EARLY_NS and abs(wall_lag_ns) > EARLY_NS:
+            # The wall clock, which is wrong, cannot tell whether this one is from the future.
+            self._leaps += 1
+            if self._leaps < EARLY_FRAMES:
+                self._best_ns, self._seen_ns = best_ns, arrival_ns
+                self.excess_ns, self._is_late = 0, False
+                return Timing.GOOD
+        self._leaps = 0
         self._best_ns, self._seen_ns = min(best_ns, lag_ns), arrival_ns
         self.excess_ns = lag_ns - self._best_ns
         was_late, self._is_late = self._is_late, self.excess_ns > self._late_after_ns

@@ -179,12 +179,16 @@ class Judge:
     ) -> set[int]:
         """Who shows a level that its true book does not have, or lacks one in the midst."""
         sign = -1 if is_asks else 1
-        worst = (sign * shown[-1][0], shown[-1][1]) if len(shown) == depth else (L.NO_KEY, 0)
+        worst = (L.NO_KEY, 0, 0)
+        if len(shown) == depth:
+            price, amount, venue = shown[-1]
+            worst = (sign * price, amount, -venue)
         guilty = set()
         for place, (feed, side) in enumerate(zip(feeds, sides, strict=True)):
             part = {(price, lots) for price, lots, venue in shown if venue == place}
             true = set((side or {}).items())
-            if not part <= true or not {r for r in true if (sign * r[0], r[1]) > worst} <= part:
+            due = {row for row in true if (sign * row[0], row[1], -place) > worst}
+            if not part <= true or not due <= part:
                 guilty.add(feed)
         return guilty
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -36,6 +35,7 @@ from tests.simulation.faults import (
     of_the_future,
 )
 from tests.simulation.market import Frame, Market
+from tests.simulation.path import Path
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
@@ -78,18 +78,6 @@ class Window:
             self.weight -= self._events.popleft()[1]
         self.most = max(self.most, self.weight)
         assert self.weight <= self._weight_max, f"{self.weight} in {self._seconds} s"
-
-
-@dataclass
-class Path:
-    """One connection. What it carries arrives in order, unless a fault says otherwise."""
-
-    is_open: bool = True
-    symbols: set[str] = field(default_factory=set)
-    """Those whose streams it carries."""
-    is_silent: bool = False
-    arrival_ns: int = 0
-    held: list[Frame] = field(default_factory=list)
 
 
 class Link:
@@ -210,7 +198,7 @@ class Link:
         now_ns = self._clock.now_ns
         self._clock.say("{} disconnected: {}", self.venue.name, reason)
         for path in self.paths:
-            path.is_open = False
+            path.close()
         self.paths = []
         self.venue.on_lost("cut", now_ns)
         self.lost(self.venue, reason)
@@ -260,7 +248,7 @@ class Link:
             self.venue.on_moved(self._clock.now_ns)
 
     def _let_go(self, old: Path) -> None:
-        old.is_open = False
+        old.close()
         if old in self.paths:
             self.paths.remove(old)
 
@@ -272,6 +260,7 @@ class Link:
         symbol = frame.market.spec.symbol
         listening = [path for path in self.paths if symbol in path.symbols and not path.is_silent]
         for path in listening:
+            path.newest[frame.market.feed] = frame
             self._send(path, frame)
         if not listening:
             frame.market.gone_id = max(frame.market.gone_id, frame.last_id)
@@ -361,9 +350,6 @@ class Link:
         """What one read of the socket brings; only the last frame of it publishes."""
         now_ns = self._clock.now_ns
         if not path.is_open:
-            for frame in batch:
-                if frame.market is not None:
-                    frame.market.gone_id = max(frame.market.gone_id, frame.last_id)
             return
         for frame in batch:
             self._hand_over(frame, now_ns, int(frame is batch[-1]))

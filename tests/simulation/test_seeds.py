@@ -96,7 +96,7 @@ def goes_live_at_once(venue: VenueFeeds) -> None:
         stage, sync._held = sync._held, None
         assert stage is not None
         sync._engine.load(sync.feed, stage, 0)
-        sync._forget()
+        sync._forget(now_ns)
         sync._engine.activate(sync.feed, now_ns)
 
     for sync in venue.syncs:

@@ -80,6 +80,21 @@ def test_a_new_feeds_first_frames_are_held_against_the_venues_other_feeds() -> N
     assert late.take(PEER_NS + SECOND, 3 * SECOND) is Timing.GOOD
 
 
+@pytest.mark.parametrize("wall_ahead_s", [86_400, 60])
+def test_one_frame_from_the_future_is_no_measure_where_the_wall_clock_is_wrong(
+    wall_ahead_s: int,
+) -> None:
+    """Simulation seed 15674: every frame after it was late for hours."""
+    feed = Feed(wall_ahead_ns=wall_ahead_s * SECOND)
+    for _ in range(10):
+        assert feed.take(100 * MS, 20 * MS) is Timing.GOOD
+    assert feed.take(100 * MS, -4 * SECOND) is Timing.GOOD
+    assert feed.take(100 * MS, 20 * MS) is Timing.GOOD and feed.timeliness.excess_ns < MS
+    for _ in range(EARLY_FRAMES):
+        assert feed.take(100 * MS, -4 * SECOND) is Timing.GOOD
+    assert feed.take(100 * MS, 20 * MS) is Timing.LATE, "so many in a row: a clock was set"
+
+
 def test_a_feed_that_stays_late_stays_late() -> None:
     feed = Feed()
     feed.take(0, 20 * MS)
