@@ -48,6 +48,16 @@ def _add_lots(table: Words, venue: int, lots: int) -> None:
 
 
 @inner
+def _add_cash(table: Words, venue: int, value: int) -> None:
+    """Change the cash, the venue's and that of all."""
+    ring = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS
+    cash = table[O.ACCOUNT_CASH_VALUE] + value
+    part = table[ring + O.VENUE_CASH_VALUE] + value
+    table[O.ACCOUNT_CASH_VALUE] = bounded(table, cash, O.VALUE_MAX)
+    table[ring + O.VENUE_CASH_VALUE] = bounded(table, part, O.VALUE_MAX)
+
+
+@inner
 def count_fill(table: Words, venue: int, side: int, price: int, lots: int) -> None:
     """Position, cash and traded lots of one fill; cash is rounded against us, so a loss is never
     understated."""
@@ -62,8 +72,7 @@ def count_fill(table: Words, venue: int, side: int, price: int, lots: int) -> No
         traded = table[ring + O.VENUE_TRADED_LOTS] + lots
         table[ring + O.VENUE_BUYS + side] += 1
         table[ring + O.VENUE_TRADED_LOTS] = traded & O.TRADED_LOTS_MASK
-    cash = table[O.ACCOUNT_CASH_VALUE] - sign * value
-    table[O.ACCOUNT_CASH_VALUE] = bounded(table, cash, O.VALUE_MAX)
+    _add_cash(table, venue, -sign * value)
 
 
 @inner
@@ -77,11 +86,10 @@ def count_fee(table: Words, venue: int, price: int, base_lots: int, value: int) 
     worth = value_of(table, price, abs(base_lots), base_lots > 0)
     fee = value + (worth if base_lots >= 0 else -worth)
     _add_lots(table, venue, -base_lots)
-    cash = table[O.ACCOUNT_CASH_VALUE] - value
+    _add_cash(table, venue, -value)
     paid = table[O.ACCOUNT_FEE_BASE_LOTS] + base_lots
     total = table[O.ACCOUNT_FEE_VALUE] + fee
     part = table[ring + O.VENUE_FEE_VALUE] + fee
-    table[O.ACCOUNT_CASH_VALUE] = bounded(table, cash, O.VALUE_MAX)
     table[O.ACCOUNT_FEE_BASE_LOTS] = bounded(table, paid, O.POSITION_LOTS_MAX)
     table[O.ACCOUNT_FEE_VALUE] = bounded(table, total, O.VALUE_MAX)
     table[ring + O.VENUE_FEE_VALUE] = bounded(table, part, O.VALUE_MAX)

@@ -137,13 +137,14 @@ FORGOTTEN = 64
     VENUE_BUYS,
     VENUE_SELLS,
     VENUE_TRADED_LOTS,
-) = range(CACHE_LINE_WORDS)
+    VENUE_CASH_VALUE,
+) = range(9)
 """CANNOT_REPLACE: a quote moves by a cancel and, once that is done, a new order. POSITION_LOTS: the
-venue's part of the position, FEE_VALUE: of the fees. BUYS, SELLS: fills so far, TRADED: what they
-have traded."""
+venue's part of the position, FEE_VALUE: of the fees, CASH_VALUE: of the cash. BUYS, SELLS: fills so
+far, TRADED: what they have traded."""
 TRADED_LOTS_MASK = POSITION_LOTS_MAX - 1
 """Traded lots count on from zero after it: only differences of them mean something."""
-VENUE_EXECUTIONS_AT = CACHE_LINE_WORDS
+VENUE_EXECUTIONS_AT = 2 * CACHE_LINE_WORDS
 VENUE_FORGOTTEN_AT = VENUE_EXECUTIONS_AT + EXECUTIONS
 (FORGOTTEN_ID, FORGOTTEN_OWED_LOTS, FORGOTTEN_WORDS) = range(3)
 VENUE_ROWS_AT = VENUE_FORGOTTEN_AT + FORGOTTEN * FORGOTTEN_WORDS

@@ -83,11 +83,12 @@ ROW_WORDS = 2
     QUOTE_BAND_PPM,
     QUOTE_SIZES_AT,
 ) = range(18)
-(QUOTE_BEST_BID, QUOTE_BEST_ASK, QUOTE_POSITION_LOTS) = range(
-    QUOTE_SIZES_AT + LEVELS_MAX, QUOTE_SIZES_AT + LEVELS_MAX + 3
+(QUOTE_BEST_BID, QUOTE_BEST_ASK, QUOTE_POSITION_LOTS, QUOTE_VENUE_SKEW_PPM) = range(
+    QUOTE_SIZES_AT + LEVELS_MAX, QUOTE_SIZES_AT + LEVELS_MAX + 4
 )
-"""Written by the caller before each call, with the resting rows; a best of 0: the side is empty."""
-QUOTE_RESTING_AT = QUOTE_POSITION_LOTS + 1
+"""Written by the caller before each call, with the resting rows; a best of 0: the side is empty.
+VENUE_SKEW: by how much more both sides move, for what is held at this venue alone."""
+QUOTE_RESTING_AT = QUOTE_VENUE_SKEW_PPM + 1
 QUOTE_WANTED_AT = QUOTE_RESTING_AT + SLOTS * ROW_WORDS
 QUOTE_WORDS = QUOTE_WANTED_AT + SLOTS * ROW_WORDS
 

@@ -294,7 +294,7 @@ def update_quotes(words: Words, quotes: int, fair_price: float) -> int:
     fraction, exponent = math.frexp(fair_price)
     mantissa = int(math.ldexp(fraction, MANTISSA_BITS))
     shift = MANTISSA_BITS - exponent
-    skew = _skew_ppm(words, quotes)
+    skew = _skew_ppm(words, quotes) + words[quotes + Q.QUOTE_VENUE_SKEW_PPM]
     _quote_side(words, quotes, 0, mantissa, shift, skew)
     _quote_side(words, quotes, 1, mantissa, shift, skew)
     return QUOTED

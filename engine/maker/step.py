@@ -1,7 +1,7 @@
 """One step of the market maker, one kernel call: from the book as published to messages to send.
 
     our own orders -> fair price less those -> for each venue: its best prices less those -> quotes
-    -> wanted rows, held after a fill -> risk gate -> actions
+    -> what its account can pay for -> wanted rows, held after a fill -> risk gate -> actions
 
 The words of all of it stay where their rooms have allocated them; `STEP` words hold where that is,
 and what each venue may do. Between two steps, events change the order table through its kernels.
@@ -22,6 +22,7 @@ from engine.layout import layout as L
 from engine.maker import order_layout as O
 from engine.maker import quote_layout as Q
 from engine.maker.fair import AVAILABLE, price_at, update_fair
+from engine.maker.funds import FUND_WORDS, fit_side, new_funds, venue_skew_ppm
 from engine.maker.own_lots import OWN_WORDS, lots_above, own_lots, read_own
 from engine.maker.pace import PACE_WORDS, held_sides, new_pace, take_side_fills
 from engine.maker.quotes import update_quotes
@@ -45,8 +46,9 @@ from engine.sharing.handoff import slot_at
     STEP_OWN,
     STEP_IS_SHOWN,
     STEP_PACE,
+    STEP_FUNDS,
     STEP_VENUES_AT,
-) = range(17)
+) = range(18)
 """Addresses and sizes; the instrument's offset in the arena; the sequence of the book used last;
 whether the venues' books show our orders."""
 (
@@ -101,6 +103,7 @@ def _quote_venue(
     at: int,
     table: Words,
     own: Words,
+    funds: Words,
     fair_price: float,
 ) -> int:
     """Write one venue's inputs and let its quotes be computed; their status."""
@@ -111,6 +114,7 @@ def _quote_venue(
     quotes[at + Q.QUOTE_BEST_BID] = bid if is_live_book else 0
     quotes[at + Q.QUOTE_BEST_ASK] = ask if is_live_book else 0
     quotes[at + Q.QUOTE_POSITION_LOTS] = table[O.ACCOUNT_POSITION_LOTS]
+    quotes[at + Q.QUOTE_VENUE_SKEW_PPM] = venue_skew_ppm(funds, table, venue)
     return update_quotes(quotes, at, fair_price)
 
 
@@ -125,6 +129,27 @@ def _held_lots(quotes: Words, at: int, within: int) -> int:
     lots = quotes[resting + Q.ROW_LOTS]
     is_at_price = quotes[resting + Q.ROW_PRICE] == quotes[row + Q.ROW_PRICE]
     return lots if is_at_price and lots <= quotes[row + Q.ROW_LOTS] else 0
+
+
+@inner
+def _fit(
+    funds: Words,
+    table: Words,
+    venue: int,
+    quotes: Words,
+    at: int,
+    position: int,
+    is_reducing: bool,
+    room: int,
+) -> int:
+    """Cut a venue's quotes to what can be paid for there; the lots left of `room`, which all venues
+    together may reduce the position by."""
+    for side in range(O.SIDES):
+        reduces = is_reducing and side == (O.SELL if position > 0 else O.BUY)
+        left = fit_side(funds, table, venue, side, quotes, at, room if reduces else O.LOTS_MAX)
+        if reduces:
+            room = left
+    return room
 
 
 @inner
@@ -175,6 +200,7 @@ def _step(step: Words, arena: Words, instrument: int, sequence: int, now_ns: int
     wanted = view_words(step[STEP_WANTED], venues * O.VENUE_SLOTS * O.WANTED_WORDS)
     actions_words = venues * O.VENUE_SLOTS * O.SLOT_ROWS * O.ACTION_WORDS
     actions = view_words(step[STEP_ACTIONS], actions_words)
+    funds = view_words(step[STEP_FUNDS], venues * FUND_WORDS)
     handoff = view_words(arena[L.ENGINE_HANDOFF_ADDRESS], arena[L.ENGINE_HANDOFF_WORDS])
     own = view_words(step[STEP_OWN], OWN_WORDS)
     pace = view_words(step[STEP_PACE], PACE_WORDS)
@@ -189,14 +215,18 @@ def _step(step: Words, arena: Words, instrument: int, sequence: int, now_ns: int
     fair[Q.FAIR_BOOK_UNITS] = arena[instrument + L.INSTRUMENT_DECLARED_UNITS]
     status = update_fair(handoff, slot, fair, 0, own, heard_ns, now_ns)
     fair_price = price_at(fair, 0)
+    position = table[O.ACCOUNT_POSITION_LOTS]
+    is_reducing = risk[O.RISK_STATE] == O.REDUCING
+    room = abs(position) if is_reducing else O.LOTS_MAX
     for venue in range(venues):
         feed = arena[instrument + L.INSTRUMENT_FEEDS_AT + venue]
         words = STEP_VENUES_AT + venue * VENUE_WORDS
         at = venue * Q.QUOTE_WORDS
         if step[words + VENUE_MAY_BUY] == QUOTE or step[words + VENUE_MAY_SELL] == QUOTE:
             step[words + VENUE_QUOTE_STATUS] = _quote_venue(
-                arena, feed, venue, quotes, at, table, own, fair_price
+                arena, feed, venue, quotes, at, table, own, funds, fair_price
             )
+            room = _fit(funds, table, venue, quotes, at, position, is_reducing, room)
         held = held_sides(pace, venue, step[words + VENUE_STAMP_NS], now_ns)
         _want(wanted, venue, step, words, quotes, at, held)
     has_fair = status == AVAILABLE and 0.5 <= fair_price < float(O.PRICE_MAX)
@@ -266,6 +296,8 @@ class MakerStep:
         assert len(table) == O.table_words(venues) and len(risk) == O.risk_words(venues)
         assert len(fair) == Q.FAIR_WORDS and len(quotes) == venues * Q.QUOTE_WORDS
         self.table, self.risk, self.fair, self.quotes = table, risk, fair, quotes
+        self.funds = new_funds(venues)
+        """What each venue's account has for orders; FUND words of each."""
         self.actions: Words = np.zeros(O.actions_words(venues), np.int64)
         self._arena = arena
         self._wanted: Words = np.zeros(O.wanted_words(venues), np.int64)
@@ -280,6 +312,7 @@ class MakerStep:
         step[STEP_FAIR], step[STEP_QUOTES] = fair.ctypes.data, quotes.ctypes.data
         step[STEP_TABLE], step[STEP_TABLE_WORDS] = table.ctypes.data, len(table)
         step[STEP_RISK], step[STEP_RISK_WORDS] = risk.ctypes.data, len(risk)
+        step[STEP_FUNDS] = self.funds.ctypes.data
         step[STEP_WANTED] = self._wanted.ctypes.data
         step[STEP_ACTIONS] = self.actions.ctypes.data
         step[STEP_OWN], step[STEP_IS_SHOWN] = self._own.ctypes.data, is_shown

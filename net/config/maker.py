@@ -135,6 +135,11 @@ class MakerVenue(Section):
     account. Orders on paper have their own."""
     self_trade_mode: Literal["", "NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"] = ""
     """What the venue does with an order that would meet our own; left out: the market's default."""
+    position_max: PositiveDecimal | None = None
+    """What may be held at this venue, long or short of what is neutral there, in the base
+    currency; left out: no limit but that of `[maker.risk]`."""
+    skew_bps: Annotated[float, Field(ge=0, le=1_000)] = 0.0
+    """So far both sides move at this venue's own `position_max`, against what is held there."""
     paper_fee_bps: FeeBps | None = None
     """On paper, what it takes of each fill's value; left out: `fee_bps` of `[maker.paper]`."""
 

@@ -24,12 +24,14 @@ from engine.maker import quote_layout as Q
 from engine.maker import risk_gate
 from engine.maker import state_board_layout as B
 from engine.maker.client_ids import format_client_id
+from engine.maker.funds import limit_venue
 from engine.maker.orders import new_table
 from engine.maker.state_board_writer import StateBoardWriter
 from engine.maker.step import CANCEL, LEAVE, QUOTE, MakerStep, step_maker
 from net.config.maker_contradictions import PPM_PER_BPS
 from net.journal.files import Record
 from net.log.note import Note
+from net.maker.balances import Balances
 from net.maker.basis_report import BasisReport
 from net.maker.event_journal import EventJournal, Journal
 from net.maker.fees import FeeCounter, put_fee, quoted_with
@@ -43,7 +45,7 @@ from net.maker.risk_report import MakerHost, RiskReport
 from net.maker.scaled_settings import MakerRules
 from net.orders.errors import ErrorClass, Refusal
 from net.orders.interface import EntryState, Opening, VenueEntry
-from net.orders.messages import Kind, OrderEvent, OrderRequest, Request
+from net.orders.messages import Balance, Kind, OrderEvent, OrderRequest, Request
 from net.orders.trouble_codes import trouble_code
 
 
@@ -91,6 +93,12 @@ class Maker:
             pause_ns=rules.pause_ns,
             is_shown=board.info.is_live,
         )
+        self.balances = Balances(
+            self.table, self._step.funds, rules.fees.bases, rules.fees.quotes, rules.value_size
+        )
+        for venue, limit in enumerate(rules.venue_limits):
+            if limit is not None:
+                limit_venue(self._step.funds, venue, *limit)
         self.entries: list[VenueEntry | None] = [None] * venues
         self._journal = EventJournal(journal, host.wall_ns)
         self.orders = OwnOrders(self.table, rules.tick_units, self._journal, self.fees)
@@ -208,6 +216,7 @@ class Maker:
         today = self.wall_ns() // DAY_NS
         self.risk[O.RISK_TODAY] = max(today, int(self.risk[O.RISK_TODAY]))
         self._permit(now_ns)
+        self.balances.on_timer(now_ns)
         # Before the position is known there is nothing to decide, nor a result to value.
         count = step_maker(self._step.address, now_ns, 1) if self._is_started else 0
         if count:
@@ -325,6 +334,8 @@ class Maker:
         self, venue: int, side: int, order_id: int, event: OrderEvent, now_ns: int
     ) -> None:
         is_ordinary, wait_ns = self.refusal_backoff.fail(venue, side, event.error, now_ns)
+        if event.error is ErrorClass.INSUFFICIENT_BALANCE and side != O.NO_SIDE:
+            self.balances.refuse(venue, side, now_ns, wait_ns)
         if not is_ordinary:
             self._host.note_maker(
                 "warning",
@@ -342,7 +353,7 @@ class Maker:
         self._run(now_ns)
 
     def on_push(
-        self, venue: int, events: tuple[OrderEvent, ...], balances: object, now_ns: int
+        self, venue: int, events: tuple[OrderEvent, ...], balances: tuple[Balance, ...], now_ns: int
     ) -> None:
         events = tuple(self.orders.mark_refused(event, now_ns) for event in events)
         for event in events:
@@ -350,6 +361,7 @@ class Maker:
                 sent = self.orders.sent[event.order_id or 0]
                 self.refusal_backoff.fail(venue, side_of(sent.slot), event.error, now_ns)
         self.orders.take_push(venue, events)
+        self.balances.take(venue, balances)
         for event in events:
             if event.kind is Kind.ACCEPTED:
                 self.recovery.meet(venue, event, int(self.table[O.ACCOUNT_EPOCH]))
@@ -359,6 +371,7 @@ class Maker:
         entry = self.entries[venue]
         assert entry is not None
         self._take_fee_rate(venue, opening.maker_fee_ppm)
+        self.balances.take(venue, opening.balances)
         known = self.orders.sent
         strays, others = self.recovery.take(venue, opening, known, entry, now_ns)
         name = self.venue_names[venue]

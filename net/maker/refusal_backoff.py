@@ -58,13 +58,19 @@ class RefusalBackoff:
             self._backoffs[venue][side].reset()
 
     def fail(self, venue: int, side: int, error: ErrorClass, now_ns: int) -> tuple[bool, int]:
-        """An order was rejected: whether that is ordinary, and how long its side pauses in ns."""
+        """An order was rejected: whether that is ordinary, and how long its side waits in ns.
+
+        For money nothing pauses: what rests is paid for, and net.maker.balances adds nothing to it
+        for so long.
+        """
         if not 0 <= side < SIDES:
             return True, 0
         if error is ErrorClass.WOULD_TAKE:
             is_ordinary, wait_ns = True, WOULD_TAKE_NS
         else:
             is_ordinary, wait_ns = False, self._backoffs[venue][side].next_ns()
+        if error is ErrorClass.INSUFFICIENT_BALANCE:
+            return is_ordinary, wait_ns
         until_ns = max(self._pause_until_ns[venue][side], now_ns + wait_ns)
         self._pause_until_ns[venue][side] = until_ns
         return is_ordinary, wait_ns

@@ -21,7 +21,7 @@ from engine.maker.quotes import GROWTH_MILLE_MAX, QuoteSpec
 from engine.maker.risk_gate import RiskLimits
 from engine.specs import InstrumentSpec
 from net.config.maker import MakerSettings, MakerVenue
-from net.config.maker_contradictions import PPM_PER_BPS
+from net.config.maker_contradictions import BPS_ALL, PPM_PER_BPS, farthest_bps
 from net.maker.fees import FeeRules, quoted_with
 from net.maker.market_fit import RulesError, refuse_fee, refuse_misfits, refuse_step
 from net.orders.markets import MarketRules
@@ -54,6 +54,8 @@ class MakerRules:
     """Whether the first level's distance is the operator's own word, and no default."""
     pause_ns: int
     """After a fill: so long nothing new is placed on its side."""
+    venue_limits: tuple[tuple[int, int] | None, ...]
+    """What may be held at a venue in lots, and how far its quotes are skewed then in ppm."""
 
     @property
     def value_size(self) -> Decimal:
@@ -100,6 +102,10 @@ def make_rules(
             fees,
             "first" in settings.quotes.model_fields_set,
             settings.quotes.pause_ms * NS_PER_MS,
+            tuple(
+                _venue_limit(settings, feed.venue, venue)
+                for feed, venue in zip(instrument.feeds, venues, strict=True)
+            ),
         )
     except ValueError as error:  # SpecError is one
         raise RulesError(f"maker: {error}") from None
@@ -129,6 +135,26 @@ def _fees(
         ),
         tuple(bps is not None for bps in given),
     )
+
+
+def _venue_limit(settings: MakerSettings, name: str, venue: MakerVenue) -> tuple[int, int] | None:
+    """What may be held at a venue in lots, and its skew in ppm; None where that has no limit."""
+    skew_ppm = round(venue.skew_bps * PPM_PER_BPS)
+    if venue.position_max is None:
+        if skew_ppm:
+            raise RulesError(
+                f"maker.venue.{name}.skew_bps: {venue.skew_bps:g} counts from position_max of the "
+                f"venue, which is not there: set it too"
+            )
+        return None
+    quotes = settings.quotes
+    farthest = farthest_bps(quotes, quotes.levels - 1) if quotes.unit == "bps" else 0
+    if farthest + 2 * quotes.skew_bps + venue.skew_bps >= BPS_ALL:
+        raise RulesError(
+            f"maker.venue.{name}.skew_bps: {venue.skew_bps:g}, with quotes.skew_bps, moves the "
+            f"level at {farthest:g} bps to a price of zero: lower it"
+        )
+    return lots_of(f"venue.{name}.position_max", venue.position_max), skew_ppm
 
 
 def _fair(

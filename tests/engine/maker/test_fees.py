@@ -131,5 +131,9 @@ def test_the_sums_are_those_of_the_fills(fills: list[tuple[int, int, int, int, i
         base += fee_base
     assert fees(maker) == (position, cash, fee)
     assert maker.table[O.ACCOUNT_FEE_BASE_LOTS] == base
-    parts = [venue_word(maker, venue, O.VENUE_POSITION_LOTS) for venue in range(2)]
-    assert sum(parts) == position
+    for word, total in (
+        (O.VENUE_POSITION_LOTS, position),
+        (O.VENUE_CASH_VALUE, cash),
+        (O.VENUE_FEE_VALUE, fee),
+    ):
+        assert sum(venue_word(maker, venue, word) for venue in range(2)) == total

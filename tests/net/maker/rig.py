@@ -1,7 +1,8 @@
-"""Fees of one venue and market, for tests of the market maker's parts."""
+"""One venue and market, for tests of the market maker's parts."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
@@ -18,3 +19,8 @@ def fee_rules(rates: Mapping[str, str] | None = None) -> FeeRules:
 def no_fees() -> FeeCounter:
     """For fills that cost nothing."""
     return FeeCounter(fee_rules(), Decimal("0.01"))
+
+
+def seeded() -> random.Random:
+    """The same chances every time."""
+    return random.Random(1)

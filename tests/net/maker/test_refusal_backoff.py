@@ -21,7 +21,7 @@ def test_a_side_that_is_refused_pauses_longer_and_longer_until_an_order_is_accep
     waits = []
     now_ns = NOW_NS
     for _ in range(30):
-        is_ordinary, wait_ns = here.fail(0, BUY, ErrorClass.INSUFFICIENT_BALANCE, now_ns)
+        is_ordinary, wait_ns = here.fail(0, BUY, ErrorClass.BAD_FILTER, now_ns)
         assert not is_ordinary and here.must_pause(0, BUY, now_ns + wait_ns - 1)
         now_ns += wait_ns
         assert not here.must_pause(0, BUY, now_ns)

@@ -164,3 +164,25 @@ def test_a_fee_that_leaves_no_price_to_earn_at_is_refused() -> None:
 def test_whether_the_first_level_is_the_operator_s_own_word() -> None:
     assert not rules_of().is_first_given
     assert rules_of(quotes={"first": 10.0}).is_first_given
+
+
+# --- a venue's own limit -------------------------------------------------------------------------
+
+
+def test_a_venue_s_own_limit_in_lots_and_its_skew_in_ppm() -> None:
+    assert rules_of().venue_limits == (None, None)
+    limited = {"binance": MakerVenue(position_max="0.5", skew_bps=2.5)}
+    assert rules_of(venue=limited).venue_limits == ((50_000_000, 250), None)
+
+
+def test_a_venue_s_skew_without_its_limit_is_refused() -> None:
+    text = r"maker\.venue\.binance\.skew_bps: 2\.5 counts from position_max"
+    with pytest.raises(RulesError, match=text):
+        rules_of(venue={"binance": MakerVenue(skew_bps=2.5)})
+    far = {"first": 6_000.0, "skew_bps": 1_000.0, "band_percent": 100.0}
+    venues = {"binance": MakerVenue(quote=False)}
+    collar = {"collar_bps": 9_999.0}
+    near = {"bitstamp": MakerVenue(position_max="0.5", skew_bps=1_000.0)}
+    rules_of(quotes=far, risk=collar, venue=venues | near)
+    with pytest.raises(RulesError, match=r"maker\.venue\.bitstamp\.skew_bps: .* price of zero"):
+        rules_of(quotes=far | {"first": 7_000.0}, risk=collar, venue=venues | near)
