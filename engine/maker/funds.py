@@ -18,6 +18,8 @@ Runs on: the engine thread.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from engine.compiling.atomics import Words
@@ -60,6 +62,13 @@ def limit_venue(funds: Words, venue: int, position_lots_max: int, skew_ppm: int)
     funds[at + FUND_POSITION_LOTS_MAX] = position_lots_max
     funds[at + FUND_SKEW_PPM] = skew_ppm
     funds[at + FUND_LOTS_PER_PPM] = max(-(-position_lots_max // max(skew_ppm, 1)), 1)
+
+
+def limit_venues(funds: Words, limits: Sequence[tuple[int, int] | None]) -> None:
+    """`limit_venue` for each venue that has a limit."""
+    for venue, limit in enumerate(limits):
+        if limit is not None:
+            limit_venue(funds, venue, *limit)
 
 
 @inner

@@ -93,6 +93,8 @@ REASON_FEE_IN_BASE = 24
 REASON_FEE_IN_QUOTE = 25
 REASON_FEE_IN_OTHER = 26
 REASON_FEE_NOT_VALUED = 27
+REASON_OTHER_MAKER = 28
+REASON_AUDIT = 29
 
 REASON_NAMES = (
     "none",
@@ -123,12 +125,14 @@ REASON_NAMES = (
     "fee-in-quote",
     "fee-in-other",
     "fee-not-valued",
+    "other-maker",
+    "audit",
 )
 
 SIDE_NAMES = {NO_SIDE: "none", BUY: "buy", SELL: "sell"}
 
 assert EVENT_NAMES[EVENT_FEE] == "fee" and EVENT_NAMES[EVENT_KILL] == "kill"
-assert REASON_NAMES[REASON_FEE_NOT_VALUED] == "fee-not-valued"
+assert REASON_NAMES[REASON_AUDIT] == "audit"
 assert REASON_NAMES[REASON_ANOMALY] == "anomaly" and REASON_NAMES[REASON_LOSS_LIMIT] == "loss-limit"
 
 

@@ -30,7 +30,7 @@ PASSED = 0
     ANOMALY,
     KILLED,
 ) = range(1, 21)
-(FILL_RATE, VOLUME_RATE) = (22, 23)
+(FILL_RATE, VOLUME_RATE, OTHER_MAKER) = (22, 23, 24)
 
 TEXTS = {
     PASSED: "passed",
@@ -56,8 +56,9 @@ TEXTS = {
     KILLED: "killed",
     FILL_RATE: "more fills than the own limit allows",
     VOLUME_RATE: "more could be traded than the own limit allows",
+    OTHER_MAKER: "another market maker of a newer run trades on this account and market",
 }
-"""One text for every refusal, and for the last three, which are the reasons for a halt."""
+"""One text for every refusal, and for the reasons for a halt."""
 
 NO_DAY = -1
 """RISK_DAY before the first fair price, and after a release until the next."""

@@ -11,6 +11,7 @@ Runs on: the engine thread.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,13 +19,13 @@ from fractions import Fraction
 
 from engine.compiling.atomics import Words
 from engine.layout.layout import LOT_DECIMALS
-from engine.maker import funds as F
 from engine.maker import order_layout as O
-from engine.maker.orders import is_live
+from engine.maker.funds import FUND_BASE_LOTS, FUND_BUY_LOTS_MAX, FUND_QUOTE_VALUE, FUND_WORDS
+from net.maker.fees import FeeCounter
 from net.orders.messages import Balance
 
 RESERVE_MILLE = 10
-"""Of the money for bids: a venue may set aside the dearer fee (Bitstamp: 0.4 %), and an order that
+"""Of the money for bids: a venue may set aside the dearer fee, some 0.4 %, and an order that
 follows the price up is placed before the next one has made room."""
 SLACK_MILLE = 10
 """Of what our own orders lock: as much more is no sign of others' orders."""
@@ -44,22 +45,17 @@ class Balances:
     """The accounts of the quoted venues.
 
     `table`: the order table; `funds`: FUND words of each venue, which are written here alone;
-    `bases`, `quotes`: the venues' assets; `value_size`: the quote currency in one value.
+    `fees`: what fills have cost, and what the venues' assets are.
     """
 
-    def __init__(
-        self,
-        table: Words,
-        funds: Words,
-        bases: tuple[str, ...],
-        quotes: tuple[str, ...],
-        value_size: Decimal,
-    ) -> None:
+    def __init__(self, table: Words, funds: Words, fees: FeeCounter) -> None:
         self._table = table
         self._funds = funds
+        self._fees = fees
+        bases, quotes = fees.rules.bases, fees.rules.quotes
         self._assets = (quotes, bases)
         """By side: what it pays with."""
-        self._values_per_lot = Fraction(1, 10**LOT_DECIMALS) / Fraction(value_size)
+        self._values_per_lot = Fraction(1, 10**LOT_DECIMALS) / Fraction(fees.value_size)
         self._told: list[list[_Told | None]] = [[None] * O.SIDES for _ in bases]
         self._until_ns = [[0] * O.SIDES for _ in bases]
 
@@ -74,16 +70,16 @@ class Balances:
     def _take(self, venue: int, side: int, balance: Balance) -> None:
         total, locked = balance.free_lots + balance.locked_lots, balance.locked_lots
         if side == O.BUY:
-            total, locked = int(total * self._values_per_lot), int(locked * self._values_per_lot)
+            total, locked = self.value_of_quote(total), self.value_of_quote(locked)
         ours = self._open(venue, side)[side == O.SELL]
         others = max(locked - ours - ours * SLACK_MILLE // 1_000, 0)
-        self._told[venue][side] = _Told(total, others, self._counted(venue, side))
+        self._told[venue][side] = _Told(total, others, self.counted(venue, side))
 
     def refuse(self, venue: int, side: int, now_ns: int, wait_ns: int) -> None:
         """The venue has no money for an order of a side: no more is open of it for so long."""
         _, lots = self._open(venue, side)
         self._until_ns[venue][side] = now_ns + wait_ns
-        self._funds[venue * F.FUND_WORDS + F.FUND_BUY_LOTS_MAX + side] = lots
+        self._funds[venue * FUND_WORDS + FUND_BUY_LOTS_MAX + side] = lots
 
     def on_timer(self, now_ns: int) -> None:
         """Waits that are over, and what fills have changed."""
@@ -91,29 +87,55 @@ class Balances:
             for side in range(O.SIDES):
                 if until_ns[side] and now_ns >= until_ns[side]:
                     until_ns[side] = 0
-                    self._funds[venue * F.FUND_WORDS + F.FUND_BUY_LOTS_MAX + side] = O.LOTS_MAX
+                    self._funds[venue * FUND_WORDS + FUND_BUY_LOTS_MAX + side] = O.LOTS_MAX
             self.update(venue)
 
     def update(self, venue: int) -> None:
         """Write what the venue's account has now."""
-        at = venue * F.FUND_WORDS
+        at = venue * FUND_WORDS
         quote, base = self._told[venue]
         if quote is not None:
             money = self._left(venue, O.BUY, quote)
             money -= money * RESERVE_MILLE // 1_000
-            self._funds[at + F.FUND_QUOTE_VALUE] = min(max(money, 0), O.VALUE_MAX)
+            self._funds[at + FUND_QUOTE_VALUE] = min(max(money, 0), O.VALUE_MAX)
         if base is not None:
             money = self._left(venue, O.SELL, base)
-            self._funds[at + F.FUND_BASE_LOTS] = min(max(money, 0), O.LOTS_MAX)
+            self._funds[at + FUND_BASE_LOTS] = min(max(money, 0), O.LOTS_MAX)
+
+    def totals(self, venue: int, balances: Iterable[Balance]) -> list[int | None]:
+        """What a venue tells of the assets that bids and asks pay with: a value, lots; None where
+        it tells nothing."""
+        found: list[int | None] = [None] * O.SIDES
+        for balance in balances:
+            for side in range(O.SIDES):
+                if balance.asset == self._assets[side][venue]:
+                    lots = balance.free_lots + balance.locked_lots
+                    found[side] = self.value_of_quote(lots) if side == O.BUY else lots
+        return found
+
+    def value_of_quote(self, lots: int) -> int:
+        """Lots of the quote currency as a value, rounded down."""
+        return math.floor(lots * self._values_per_lot)
+
+    def asset(self, venue: int, side: int) -> str:
+        """What a side pays with at a venue."""
+        return self._assets[side][venue]
+
+    def amount_text(self, side: int, amount: int) -> str:
+        """A value, or lots of base, as a decimal of its asset."""
+        lots = Fraction(amount) / self._values_per_lot if side == O.BUY else Fraction(amount)
+        return f"{Decimal(round(lots)).scaleb(-LOT_DECIMALS):f}"
 
     def _left(self, venue: int, side: int, told: _Told) -> int:
-        return told.total - told.others + self._counted(venue, side) - told.counted
+        return told.total - told.others + self.counted(venue, side) - told.counted
 
-    def _counted(self, venue: int, side: int) -> int:
-        """What the venue's fills have come to so far, fees included, in what a side pays with."""
+    def counted(self, venue: int, side: int) -> int:
+        """What the venue's fills have come to so far, fees included, in what a side pays with: fees
+        in a third asset are the cash's, and no part of the balance in quote."""
         at = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS
-        word = O.VENUE_CASH_VALUE if side == O.BUY else O.VENUE_POSITION_LOTS
-        return int(self._table[at + word])
+        if side == O.SELL:
+            return int(self._table[at + O.VENUE_POSITION_LOTS])
+        return int(self._table[at + O.VENUE_CASH_VALUE]) + self._fees.other_value[venue]
 
     def _open(self, venue: int, side: int) -> tuple[int, int]:
         """What all live orders of a side are worth, and their lots."""
@@ -123,7 +145,8 @@ class Balances:
         value = lots = 0
         for row in rows.tolist():
             of_side = row[O.ORDER_SLOT] // O.SLOT_LEVELS % O.SIDES
-            if is_live(row[O.ORDER_STATE]) and of_side == side:
+            is_live = O.PENDING_NEW <= row[O.ORDER_STATE] <= O.UNKNOWN
+            if is_live and of_side == side:
                 left = max(row[O.ORDER_LOTS] - row[O.ORDER_FILLED_LOTS], 0)
                 value += row[O.ORDER_PRICE] * left // scale
                 lots += left

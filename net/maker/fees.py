@@ -63,10 +63,24 @@ class FeeCounter:
     def __init__(self, rules: FeeRules, value_size: Decimal) -> None:
         self.paid: Counter[tuple[int, str]] = Counter()
         """Lots by venue and asset."""
-        self._rules = rules
+        self.other_value = [0] * len(rules.bases)
+        """By venue: what was paid in third assets, as it is in the cash."""
+        self.maker_ppm = list(rules.maker_ppm)
+        """By venue: what it takes of a fill, as far as it is known."""
+        self.rules, self.value_size = rules, value_size
         self._untold: list[tuple[int, str]] = []
         lots_per_value = Fraction(value_size) * 10**LOT_DECIMALS
         self._values_per_lot: Fraction = 1 / lots_per_value
+
+    def quote_with(self, quotes: Words, venue: int, spec: QuoteSpec, told_ppm: int | None) -> bool:
+        """Let a venue's quotes count what it takes of a fill, which it may have told; whether that
+        is another fee than they have counted before. `quotes`: QUOTE words of each venue."""
+        if told_ppm is not None and not self.rules.is_configured[venue]:
+            self.maker_ppm[venue] = told_ppm
+        at = venue * Q.QUOTE_WORDS
+        before = int(quotes[at + Q.QUOTE_EDGE_PPM_MIN])
+        put_fee(quotes, at, spec, self.maker_ppm[venue])
+        return int(quotes[at + Q.QUOTE_EDGE_PPM_MIN]) != before
 
     def pay(self, venue: int, event: OrderEvent, fee: Fee) -> None:
         """A FILL has counted, and its fee with it."""
@@ -74,6 +88,8 @@ class FeeCounter:
         if fee.reason == J.REASON_FEE_NOT_VALUED and paid_in not in self.paid:
             self._untold.append(paid_in)
         self.paid[paid_in] += event.fee_lots
+        if fee.reason == J.REASON_FEE_IN_OTHER:
+            self.other_value[venue] += fee.value
 
     def take_untold(self) -> list[tuple[int, str]]:
         """Venues and assets whose fees are in no result; each is given once."""
@@ -85,11 +101,11 @@ class FeeCounter:
         lots, asset = event.fee_lots, event.fee_asset.upper()
         if lots == 0:
             return NO_FEE
-        if asset == self._rules.bases[venue].upper():
+        if asset == self.rules.bases[venue].upper():
             return Fee(lots, 0, J.REASON_FEE_IN_BASE)
-        if asset in map(str.upper, self._rules.quotes):
+        if asset in map(str.upper, self.rules.quotes):
             return Fee(0, self._value(lots, Fraction(1)), J.REASON_FEE_IN_QUOTE)
-        rate = self._rules.rates.get(asset)
+        rate = self.rules.rates.get(asset)
         if rate is None:
             return Fee(0, 0, J.REASON_FEE_NOT_VALUED)
         return Fee(0, self._value(lots, rate), J.REASON_FEE_IN_OTHER)

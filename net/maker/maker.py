@@ -20,21 +20,22 @@ from engine.engine import Engine
 from engine.layout.units import DAY_NS
 from engine.maker import journal_codes as J
 from engine.maker import order_layout as O
-from engine.maker import quote_layout as Q
+from engine.maker import risk_codes as R
 from engine.maker import risk_gate
 from engine.maker import state_board_layout as B
 from engine.maker.client_ids import format_client_id
-from engine.maker.funds import limit_venue
+from engine.maker.funds import limit_venues
 from engine.maker.orders import new_table
 from engine.maker.state_board_writer import StateBoardWriter
 from engine.maker.step import CANCEL, LEAVE, QUOTE, MakerStep, step_maker
 from net.config.maker_contradictions import PPM_PER_BPS
 from net.journal.files import Record
 from net.log.note import Note
+from net.maker.audit import Audit
 from net.maker.balances import Balances
 from net.maker.basis_report import BasisReport
 from net.maker.event_journal import EventJournal, Journal
-from net.maker.fees import FeeCounter, put_fee, quoted_with
+from net.maker.fees import FeeCounter, quoted_with
 from net.maker.order_sender import OrderSender
 from net.maker.own_orders import OwnOrders, side_of
 from net.maker.paper_orders import PaperEntry
@@ -81,8 +82,6 @@ class Maker:
         self.fair = rules.fair.words()
         quotes = np.concatenate([spec.words() for spec in rules.quotes])
         self.fees = FeeCounter(rules.fees, rules.value_size)
-        self.fee_ppm = list(rules.fees.maker_ppm)
-        """What each venue takes of a fill, as far as it is known."""
         self._step = MakerStep(
             engine.arena,
             engine.instrument_at(instrument),
@@ -93,27 +92,22 @@ class Maker:
             pause_ns=rules.pause_ns,
             is_shown=board.info.is_live,
         )
-        self.balances = Balances(
-            self.table, self._step.funds, rules.fees.bases, rules.fees.quotes, rules.value_size
-        )
-        for venue, limit in enumerate(rules.venue_limits):
-            if limit is not None:
-                limit_venue(self._step.funds, venue, *limit)
+        limit_venues(self._step.funds, rules.venue_limits)
+        self.balances = Balances(self.table, self._step.funds, self.fees)
         self.entries: list[VenueEntry | None] = [None] * venues
         self._journal = EventJournal(journal, host.wall_ns)
         self.orders = OwnOrders(self.table, rules.tick_units, self._journal, self.fees)
         self.board = board
+        orders, units = self.orders, rules.tick_units
         self.sender = OrderSender(
-            self._step,
-            self.orders,
-            self.entries,
-            rules.tick_units,
-            self._journal,
-            board,
-            host.wall_ns,
+            self._step, orders, self.entries, units, self._journal, board, host.wall_ns
         )
         self.refusal_backoff = RefusalBackoff(venues, rng)
         self.recovery = recovery
+        self.epoch = epoch
+        self.audit = Audit(
+            self.orders, recovery, self.balances, self.venue_names, epoch, host.note_maker
+        )
         self.is_stopping = False
         self.is_blocked = False
         """Whether a release is refused: an operator's kill file is there."""
@@ -177,6 +171,7 @@ class Maker:
                 if entry.state is EntryState.READY:
                     self.orders.ask_unknown(venue, entry, now_ns)
                     self.recovery.cancel_again(venue, entry, now_ns)
+                    self.audit.on_timer(venue, entry, now_ns)
         if self._journal.is_full and not self.is_halted:
             self.kill(J.REASON_JOURNAL_FULL, now_ns)
         for venue, asset in self.fees.take_untold():
@@ -208,7 +203,7 @@ class Maker:
                 at = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS
                 fees = int(self.table[at + O.VENUE_FEE_VALUE])
                 self.board.set_venue(venue, B.VENUE_FEE_VALUE, fees)
-                self.board.set_venue(venue, B.VENUE_FEE_PPM, self.fee_ppm[venue])
+                self.board.set_venue(venue, B.VENUE_FEE_PPM, self.fees.maker_ppm[venue])
         self.board.publish(self.table, self.risk, self.fair, self.wall_ns(), now_ns)
 
     def _run(self, now_ns: int) -> None:
@@ -364,12 +359,41 @@ class Maker:
         self.balances.take(venue, balances)
         for event in events:
             if event.kind is Kind.ACCEPTED:
-                self.recovery.meet(venue, event, int(self.table[O.ACCOUNT_EPOCH]))
+                self.recovery.meet(venue, event, self.epoch)
+        if self._is_newer_run(events):
+            self._yield_to_another(venue, now_ns)
         self._run(now_ns)
+
+    def on_audit(self, venue: int, reading: Opening, now_ns: int) -> None:
+        entry = self.entries[venue]
+        assert entry is not None
+        if self.audit.take(venue, entry, reading, now_ns) and self._is_started:
+            self._yield_to_another(venue, now_ns)
+        self._run(now_ns)
+
+    def _is_newer_run(self, events: tuple[OrderEvent, ...]) -> bool:
+        """Whether an order of a market maker is open that was started after this one."""
+        ids = (event.order_id for event in events if event.kind in (Kind.ACCEPTED, Kind.STATE))
+        return self._is_started and any(
+            order_id is not None and order_id >> 32 > self.epoch for order_id in ids
+        )
+
+    def _yield_to_another(self, venue: int, now_ns: int) -> None:
+        """Two on one account and market would cancel each other's orders: the newer one stays."""
+        if self.is_halted:
+            return
+        self.kill(J.REASON_OTHER_MAKER, now_ns)
+        self.risk[O.RISK_HALT_REASON] = R.OTHER_MAKER
+        name = self.venue_names[venue]
+        self._host.note_maker("error", R.TEXTS[R.OTHER_MAKER], venue=name)
 
     def on_ready(self, venue: int, opening: Opening, now_ns: int) -> None:
         entry = self.entries[venue]
         assert entry is not None
+        if self._is_newer_run(opening.open_orders):
+            self._yield_to_another(venue, now_ns)
+            ours = tuple(o for o in opening.open_orders if not self._is_newer_run((o,)))
+            opening = opening._replace(open_orders=ours)
         self._take_fee_rate(venue, opening.maker_fee_ppm)
         self.balances.take(venue, opening.balances)
         known = self.orders.sent
@@ -388,22 +412,17 @@ class Maker:
 
     def _take_fee_rate(self, venue: int, told_ppm: int | None) -> None:
         """Quote with what the venue takes of a fill: as configured, as told, else its standard."""
-        fees, spec = self.rules.fees, self.rules.quotes[venue]
-        if told_ppm is not None and not fees.is_configured[venue]:
-            self.fee_ppm[venue] = told_ppm
-        fee_ppm, quotes = self.fee_ppm[venue], self._step.quotes
-        quoted = quoted_with(spec, fee_ppm)
-        at = venue * Q.QUOTE_WORDS
-        is_new = int(quotes[at + Q.QUOTE_EDGE_PPM_MIN]) != quoted.edge_ppm_min
-        put_fee(quotes, at, spec, fee_ppm)
-        if is_new and quoted.first > spec.first and self.rules.is_first_given:
+        spec = self.rules.quotes[venue]
+        is_new = self.fees.quote_with(self._step.quotes, venue, spec, told_ppm)
+        first_ppm = quoted_with(spec, self.fees.maker_ppm[venue]).first
+        if is_new and first_ppm > spec.first and self.rules.is_first_given:
             self._host.note_maker(
                 "warning",
                 "the first level is inside the fee: it is quoted farther out",
                 venue=self.venue_names[venue],
-                fee_bps=fee_ppm / PPM_PER_BPS,
+                fee_bps=self.fees.maker_ppm[venue] / PPM_PER_BPS,
                 first_bps=spec.first / PPM_PER_BPS,
-                quoted_first_bps=quoted.first / PPM_PER_BPS,
+                quoted_first_bps=first_ppm / PPM_PER_BPS,
             )
 
     def _start(self) -> None:
@@ -422,6 +441,7 @@ class Maker:
     def on_entry_lost(self, venue: int, reason: str, now_ns: int) -> None:
         self.recovery.lose(venue)
         self.orders.lose(venue)
+        self.audit.lose(venue)
         name = self.venue_names[venue]
         level = "info" if self.is_stopping else "warning"
         self._host.note_maker(level, "order entry lost", venue=name, reason=reason)

@@ -299,6 +299,15 @@ class OwnOrders:
         )
         self.set_state(order_id, after)
 
+    def reopen(self, venue: int, order_id: int) -> bool:
+        """The venue lists an order that is closed here: whether its row is still there, and the
+        venue is asked about it now."""
+        return on_event(self.table, O.FOUND_OPEN, venue, order_id, 0) == O.UNKNOWN
+
+    def doubt(self, venue: int, order_id: int) -> None:
+        """An order may be gone: the venue is asked about it."""
+        self._tell(O.DISCONNECT, venue, order_id, 0, reason=J.REASON_AUDIT)
+
     def set_state(self, order_id: int, state: int) -> None:
         """Remember an order's state; one that is closed is forgotten here."""
         sent = self.sent.get(order_id)

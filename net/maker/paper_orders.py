@@ -175,6 +175,11 @@ class PaperEntry:
     def ask(self, order_id: int, now_ns: int) -> None:
         self._send(now_ns, partial(self._on_ask, order_id))
 
+    audit_every_ns = 0
+
+    def audit(self, now_ns: int) -> None:
+        """Never: there is nothing that could differ."""
+
     def reread(self, now_ns: int) -> None:
         self._answers.append((now_ns, self._get_ready))
 

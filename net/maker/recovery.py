@@ -105,11 +105,15 @@ class Recovery:
         return len(strays), others
 
     def meet(self, venue: int, event: OrderEvent, epoch: int) -> None:
-        """An order was accepted: an earlier run may have sent it, and its way was long."""
+        """An order is open: an earlier run may have sent it, and its way was long."""
         order_id = event.order_id
-        if order_id is not None and order_id >> 32 != epoch:
-            self._strays[venue].setdefault(order_id, 0)
-            self._is_clean[venue] = False
+        if order_id is not None and order_id >> 32 < epoch:
+            self.adopt(venue, order_id)
+
+    def adopt(self, venue: int, order_id: int) -> None:
+        """An order of ours that the order table does not have: it is cancelled."""
+        self._strays[venue].setdefault(order_id, 0)
+        self._is_clean[venue] = False
 
     def take_answer(
         self,

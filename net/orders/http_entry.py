@@ -89,10 +89,11 @@ class HttpEntry(OrderEntry):
         about: OrderRequest = NO_ORDER,
         may_be_gone: bool = False,
         may_be_refused: bool = False,
+        fail: Callable[[str, int], None] | None = None,
     ) -> None:
         message = write(self._new_nonce(), self._host.wall_ns() // NS_PER_MS)
         due_ns, number = now_ns + ANSWER_LIMIT_NS, self._pending.next_number()
-        sent = (message.path, now_ns, due_ns, about, then, may_be_gone, may_be_refused)
+        sent = (message.path, now_ns, due_ns, about, then, may_be_gone, may_be_refused, fail)
         self._pending.put(number, Pending(*sent, message=message))
         self._rates.add(now_ns)
         self._http.post(message, number)

@@ -10,7 +10,7 @@ subscribe to the account's events, then read what is open, what has traded and w
 holds.
 
 Every request that is sent ends in exactly one `on_answer`, `on_unanswered` or `on_entry_lost`.
-Nothing is told to the host within `place`, `cancel`, `replace`, `ask` or `reread`.
+Nothing is told to the host within `place`, `cancel`, `replace`, `ask`, `reread` or `audit`.
 Runs on: the engine thread; in the watchdog, the main thread.
 """
 
@@ -34,6 +34,8 @@ class EntryNote(Note):
     BARRED = "order entry is barred", "warning"
     CLOCK_NOT_READ = "the venue's clock was not read", "warning"
     FEES_NOT_READ = "the venue does not tell its fees: those configured count", "warning"
+    AUDIT_FAILED = "the account was not audited", "info"
+    GAP_FILLED = "events that were missing are read from the venue's history", "info"
     VENUE_ERROR = "the venue reports an error", "warning"
     UNANSWERED = "unanswered", "warning"
     UNREADABLE_ANSWER = "unreadable answer", "warning"
@@ -106,6 +108,9 @@ class EntryHost(Protocol):
     def on_ready(self, venue: int, opening: Opening, now_ns: int) -> None:
         """Connected, logged on, subscribed, and read: orders may be sent."""
 
+    def on_audit(self, venue: int, reading: Opening, now_ns: int) -> None:
+        """The account as `audit` has read it; what happens meanwhile is told beside it."""
+
     def on_entry_lost(self, venue: int, reason: str, now_ns: int) -> None:
         """No orders can be sent; whatever was under way has an unknown outcome. So ends every
         connection, whether or not it had become ready."""
@@ -135,6 +140,10 @@ class VenueEntry(Protocol):
         from then on "no such order" is final."""
 
     @property
+    def audit_every_ns(self) -> int:
+        """How often the account may be audited within the venue's limits; 0: never."""
+
+    @property
     def can_replace(self) -> bool:
         """Whether the venue promises that a replace stays post-only. If not, `replace` must not be
         called: cancel, and place anew once that is confirmed."""
@@ -158,6 +167,10 @@ class VenueEntry(Protocol):
 
     def reread(self, now_ns: int) -> None:
         """Read the account again; `on_ready` follows once more."""
+
+    def audit(self, now_ns: int) -> None:
+        """Read the account while READY, beside everything else: `on_audit` follows, or a note that
+        says why not. One at a time; nothing else is told for it."""
 
     def on_timer(self, now_ns: int) -> None:
         """Called several times a second: answers that are due, waits that are over."""

@@ -209,6 +209,9 @@ class Watchdog:
         if self._cause is not None:
             self._sweeps[venue].take_reading(opening, self._now_ns)
 
+    def on_audit(self, venue: int, reading: Opening, now_ns: int) -> None:
+        """Never asked for: it reads the account again until nothing is open."""
+
     def on_entry_lost(self, venue: int, reason: str, now_ns: int) -> None:
         self._sweeps[venue].lose()
         self._log("warning", "watchdog lost its connection", venue=self._name(venue), reason=reason)

@@ -1,7 +1,8 @@
 """What goes wrong with orders, and when: bouts drawn from the seed.
 
 Only what the transports and the venues can do: within one WebSocket nothing is lost, doubled or
-overtaken but with the connection; over HTTP every request is on its own.
+overtaken but with the connection, or because the venue has not sent it; over HTTP every request is
+on its own.
 Runs on: the tests' thread.
 """
 
@@ -16,6 +17,8 @@ from tests.simulation.faults import Bout
 
 ON_MESSAGE = ("stall", "cut", "half-open", "garbage")
 """Where a message sets out on a connection, either way; garbage only towards us."""
+ON_EVENT = ("event-lost",)
+"""An event of the account that the venue never tells, on a connection that goes on."""
 ON_CONNECT = ("refuse",)
 ON_POST = ("post-slow", "post-stuck", "post-unsent", "post-lost")
 """To an HTTP request: late, very late, never sent, or on its way when the connection broke."""
@@ -34,7 +37,7 @@ ON_ANSWER = ("answer-first",)
 MOMENTS = ("kill", "crash", "no-book", "reconnect-notice", "clock-step")
 """What happens once, at a moment."""
 FAULTS = (
-    *ON_MESSAGE, *ON_CONNECT, *ON_POST, *ON_POST_ANSWER, *ON_ORDER, *ON_ANSWER, *MOMENTS,
+    *ON_MESSAGE, *ON_EVENT, *ON_CONNECT, *ON_POST, *ON_POST_ANSWER, *ON_ORDER, *ON_ANSWER, *MOMENTS,
     *(name for names in ON_SPOILT.values() for name in names),
 )  # fmt: skip
 

@@ -19,7 +19,7 @@ from net.orders.http_requests import HttpAnswer, HttpRequest
 from net.sockets.backoff import Backoff
 from net.sockets.private_connection import IDLE_PING_S, LineOwner
 from net.venues.bitstamp.orders.entry import BitstampEntry
-from tests.trading.faults import ON_CONNECT, ON_MESSAGE, ON_POST, ON_POST_ANSWER
+from tests.trading.faults import ON_CONNECT, ON_EVENT, ON_MESSAGE, ON_POST, ON_POST_ANSWER
 
 if TYPE_CHECKING:
     from tests.trading.venues import BitstampSide, VenueSide
@@ -34,6 +34,8 @@ SLOW_MS, STUCK_MS = (1_000, 15_000), (21_000, 140_000)
 REQUEST_LIMIT_NS = int(REQUEST_LIMIT_S * S)
 
 
+EVENTS = ('"executionReport"', '"outboundAccountPosition"', '"event":"order_', '"event":"trade"')
+"""What is an event of the account."""
 LIMITED = '"retryAfter":'
 
 
@@ -92,8 +94,11 @@ class Socket:
         """Send to us."""
         if self.is_over:
             return
+        world, name = self._world, self._link.name
+        is_event = any(each in text for each in EVENTS)
+        if is_event and world.schedule.strike(ON_EVENT, name, world.now_ns):
+            return
         stall_ns = self._stall_ns()
-        world = self._world
         if self._struck == "garbage":
             text = text[: len(text) // 2]
         self._down_ns = max(self._down_ns, world.now_ns + self._travel_ns() + stall_ns)

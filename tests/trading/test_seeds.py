@@ -179,8 +179,13 @@ def counts_no_fees(life: Life) -> None:
 
 def counts_a_fee_in_base_as_money(life: Life) -> None:
     """A maker to which every fee is one in quote."""
-    rules = life.maker.fees._rules
-    life.maker.fees._rules = replace(rules, bases=("", ""), quotes=(*rules.quotes, "BTC"))
+    rules = life.maker.fees.rules
+    life.maker.fees.rules = replace(rules, bases=("", ""), quotes=(*rules.quotes, "BTC"))
+
+
+def audits_nothing(life: Life) -> None:
+    """A maker that believes what events tell, and nothing else."""
+    vars(life.maker.audit)["on_timer"] = lambda *_: None
 
 
 BROKEN: dict[str, tuple[Callable[[Life], None], tuple[str, ...]]] = {
@@ -195,6 +200,7 @@ BROKEN: dict[str, tuple[Callable[[Life], None], tuple[str, ...]]] = {
     "forgets what is neutral": (forgets_what_is_neutral, ("crash",)),
     "does not wait": (does_not_wait, ("limited",)),
     "may take": (may_take, ("stall",)),
+    "audits nothing": (audits_nothing, ("event-lost",)),
     "counts no fees": (counts_no_fees, ("stall",)),
     "counts a fee in base as money": (counts_a_fee_in_base_as_money, ("stall",)),
     "counts by the wall clock": (counts_by_the_wall_clock, ("clock-step",)),

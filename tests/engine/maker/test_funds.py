@@ -10,9 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.compiling.atomics import Words
-from engine.maker import funds as F
+from engine.compiling.jit import kernel
 from engine.maker import order_layout as O
 from engine.maker import quote_layout as Q
+from engine.maker.funds import (
+    FUND_BASE_LOTS,
+    FUND_BUY_LOTS_MAX,
+    FUND_QUOTE_VALUE,
+    FUND_WORDS,
+    fit_side,
+    limit_venue,
+    new_funds,
+    venue_skew_ppm,
+)
 from engine.maker.orders import new_table
 from engine.maker.quotes import QuoteSpec
 
@@ -27,6 +37,20 @@ VENUE = 1
 Levels = tuple[int, int, int, int]
 
 
+@kernel("int64(int64[::1], int64[::1], int64, int64, int64[::1], int64, int64)")
+def fit(
+    funds: Words, table: Words, venue: int, side: int, quotes: Words, at: int, room: int
+) -> int:
+    """`fit_side` for Python."""
+    return fit_side(funds, table, venue, side, quotes, at, room)
+
+
+@kernel("int64(int64[::1], int64[::1], int64)")
+def skew_ppm(funds: Words, table: Words, venue: int) -> int:
+    """`venue_skew_ppm` for Python."""
+    return venue_skew_ppm(funds, table, venue)
+
+
 @dataclass
 class Bench:
     """The second of two venues, with four levels a side."""
@@ -36,12 +60,12 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.table = new_table(2, 7, self.scale)
-        self.funds = F.new_funds(2)
+        self.funds = new_funds(2)
         self.quotes: Words = np.concatenate([SPEC.words(), self.spec.words()])
         self.at = Q.QUOTE_WORDS
 
     def give(self, word: int, amount: int) -> None:
-        self.funds[VENUE * F.FUND_WORDS + word] = amount
+        self.funds[VENUE * FUND_WORDS + word] = amount
 
     def hold(self, lots: int) -> None:
         at = O.ACCOUNT_WORDS + VENUE * O.VENUE_WORDS
@@ -59,7 +83,7 @@ class Bench:
     def fit(self, side: int, lots: Levels = (100,) * 4, room: int = O.LOTS_MAX) -> Levels:
         """What is left of the wanted lots."""
         self.put(Q.QUOTE_WANTED_AT, side, lots)
-        self.left = int(F.fit_side(self.funds, self.table, VENUE, side, self.quotes, self.at, room))
+        self.left = int(fit(self.funds, self.table, VENUE, side, self.quotes, self.at, room))
         row = self.at + Q.QUOTE_WANTED_AT + side * Q.LEVELS_MAX * Q.ROW_WORDS
         found = self.quotes[row : row + 4 * Q.ROW_WORDS].reshape(-1, Q.ROW_WORDS)
         return tuple(found[:, Q.ROW_LOTS].tolist())
@@ -73,36 +97,36 @@ def test_without_limits_nothing_is_cut() -> None:
 def test_bids_are_paid_for_from_the_best_on() -> None:
     bench = Bench()
     # 100 x 500 and 100 x 495 units, then half of the third level's 490.
-    bench.give(F.FUND_QUOTE_VALUE, 50_000 + 49_500 + 50 * 490)
+    bench.give(FUND_QUOTE_VALUE, 50_000 + 49_500 + 50 * 490)
     assert bench.fit(O.BUY) == (100, 100, 50, 0)
-    bench.give(F.FUND_QUOTE_VALUE, 50_000 + 49_500 + 50 * 490 - 1)
+    bench.give(FUND_QUOTE_VALUE, 50_000 + 49_500 + 50 * 490 - 1)
     assert bench.fit(O.BUY) == (100, 100, 40, 0), "down to a step"
     assert bench.fit(O.SELL) == (100,) * 4, "asks cost no quote currency"
-    bench.give(F.FUND_QUOTE_VALUE, -1)
+    bench.give(FUND_QUOTE_VALUE, -1)
     assert bench.fit(O.BUY) == (0,) * 4
 
 
 def test_asks_are_paid_for_in_base() -> None:
     bench = Bench()
-    bench.give(F.FUND_BASE_LOTS, 250)
+    bench.give(FUND_BASE_LOTS, 250)
     assert bench.fit(O.SELL) == (100, 100, 50, 0)
     assert bench.fit(O.BUY) == (100,) * 4, "bids cost no base currency"
 
 
 def test_a_level_below_the_filters_is_left_out() -> None:
     bench = Bench()
-    bench.give(F.FUND_BASE_LOTS, 219)
+    bench.give(FUND_BASE_LOTS, 219)
     assert bench.fit(O.SELL) == (100, 100, 0, 0), "below lots_min, and its notional"
     # 30 lots at 104 ticks are worth 3120, at 99 ticks 2970.
-    bench.give(F.FUND_BASE_LOTS, 230)
+    bench.give(FUND_BASE_LOTS, 230)
     assert bench.fit(O.SELL) == (100, 100, 30, 0)
-    bench.give(F.FUND_QUOTE_VALUE, 50_000 + 30 * 495)
+    bench.give(FUND_QUOTE_VALUE, 50_000 + 30 * 495)
     assert bench.fit(O.BUY) == (100, 0, 0, 0)
 
 
 def test_what_rests_stays_while_it_is_nearly_as_large_as_what_can_be_paid_for() -> None:
     bench = Bench(replace(SPEC, lots=20_000, lots_min=20, notional_min=0))
-    bench.give(F.FUND_BASE_LOTS, 30_000)
+    bench.give(FUND_BASE_LOTS, 30_000)
     wanted = (20_000,) * 4
     bench.rest(O.SELL, (20_000, 8_000, 0, 0))
     assert bench.fit(O.SELL, wanted) == (20_000, 8_000, 0, 0)
@@ -114,7 +138,7 @@ def test_what_rests_stays_while_it_is_nearly_as_large_as_what_can_be_paid_for() 
 
 def test_a_venue_s_own_limit_of_inventory() -> None:
     bench = Bench()
-    F.limit_venue(bench.funds, VENUE, 250, 0)
+    limit_venue(bench.funds, VENUE, 250, 0)
     assert bench.fit(O.BUY) == bench.fit(O.SELL) == (100, 100, 50, 0)
     bench.hold(200)
     assert bench.fit(O.BUY) == (50, 0, 0, 0) and bench.fit(O.SELL) == (100,) * 4
@@ -124,14 +148,14 @@ def test_a_venue_s_own_limit_of_inventory() -> None:
 
 def test_the_skew_of_a_venue_s_own_position() -> None:
     bench = Bench()
-    F.limit_venue(bench.funds, VENUE, 1_000, 50)
+    limit_venue(bench.funds, VENUE, 1_000, 50)
     for held, skew in ((0, 0), (19, 0), (20, -1), (999, -49), (1_000, -50), (9_999, -50), (-40, 2)):
         bench.hold(held)
-        assert F.venue_skew_ppm(bench.funds, bench.table, VENUE) == skew
-    assert F.venue_skew_ppm(bench.funds, bench.table, 0) == 0
+        assert skew_ppm(bench.funds, bench.table, VENUE) == skew
+    assert skew_ppm(bench.funds, bench.table, 0) == 0
     for most, ppm in ((0, 1), (O.LOTS_MAX + 1, 1), (1, -1), (1, Q.PPM)):
         with pytest.raises(ValueError, match="no limit of a venue"):
-            F.limit_venue(bench.funds, VENUE, most, ppm)
+            limit_venue(bench.funds, VENUE, most, ppm)
 
 
 def test_a_position_is_reduced_and_no_further() -> None:
@@ -143,7 +167,7 @@ def test_a_position_is_reduced_and_no_further() -> None:
 def test_after_a_refusal_for_money_what_rests_is_kept_and_nothing_is_added() -> None:
     bench = Bench()
     bench.rest(O.BUY, (0, 100, 100, 0), (90, 91, 92, 93))
-    bench.give(F.FUND_BUY_LOTS_MAX, 200)
+    bench.give(FUND_BUY_LOTS_MAX, 200)
     assert bench.fit(O.BUY) == (0, 100, 100, 0), "good orders move, and are not cancelled"
     assert bench.fit(O.SELL) == (100,) * 4
     # One of them has been taken out to be placed anew.
@@ -168,8 +192,8 @@ def test_no_side_costs_more_than_there_is_and_money_is_used_from_the_best_on(
     side: int, wanted: Levels, resting: Levels, value: int, base: int, scale: int
 ) -> None:
     bench = Bench(scale=scale)
-    bench.give(F.FUND_QUOTE_VALUE, value)
-    bench.give(F.FUND_BASE_LOTS, base)
+    bench.give(FUND_QUOTE_VALUE, value)
+    bench.give(FUND_BASE_LOTS, base)
     bench.rest(side, resting)
     found = bench.fit(side, wanted)
     left = value if side == O.BUY else base

@@ -6,14 +6,21 @@ from decimal import Decimal
 
 import pytest
 
-from engine.maker import funds as F
 from engine.maker import order_layout as O
+from engine.maker.funds import (
+    FUND_BASE_LOTS,
+    FUND_BUY_LOTS_MAX,
+    FUND_QUOTE_VALUE,
+    FUND_SELL_LOTS_MAX,
+    new_funds,
+)
 from net.maker.balances import Balances
+from net.maker.fees import FeeCounter
 from net.maker.refusal_backoff import RefusalBackoff
 from net.orders.errors import ErrorClass
 from net.orders.messages import Balance
 from tests.engine.maker.rig import Maker as Gate
-from tests.net.maker.rig import seeded
+from tests.net.maker.rig import fee_rules, seeded
 
 pytestmark = pytest.mark.kernel
 
@@ -28,8 +35,8 @@ class Bench:
 
     def __init__(self) -> None:
         self.gate = Gate()
-        self.funds = F.new_funds(1)
-        self.balances = Balances(self.gate.table, self.funds, ("BTC",), ("USDT",), VALUE_SIZE)
+        self.funds = new_funds(1)
+        self.balances = Balances(self.gate.table, self.funds, FeeCounter(fee_rules(), VALUE_SIZE))
 
     def tell(self, asset: str, free: int, locked: int = 0) -> None:
         self.balances.take(0, [Balance(asset, free, locked)])
@@ -37,12 +44,12 @@ class Bench:
     @property
     def money(self) -> tuple[int, int]:
         """For bids as a value, for asks in lots."""
-        return int(self.funds[F.FUND_QUOTE_VALUE]), int(self.funds[F.FUND_BASE_LOTS])
+        return int(self.funds[FUND_QUOTE_VALUE]), int(self.funds[FUND_BASE_LOTS])
 
     @property
     def most(self) -> tuple[int, int]:
         """What may be open of a side at most."""
-        return int(self.funds[F.FUND_BUY_LOTS_MAX]), int(self.funds[F.FUND_SELL_LOTS_MAX])
+        return int(self.funds[FUND_BUY_LOTS_MAX]), int(self.funds[FUND_SELL_LOTS_MAX])
 
 
 def test_what_is_not_told_is_not_limited() -> None:

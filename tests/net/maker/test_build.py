@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
@@ -16,7 +16,9 @@ from engine.maker import fair_codes
 from engine.maker import journal_codes as J
 from engine.maker import order_layout as O
 from engine.maker import quote_layout as Q
+from engine.maker import risk_codes as R
 from engine.maker import state_board_layout as B
+from engine.maker.client_ids import format_client_id
 from engine.maker.state_board import BOARD_KIND, StateBoardReader
 from engine.sharing.segment import segment_path
 from net.config.schema import Config, parse_config
@@ -27,6 +29,7 @@ from net.maker.market_fit import RulesError
 from net.maker.paper_orders import PaperEntry
 from net.orders.interface import EntryState, Opening, VenueEntry
 from net.orders.markets import MarketRules
+from net.orders.messages import Kind, OrderEvent, State
 from tests.trading.setup import draw_markets, new_engine
 
 pytestmark = pytest.mark.kernel
@@ -200,7 +203,11 @@ def live(config: Config) -> tuple[Maker, Host]:
     """A market maker with an order entry that is not connected."""
     maker, host = build(config, DigestJournal())
     entry = SimpleNamespace(
-        state=EntryState.DISCONNECTED, can_replace=True, on_timer=lambda now_ns: None
+        state=EntryState.DISCONNECTED,
+        can_replace=True,
+        audit_every_ns=0,
+        on_timer=lambda now_ns: None,
+        cancel_all=lambda order_ids, now_ns: None,
     )
     maker.attach(0, cast(VenueEntry, entry))
     return maker, host
@@ -214,18 +221,18 @@ def told(maker: Maker, fee_ppm: int | None) -> None:
 def test_on_paper_the_fee_of_paper_counts() -> None:
     maker, host = build(config_of(), DigestJournal())
     maker.on_timer(NOW_NS)
-    assert maker.fee_ppm == [1_000, 1_000] and quoted(maker) == (1_100, 1_100)
+    assert maker.fees.maker_ppm == [1_000, 1_000] and quoted(maker) == (1_100, 1_100)
     assert FEE_TOLD not in [what for _, what in host.notes], "nobody has asked for ten points"
 
 
 def test_what_the_venue_tells_of_its_fee_counts_from_then_on() -> None:
     maker, _ = live(config_of("live"))
     told(maker, None)
-    assert maker.fee_ppm == [1_000, 3_000] and quoted(maker) == (1_100, 1_100)
+    assert maker.fees.maker_ppm == [1_000, 3_000] and quoted(maker) == (1_100, 1_100)
     told(maker, 750)
-    assert maker.fee_ppm[0] == 750 and quoted(maker) == (850, 1_000)
+    assert maker.fees.maker_ppm[0] == 750 and quoted(maker) == (850, 1_000)
     told(maker, None)
-    assert maker.fee_ppm[0] == 750, "nothing new was told"
+    assert maker.fees.maker_ppm[0] == 750, "nothing new was told"
     told(maker, -20)
     assert quoted(maker) == (100, 1_000), "a rebate brings no quote nearer than the edge"
     maker.on_timer(NOW_NS)
@@ -247,4 +254,53 @@ def test_a_first_level_inside_the_fee_is_told_once_and_moved_out() -> None:
 def test_a_configured_fee_stays_whatever_the_venue_tells() -> None:
     maker, _ = live(config_of("live", "[maker.venue.binance]\nfee_bps = 2.0"))
     told(maker, 750)
-    assert maker.fee_ppm[0] == 200 and quoted(maker) == (300, 1_000)
+    assert maker.fees.maker_ppm[0] == 200 and quoted(maker) == (300, 1_000)
+
+
+# --- another market maker ------------------------------------------------------------------------
+
+
+def order_of(epoch: int, kind: Kind) -> OrderEvent:
+    return OrderEvent(kind, State.OPEN, "BTCUSDT", format_client_id(epoch << 32 | 1), 5)
+
+
+NEWER, OLDER = 8, 6
+SEEN: dict[str, Callable[[Maker, int], None]] = {
+    "an event": lambda maker, epoch: maker.on_push(0, (order_of(epoch, Kind.ACCEPTED),), (), 0),
+    "an audit": lambda maker, epoch: maker.on_audit(
+        0, Opening((order_of(epoch, Kind.STATE),), (), ()), 0
+    ),
+    "an opening": lambda maker, epoch: maker.on_ready(
+        0, Opening((order_of(epoch, Kind.STATE),), (), ()), 0
+    ),
+}
+
+
+@pytest.mark.parametrize("how", SEEN)
+def test_a_newer_run_on_the_same_account_and_market_halts_this_one(how: str) -> None:
+    maker, host = live(config_of("live"))
+    records: list[Record] = []
+    vars(maker._journal)["write"] = records.append
+    maker._is_started = True
+    SEEN[how](maker, NEWER)
+    assert maker.is_halted and maker.risk[O.RISK_HALT_REASON] == R.OTHER_MAKER
+    kills = [each.reason for each in records if each.kind == J.EVENT_KILL]
+    assert kills == [J.REASON_OTHER_MAKER] and not maker.recovery.has_strays
+    told = ("error", R.TEXTS[R.OTHER_MAKER])
+    assert host.notes.count(told) == 1
+    SEEN[how](maker, NEWER)
+    assert host.notes.count(told) == 1, "it is known"
+
+
+@pytest.mark.parametrize("how", SEEN)
+def test_an_order_of_an_older_run_is_cancelled_and_halts_nothing(how: str) -> None:
+    maker, _ = live(config_of("live"))
+    maker._is_started = True
+    SEEN[how](maker, OLDER)
+    assert not maker.is_halted and maker.recovery.is_stray(0, OLDER << 32 | 1)
+
+
+def test_before_the_start_whatever_is_open_under_our_names_is_left_from_before() -> None:
+    maker, _ = live(config_of("live"))
+    SEEN["an opening"](maker, NEWER)
+    assert not maker.is_halted and maker.recovery.is_stray(0, NEWER << 32 | 1)

@@ -62,6 +62,10 @@ class Entry:
     def ask(self, *words: int) -> None:
         self._call("ask", *words)
 
+    audit_every_ns = 0
+
+    def audit(self, now_ns: int) -> None: ...
+
     def reread(self, now_ns: int) -> None: ...
 
     def on_timer(self, now_ns: int) -> None: ...

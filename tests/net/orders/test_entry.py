@@ -113,6 +113,9 @@ class Bench:
     def on_push(self, venue: int, events: Any, balances: Any, now_ns: int) -> None:
         self.told.append(("push", *(event.client_order_id for event in events)))
 
+    def on_audit(self, venue: int, reading: Opening, now_ns: int) -> None:
+        self.told.append(("audit",))
+
     def on_ready(self, venue: int, opening: Opening, now_ns: int) -> None:
         self.told.append(("ready",))
         self.on_ready_do()

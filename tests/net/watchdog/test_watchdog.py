@@ -77,6 +77,11 @@ class Entry:
         assert self.state is EntryState.READY
         self.asks.append(order_id)
 
+    audit_every_ns = 0
+
+    def audit(self, now_ns: int) -> None:
+        raise AssertionError("a watchdog audits nothing")
+
     def reread(self, now_ns: int) -> None:
         assert self.state is EntryState.READY
         self.state = EntryState.READING

@@ -1,7 +1,7 @@
 """Bitstamp's REST API v2 for orders and the account.
 
 Not simulated: rate limits (but for the fault), daily and GTD orders, sub-accounts, stop orders, the
-ten-second cache of open_orders, order lists for gap repair. Two orders of the account that meet
+ten-second cache of open_orders. Two orders of the account that meet
 trade with each other, as no prevention is documented. A maker-or-cancel order that would take is
 refused in the answer; the documents leave it open.
 Runs on: the simulator's event loop.
@@ -382,6 +382,14 @@ class BitstampOrders:
             "self_trade": is_self_trade,
         }
 
+    def _history(self, call: Call) -> object:
+        form = call.form
+        pair = form.text("market").replace("/", "").lower()
+        if form.text("order_source") != "orderbook":
+            refuse("400.001", {"order_source": ["Unknown."]})  # chosen
+        symbol = self._instrument(pair).venue_symbol
+        return self.private.history_of(symbol, form.text("since_id"), form.text("until_id"))
+
     def _fees(self, call: Call) -> list[Json]:
         percent = 10**LOT_DECIMALS * 100 // FEE_SCALE
         return [
@@ -466,6 +474,7 @@ ROUTES = (
     _route("order_status", _O._status),
     _route(f"account_balances{_PAIR}", _O._balances),
     _route(f"user_transactions{_PAIR}", _O._transactions),
+    _route("account_order_data", _O._history),
     _route("fees/trading", _O._fees),
     _route("websockets_token", _O._token),
 )

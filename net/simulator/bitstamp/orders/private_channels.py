@@ -9,6 +9,7 @@ Runs on: the simulator's event loop; no I/O, no clock.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable
 
 import orjson
@@ -24,6 +25,7 @@ from net.simulator.source import Message
 
 TOKEN_S = 60
 TOKENS_MAX = 1_000
+HISTORY_MAX = 10_000
 CHANNEL = re.compile(r"private-my_(orders|trades)_([a-z0-9]{2,20})-([0-9]{1,18})")
 SUBTYPES = {"GTC": 0, "IOC": 4, "FOK": 6}  # by third parties; 2 is a market order
 MARKET_PRICE = {True: "999999999.00", False: "0.00"}  # how a market order shows
@@ -45,6 +47,8 @@ class PrivateChannels:
         self._tokens: dict[str, float] = {}
         self._tokens_made = 0
         self._events = 0
+        self.history: deque[dict[str, object]] = deque(maxlen=HISTORY_MAX)
+        """The events of all orders, oldest first."""
 
     def new_token(self, now_s: float) -> str:
         """A token, good for subscriptions in the next 60 seconds."""
@@ -117,7 +121,18 @@ class PrivateChannels:
             "pre_event_id": _event_id(self._events - 1),
             "order_source": "orderbook",
         }
+        self.history.append(message)
         return Message(channel, orjson.dumps(message).decode())
+
+    def history_of(self, symbol: str, since_id: str, until_id: str) -> list[dict[str, object]]:
+        """What account_order_data answers: the events of a market from one on, and up to one."""
+        return [
+            {key: value for key, value in each.items() if key != "channel"}
+            for each in self.history
+            if str(each["channel"]) == f"private-my_orders_{symbol}-{self._user_id}"
+            and since_id <= str(each["event_id"])
+            and (not until_id or str(each["event_id"]) <= until_id)
+        ]
 
     def _trade_message(self, report: Report) -> Message:
         order, made = report.order, report.execution

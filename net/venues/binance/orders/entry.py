@@ -12,6 +12,8 @@ Runs on: the engine thread; in the watchdog, the main thread.
 
 from __future__ import annotations
 
+from functools import partial
+
 from engine.layout.units import NS_PER_MS, NS_PER_S
 from engine.maker.client_ids import format_client_id
 from engine.maker.order_layout import BUY, SELL
@@ -33,6 +35,7 @@ from net.orders.messages import (
 from net.orders.order_names import OrderNames
 from net.orders.pending_requests import Next, Pending
 from net.venues.binance.market_data import BINANCE
+from net.venues.binance.orders.audit import BinanceAudit, Part
 from net.venues.binance.orders.credentials import BinanceKeys
 from net.venues.binance.orders.events import BinanceReader
 from net.venues.binance.orders.logon import COMMISSION, BinanceOpening
@@ -55,6 +58,8 @@ OPENING_LIMIT_NS = 10 * NS_PER_S
 """For each step of the opening: a thousand trades take the venue longer than an order."""
 assert RECV_WINDOW_MS * NS_PER_MS + ROUND_TRIP_NS_MAX // 2 < ANSWER_LIMIT_NS < SETTLE_NS
 
+AUDIT_EVERY_NS = 5 * NS_PER_S
+"""An audit weighs 46 of the 6,000 in a minute that the address shares with the market data."""
 CLOCK_EVERY_NS = 180 * NS_PER_S
 """Two good crystals drift apart by some 10 ms meanwhile, two bad ones by 50."""
 CLOCK_RETRY_NS = 10 * NS_PER_S
@@ -66,6 +71,7 @@ class BinanceEntry(OrderEntry):
     """One account's order entry in one market (net.orders.interface.VenueEntry)."""
 
     settle_ns = SETTLE_NS
+    audit_every_ns = AUDIT_EVERY_NS
     can_replace = True  # LIMIT_MAKER holds for the order that comes
     age_ns_max = BINANCE.connection_age_max_s * NS_PER_S
     _reader: BinanceReader
@@ -93,6 +99,7 @@ class BinanceEntry(OrderEntry):
         self._replace = {s: ReplaceTemplate(requests, market, s, style, mode) for s in (BUY, SELL)}
         self._cancel = CancelTemplate(requests, market)
         self._opening = BinanceOpening(requests, self._reader, market)
+        self._audit: BinanceAudit | None = None
         self._has_reread_clock = False
         self._skew_wait_ns = SKEW_FIRST_NS
         self._clock_due_ns = 0
@@ -130,6 +137,41 @@ class BinanceEntry(OrderEntry):
         """Read the account again, on the same connection."""
         self._opening.read_again()
         self._next_step(now_ns)
+
+    def audit(self, now_ns: int) -> None:
+        """Read the account beside everything else; an audit that is under way goes on."""
+        if self._audit is not None or self.state is not EntryState.READY:
+            return
+        audit = self._audit = BinanceAudit(self._requests, self._reader, self._market)
+        for part in Part:
+            number, time_ms = self._next(now_ns)
+            self._line.send(audit.write(part, number, time_ms))
+            then, fail = partial(self._read_audit, audit, part), partial(self._fail_audit, audit)
+            due_ns = now_ns + OPENING_LIMIT_NS
+            pending = Pending(f"audit: {part.value}", now_ns, due_ns, then=then, fail=fail)
+            self._pending.put(number, pending)
+
+    def _read_audit(
+        self, audit: BinanceAudit, part: Part, pending: Pending, answer: Answer, now_ns: int
+    ) -> Next:
+        if audit is self._audit:
+            audit.read(part, answer)
+        return partial(self._end_audit, audit)
+
+    def _end_audit(self, audit: BinanceAudit, now_ns: int) -> None:
+        reading = audit.result(self._names)
+        if audit is self._audit and reading is not None:
+            self._audit = None
+            self._host.on_audit(self._venue, reading, now_ns)
+
+    def _fail_audit(self, audit: BinanceAudit, reason: str, now_ns: int) -> None:
+        if audit is self._audit:
+            self._audit = None
+            self._note(EntryNote.AUDIT_FAILED, reason=reason)
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._audit = None
 
     def on_timer(self, now_ns: int) -> None:
         """Requests that are due, the venue's clock, the connection's age."""

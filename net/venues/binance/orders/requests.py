@@ -107,9 +107,11 @@ class BinanceRequests:
         params = {"symbol": market.symbol, **_target(order, "orderId", "origClientOrderId")}
         return self.signed("order.status", request_id, timestamp_ms, params)
 
-    def latest_trades(self, request_id: int, timestamp_ms: int, market: Market) -> bytes:
+    def latest_trades(
+        self, request_id: int, timestamp_ms: int, market: Market, limit: int = TRADES_MAX
+    ) -> bytes:
         """Our last trades in one market, oldest first (weight 20)."""
-        params: dict[str, Value] = {"symbol": market.symbol, "limit": TRADES_MAX}
+        params: dict[str, Value] = {"symbol": market.symbol, "limit": limit}
         return self.signed("myTrades", request_id, timestamp_ms, params)
 
     def order_trades(

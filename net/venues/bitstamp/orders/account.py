@@ -27,6 +27,8 @@ from net.venues.bitstamp.orders.requests import TRANSACTIONS_MAX, BitstampReques
 
 LOOKUPS_MAX = 300
 """Orders looked up in one reading: below what may be sent in a second. Others stay as listed."""
+AUDIT_TRADES = 100
+"""Those of ten seconds at ten a second; opening reads all that the venue lists at once."""
 LIVE = frozenset({State.OPEN, State.CANCEL_PENDING})
 
 
@@ -41,7 +43,8 @@ class Post(Protocol):
         *,
         may_be_gone: bool = False,
         may_be_refused: bool = False,
-    ) -> None: ...
+    ) -> None:
+        """`may_be_gone`, `may_be_refused`: as `Pending` has them."""
 
 
 class AccountReading:
@@ -57,9 +60,11 @@ class AccountReading:
         done: Callable[[Opening, bool, int], None],
         *,
         knows_trades: bool,
+        is_audit: bool = False,
     ) -> None:
         """`done(opening, is_whole, now_ns)`; not whole: trades may be missing between those told
-        before and the oldest listed. `knows_trades`: whether there are any told before."""
+        before and the oldest listed. `knows_trades`: whether there are any told before. `is_audit`:
+        fees stay unread, and the latest trades are few, so that it takes the thread no time."""
         self._market = market
         self._requests = requests
         self._reader = reader
@@ -68,6 +73,8 @@ class AccountReading:
         self._done = done
         self._last_id = names.last_execution_id
         self._knows_trades = knows_trades
+        self._is_audit = is_audit
+        self._trades_max = AUDIT_TRADES if is_audit else TRANSACTIONS_MAX
         self._waiting = 0
         """Answers that are still to come."""
         self._is_whole = True
@@ -80,11 +87,12 @@ class AccountReading:
 
     def begin(self, now_ns: int) -> None:
         """Ask for everything."""
-        self._waiting = 4
-        asked, market = self._requests, self._market
+        asked, market, limit = self._requests, self._market, self._trades_max
+        self._waiting = 3 if self._is_audit else 4
         self._post(lambda once, ms: asked.open_orders(once, ms, market), now_ns, self._on_orders)
-        self._post(lambda once, ms: asked.trades(once, ms, market), now_ns, self._on_trades)
-        self._post(asked.fees, now_ns, self._on_fees, may_be_refused=True)
+        self._post(lambda once, ms: asked.trades(once, ms, market, limit), now_ns, self._on_trades)
+        if not self._is_audit:
+            self._post(asked.fees, now_ns, self._on_fees, may_be_refused=True)
         self._post(asked.balances, now_ns, self._on_balances)
 
     def _on_orders(self, pending: Pending, answer: Answer, now_ns: int) -> Next:
@@ -95,7 +103,7 @@ class AccountReading:
     def _on_trades(self, pending: Pending, answer: Answer, now_ns: int) -> Next:
         for each in self._reader.order_events(Request.TRADES, answer, self._market):
             self._put_trade(each)
-        is_full = len(records(answer.result, "answer")) >= TRANSACTIONS_MAX
+        is_full = len(records(answer.result, "answer")) >= self._trades_max
         is_beyond = self._last_id < min(self._trades, default=(0, 0))[0]
         self._is_whole = not (self._knows_trades and is_full and is_beyond)
         return self._on_read

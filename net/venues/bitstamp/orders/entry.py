@@ -10,6 +10,7 @@ What the venue does not promise, and what is done about it:
 * Whether replace_order keeps maker-or-cancel is not said: an order is never replaced here.
 * A request carries a time and is good for 150 s after it. An order that is not there can come to be
   there until then, which is why `settle_ns` is so long.
+* An event of our orders that is missing is read from account_order_data.
 * Answers and events overtake each other, and trades do not name our orders: see
   net.venues.bitstamp.orders.order_names.
 
@@ -20,6 +21,7 @@ Runs on: the engine thread; in the watchdog, the main thread.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 
 from engine.layout.units import NS_PER_S
@@ -51,6 +53,9 @@ OPEN_ORDERS_AGE_NS = 10 * NS_PER_S
 SETTLE_NS = 160 * NS_PER_S
 """A request is refused when its time is 150 s off (HTTP API v2, authentication); the rest is for
 the difference of the clocks, and covers the age of open_orders too."""
+AUDIT_EVERY_NS = 10 * NS_PER_S
+"""As old as open_orders may be; of the 16 requests a second that the venue takes for long, an audit
+makes three, and one for each open order."""
 SUBSCRIBE_LIMIT_NS = 10 * NS_PER_S
 HEARTBEAT_NS = 20 * NS_PER_S
 SILENCE_NS = 65 * NS_PER_S
@@ -76,6 +81,7 @@ class BitstampEntry(HttpEntry):
     """One account's order entry in one market (net.orders.interface.VenueEntry)."""
 
     settle_ns = SETTLE_NS
+    audit_every_ns = AUDIT_EVERY_NS
     can_replace = False
     age_ns_max = BITSTAMP.connection_age_max_s * NS_PER_S
     troubles = TROUBLES | {ErrorClass.MARKET_SUSPENDED}
@@ -116,6 +122,9 @@ class BitstampEntry(HttpEntry):
         self._subscribe_by_ns = self._read_from_ns = 0
         self._reading: AccountReading | None = None
         self._event_id: str | None = None
+        self._gap: tuple[str | None, str | None] = (None, None)
+        """The last event's number before the newest, and which one that names before it."""
+        self._audit: AccountReading | None = None
 
     # --- what the host asks for ------------------------------------------------------------------
 
@@ -178,7 +187,7 @@ class BitstampEntry(HttpEntry):
             is_whole = self._is_chained(push)
             self._push(push.events, (), now_ns)
             if not is_whole:
-                self._give_up("an event of our orders is missing", now_ns)
+                self._read_history(now_ns)
         elif push.notice is Notice.SUBSCRIBED:
             self._on_subscribed(push.text, now_ns)
         elif push.notice is Notice.RECONNECT:
@@ -189,16 +198,46 @@ class BitstampEntry(HttpEntry):
             else:
                 self._note(EntryNote.VENUE_ERROR, reason=push.text)
 
+    def _read_history(self, now_ns: int) -> None:
+        """Events of our orders are missing: read them, and what came after them once more.
+
+        Twice is no more than once: the host knows where each order stands. Where the history does
+        not reach the event that was named, nobody knows what is missing, and the connection ends.
+        """
+        since_id, until_id = self._gap
+        assert since_id is not None and until_id is not None
+
+        def write(nonce: str, timestamp_ms: int) -> HttpRequest:
+            return self._requests.order_history(nonce, timestamp_ms, self._market, since_id)
+
+        def then(pending: Pending, answer: Answer, now_ns: int) -> Next:
+            told = self._reader.order_history(answer, self._market)
+            if until_id not in {each.event_id for each in told}:
+                raise EntryError(f"bitstamp: the history since {since_id} lacks {until_id}")
+
+            def tell(now_ns: int) -> None:
+                self._note(EntryNote.GAP_FILLED, since=since_id, events=len(told))
+                for each in told:
+                    self._push(each.events, (), now_ns)
+
+            return tell
+
+        def fail(reason: str, now_ns: int) -> None:
+            self._give_up(f"an event of our orders is missing: {reason}", now_ns)
+
+        self._post(write, now_ns, then, fail=fail)
+
     def _is_chained(self, push: Push) -> bool:
         """Whether an order's event names the one before it. A doubled one breaks nothing."""
         last = self._event_id
         self._event_id = push.event_id or last
+        self._gap = last, push.previous_event_id
         is_first = last is None or push.previous_event_id is None
         return is_first or last in (push.previous_event_id, push.event_id)
 
     def _forget(self) -> None:
         super()._forget()
-        self._reading = None
+        self._reading = self._audit = None
 
     # --- opening ---------------------------------------------------------------------------------
 
@@ -245,6 +284,37 @@ class BitstampEntry(HttpEntry):
             knows_trades=self._was_ready,
         )
         self._reading.begin(now_ns)
+
+    def audit(self, now_ns: int) -> None:
+        """Read the account beside everything else; an audit that is under way goes on."""
+        if self._audit is not None or self.state is not EntryState.READY:
+            return
+        if now_ns < self._not_before_ns or not self._rates.has_room(now_ns, True):
+            return
+        audit: AccountReading | None = None
+
+        def done(reading: Opening, is_whole: bool, now_ns: int) -> None:
+            if self._audit is audit:
+                self._audit = None
+                self._host.on_audit(self._venue, reading, now_ns)
+                self._release(now_ns)
+
+        def fail(reason: str, now_ns: int) -> None:
+            if self._audit is audit:
+                self._audit = None
+                self._note(EntryNote.AUDIT_FAILED, reason=reason)
+
+        audit = self._audit = AccountReading(
+            self._market,
+            self._requests,
+            self._reader,
+            self._names,
+            partial(self._post, fail=fail),
+            done,
+            knows_trades=True,
+            is_audit=True,
+        )
+        audit.begin(now_ns)
 
     def _on_account(self, opening: Opening, is_whole: bool, now_ns: int) -> None:
         self._reading = None

@@ -126,6 +126,18 @@ class BitstampReader(EventReader):
                 return rate_ppm(record(row.get("fees"), "fees"), "maker", PER_CENT)
         return None
 
+    def order_history(self, answer: Answer, market: Market) -> tuple[Push, ...]:
+        """What account_order_data says, in its order: each an event as my_orders tells it."""
+        return tuple(
+            Push(
+                _reported(name, record(row.get("data"), "data"), market),
+                event_id=optional_text(row, "event_id"),
+                previous_event_id=optional_text(row, "pre_event_id"),
+            )
+            for row in records(answer.result, "answer")
+            if (name := text(row, "event")) in REPORTS
+        )
+
     def channel_token(self, answer: Answer) -> tuple[str, int]:
         """The token and the user's id for `subscription`; EntryError where there is none."""
         result = record(answer.result, "answer")

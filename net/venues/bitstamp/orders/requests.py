@@ -101,9 +101,11 @@ class BitstampRequests:
         """The open orders of one market; up to 10 s old, so of no use right after an action."""
         return self.post(f"open_orders/{pair(market)}/", {}, nonce, timestamp_ms)
 
-    def trades(self, nonce: str, timestamp_ms: int, market: Market) -> HttpRequest:
+    def trades(
+        self, nonce: str, timestamp_ms: int, market: Market, limit: int = TRANSACTIONS_MAX
+    ) -> HttpRequest:
         """The account's latest transactions in one market, the newest first."""
-        form: dict[str, str | int] = {"limit": TRANSACTIONS_MAX, "sort": "desc"}
+        form: dict[str, str | int] = {"limit": limit, "sort": "desc"}
         return self.post(f"user_transactions/{pair(market)}/", form, nonce, timestamp_ms)
 
     def balances(self, nonce: str, timestamp_ms: int) -> HttpRequest:
@@ -113,6 +115,13 @@ class BitstampRequests:
     def fees(self, nonce: str, timestamp_ms: int) -> HttpRequest:
         """What the venue takes of the account's fills, in every market."""
         return self.post("fees/trading/", {}, nonce, timestamp_ms)
+
+    def order_history(
+        self, nonce: str, timestamp_ms: int, market: Market, since_id: str
+    ) -> HttpRequest:
+        """The account's order events in one market since one of them, oldest first."""
+        form = {"order_source": "orderbook", "market": _pair_name(market), "since_id": since_id}
+        return self.post("account_order_data/", form, nonce, timestamp_ms)
 
     def channel_token(self, nonce: str, timestamp_ms: int) -> HttpRequest:
         """What `subscription` needs, for 60 s."""
@@ -196,6 +205,11 @@ def pair(market: Market) -> str:
     if not PAIR.fullmatch(market.symbol):
         raise EntryError(f"{quoted(market.symbol)!r} is no pair of Bitstamp, like btcusd")
     return market.symbol
+
+
+def _pair_name(market: Market) -> str:
+    """A market as forms name it: BTC/USD."""
+    return f"{market.base}/{market.quote}"
 
 
 def _target(order: int | str) -> dict[str, str | int]:

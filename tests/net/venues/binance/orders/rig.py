@@ -77,6 +77,9 @@ class Bench:
     def on_push(self, venue: int, events: Any, balances: Any, now_ns: int) -> None:
         self.told.append(("push", events, balances))
 
+    def on_audit(self, venue: int, reading: Opening, now_ns: int) -> None:
+        self.told.append(("audit", reading))
+
     def on_ready(self, venue: int, opening: Opening, now_ns: int) -> None:
         assert self.entry.state is EntryState.READY
         self.told.append(("ready", opening))

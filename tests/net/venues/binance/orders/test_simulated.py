@@ -56,6 +56,7 @@ class Desk:
         self.unanswered: list[tuple[Request, int]] = []
         self.pushed: list[OrderEvent] = []
         self.openings: list[Opening] = []
+        self.audits: list[Opening] = []
         self.lost: list[str] = []
         self.troubles: list[Refusal] = []
         self.notes: list[Note] = []
@@ -74,6 +75,9 @@ class Desk:
 
     def on_ready(self, venue: int, opening: Opening, now_ns: int) -> None:
         self.openings.append(opening)
+
+    def on_audit(self, venue: int, reading: Opening, now_ns: int) -> None:
+        self.audits.append(reading)
 
     def on_entry_lost(self, venue: int, reason: str, now_ns: int) -> None:
         self.lost.append(reason)

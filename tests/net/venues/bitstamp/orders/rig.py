@@ -72,6 +72,9 @@ class Host:
     ) -> None:
         self.said.append(("push", events))
 
+    def on_audit(self, venue: int, reading: Opening, now_ns: int) -> None:
+        self.said.append(("audit", reading))
+
     def on_ready(self, venue: int, opening: Opening, now_ns: int) -> None:
         self.said.append(("ready", opening))
 

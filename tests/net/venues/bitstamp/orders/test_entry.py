@@ -322,24 +322,6 @@ def test_more_trades_than_a_page_are_noted(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(venue.host.notes) == 1
 
 
-def test_a_missing_event_is_a_loss() -> None:
-    venue = ready()
-    venue.order("order_created", NAME_A, 1)
-    venue.order("order_changed", NAME_A, 1, "0.4")
-    venue.events -= 1
-    venue.order("order_changed", NAME_A, 1, "0.4")
-    assert [what for what, _ in venue.said()] == ["push"] * 3 and not venue.dropped, "doubled"
-    venue.events += 1
-    venue.order("order_deleted", NAME_A, 1, "0.4")
-    pushed, lost = venue.said()
-    assert pushed[1][0].kind is Kind.CANCELED and lost[0] == "lost"
-    assert len(venue.dropped) == 1
-    venue.open()
-    venue.events += 5
-    venue.order("order_created", NAME_B, 2)
-    assert venue.state() is EntryState.READY, "a new connection begins a new chain"
-
-
 def test_what_cannot_be_read_may_have_been_about_an_order() -> None:
     for raw in (b"{", b"[]", b'{"event":"trade","channel":"%s","data":{}}' % TRADES.encode()):
         venue = ready()

@@ -1,0 +1,173 @@
+"""Audits at Bitstamp, and events that are missing: read from the history, or a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from net.orders.interface import EntryNote, EntryState
+from net.orders.messages import Kind
+from tests.net.venues.bitstamp.orders.rig import (
+    BALANCES,
+    NAME_A,
+    NAME_B,
+    Venue,
+    error,
+    listed,
+    ready,
+    status,
+    transaction,
+)
+
+
+def history(*rows: tuple[int, str, str, int, str]) -> list[dict[str, Any]]:
+    """account_order_data: each event's number and kind, its order's name, number and rest."""
+    return [
+        {
+            "event": event, "event_id": f"e{at}", "order_source": "orderbook",
+            "trade_account_id": 0,
+            "data": {
+                "id": number, "order_type": 0, "amount_str": left, "amount_at_create": "0.5",
+                "price_str": "6.0E+4", "microtimestamp": "1700000000000000",
+                "client_order_id": name,
+            },
+        }
+        for at, event, name, number, left in rows
+    ]  # fmt: skip
+
+
+def gap() -> Venue:
+    """Two events that came, one that did not, and one that names it."""
+    venue = ready()
+    venue.order("order_created", NAME_A, 1)
+    venue.order("order_changed", NAME_A, 1, "0.4")
+    venue.events -= 1
+    venue.order("order_changed", NAME_A, 1, "0.4")
+    assert [what for what, _ in venue.said()] == ["push"] * 3 and not venue.asked, "doubled"
+    venue.events += 1
+    venue.order("order_created", NAME_B, 2)
+    ((what, _),) = venue.said()
+    assert what == "push" and not venue.dropped
+    form = {"order_source": "orderbook", "market": "BTC/USD", "since_id": "e2"}
+    assert venue.form("account_order_data") == form
+    return venue
+
+
+def test_a_missing_event_is_read_from_the_history() -> None:
+    venue = gap()
+    rows = history(
+        (2, "order_changed", NAME_A, 1, "0.4"),
+        (3, "order_deleted", NAME_A, 1, "0.4"),
+        (4, "order_created", NAME_B, 2, "0.5"),
+    )
+    venue.answer("account_order_data", rows)
+    told = [events[0] for what, events in venue.said() if what == "push"]
+    assert [(each.kind, each.client_order_id) for each in told] == [
+        (Kind.STATE, NAME_A),
+        (Kind.CANCELED, NAME_A),
+        (Kind.ACCEPTED, NAME_B),
+    ]
+    assert told[1].filled_lots == 10_000_000 and not venue.dropped
+    assert (EntryNote.GAP_FILLED, {"since": "e2", "events": 3}) in venue.host.notes
+    assert venue.state() is EntryState.READY
+    venue.order("order_changed", NAME_B, 2, "0.1")
+    assert not venue.asked, "the chain goes on"
+
+
+HISTORIES: dict[str, Callable[[Venue], None]] = {
+    "it does not reach so far": lambda venue: venue.answer(
+        "account_order_data", history((2, "order_changed", NAME_A, 1, "0.4"))
+    ),
+    "no answer": lambda venue: venue.wait(5.0),
+    "refused": lambda venue: venue.answer("account_order_data", error("403.001"), 400),
+    "another form": lambda venue: venue.answer("account_order_data", [{"event": "order_deleted"}]),
+}
+
+
+@pytest.mark.parametrize("how", HISTORIES)
+def test_a_missing_event_that_no_history_has_is_a_loss(how: str) -> None:
+    venue = gap()
+    HISTORIES[how](venue)
+    assert "lost" in [what for what, _ in venue.said()] and len(venue.dropped) == 1
+    venue.asked.clear()
+    venue.open()
+    venue.events += 5
+    venue.order("order_created", NAME_B, 2)
+    assert venue.state() is EntryState.READY, "a new connection begins a new chain"
+
+
+AUDIT = ("open_orders", "user_transactions", "account_balances")
+
+
+def audited(venue: Venue, orders: list[Any], trades: list[Any]) -> None:
+    venue.entry.audit(venue.now_ns)
+    venue.entry.audit(venue.now_ns)
+    assert [each.path.split("/")[3] for each in venue.asked.values()] == [
+        path.split("/")[0] for path in AUDIT
+    ], "one at a time"
+    for path, value in zip(AUDIT, (orders, trades, BALANCES), strict=True):
+        venue.answer(path, value)
+
+
+def test_an_audit_reads_the_account_beside_everything_else() -> None:
+    venue = ready()
+    audited(venue, [listed(NAME_A, 1), listed(NAME_B, 2)], [transaction(5, 1)])
+    assert venue.state() is EntryState.READY and venue.said() == []
+    # The list may be old: each of ours is looked up.
+    venue.answer("order_status", status(NAME_A, 1, "Open", 5))
+    venue.answer("order_status", status(NAME_B, 2, "Canceled"))
+    ((what, reading),) = venue.said()
+    assert what == "audit" and [each.client_order_id for each in reading.open_orders] == [NAME_A]
+    assert [(each.execution_id, each.client_order_id) for each in reading.trades] == [(5, NAME_A)]
+    assert [each.asset for each in reading.balances] == ["BTC"]
+    audited(venue, [], [])
+    assert [what for what, _ in venue.said()] == ["audit"]
+
+
+@pytest.mark.parametrize("path", AUDIT)
+@pytest.mark.parametrize("how", ["fail", "refuse", "nonsense", "late"])
+def test_an_audit_that_fails_is_told_and_harms_nothing(path: str, how: str) -> None:
+    venue = ready()
+    venue.entry.audit(venue.now_ns)
+    if how == "fail":
+        venue.fail(path)
+    elif how == "refuse":
+        venue.answer(path, error("500.001"), 500)
+    elif how == "nonsense":
+        venue.answer(path, {"a": 7})
+    else:
+        venue.wait(5.0)
+    assert venue.said() == [] and not venue.dropped and venue.state() is EntryState.READY
+    assert [note for note, _ in venue.host.notes].count(EntryNote.AUDIT_FAILED) == 1
+    for key, request in list(venue.asked.items()):
+        venue.answer_key(key, request, [])
+    assert venue.said() == [], "what is left of it proves nothing"
+    venue.asked.clear()
+    audited(venue, [], [])
+    assert [what for what, _ in venue.said()] == ["audit"]
+
+
+def test_an_audit_ends_with_its_connection() -> None:
+    venue = ready()
+    venue.entry.audit(venue.now_ns)
+    asked = dict(venue.asked)
+    venue.lose()
+    venue.entry.audit(venue.now_ns)
+    assert [what for what, _ in venue.said()] == ["lost"] and dict(venue.asked) == asked
+    venue.asked.clear()
+    venue.open()
+    venue.said()
+    for key, request in asked.items():
+        venue.answer_key(key, request, [])
+    assert venue.said() == []
+
+
+def test_no_audit_is_made_while_the_venue_wants_to_be_left_alone() -> None:
+    venue = ready()
+    venue.place()
+    venue.answer("buy/btcusd", error("400.002"), 429, retry_after="9")
+    venue.asked.clear()
+    venue.entry.audit(venue.now_ns)
+    assert not venue.asked
