@@ -146,6 +146,8 @@ def test_a_resting_order_locks_money_and_a_cancel_frees_it() -> None:
         assert Decimal(usdt["locked"]) == held
         assert Decimal(usdt["free"]) == 1_000_000 - held
         assert account["commissionRates"]["maker"] == "0.00100000"
+        told = await it.result("account.commission", symbol="BTCUSDT")
+        assert told["symbol"] == "BTCUSDT" and told["standardCommission"]["maker"] == "0.00100000"
         found = await it.result("order.status", symbol="BTCUSDT", origClientOrderId="mm-1")
         assert found["orderId"] == placed["orderId"] and found["isWorking"]
         listed = await it.result("openOrders.status", symbol="BTCUSDT")

@@ -408,6 +408,12 @@ def test_quotes_in_a_running_market_fill_and_add_up() -> None:
         assert balances["btc"] == (btc, NOTHING) and balances["usd"] == (usd, NOTHING)
         chain = [each for each in seen if "event_id" in each]
         assert all(b["pre_event_id"] == a["event_id"] for a, b in pairwise(chain))
+        asked = {"order_source": "orderbook", "market": "BTC/USD"}
+        since = await it.call("account_order_data/", **asked, since_id=chain[-3]["event_id"])
+        assert [(row["event"], row["event_id"], row["data"]) for row in since] == [
+            (each["event"], each["event_id"], each["data"]) for each in chain[-3:]
+        ]
+        assert (await it.refused("account_order_data/", **asked | {"market": "X/Y"}))[0] == 404
 
     run(test, SimulatorOptions(far_levels_share=0.0, speed=4.0, rest_lag_max_s=0), paused=False)
 

@@ -478,6 +478,8 @@ def test_what_is_no_amount_is_refused() -> None:
         TradingOptions(balances=(("BTC", "-1"),)),
         TradingOptions(maker_fee=-1),
         TradingOptions(orders_10s_max=0),
+        TradingOptions(fee_asset_price="0"),
+        TradingOptions(fee_asset_price="many"),
     ],
 )
 def test_bad_trading_options_are_named(options: TradingOptions) -> None:
