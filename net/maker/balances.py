@@ -142,11 +142,10 @@ class Balances:
         at = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS + O.VENUE_ROWS_AT
         rows = self._table[at : at + O.VENUE_SLOTS * O.SLOT_WORDS].reshape(-1, O.ORDER_WORDS)
         scale = int(self._table[O.ACCOUNT_VALUE_SCALE])
+        states = rows[:, O.ORDER_STATE]
         value = lots = 0
-        for row in rows.tolist():
-            of_side = row[O.ORDER_SLOT] // O.SLOT_LEVELS % O.SIDES
-            is_live = O.PENDING_NEW <= row[O.ORDER_STATE] <= O.UNKNOWN
-            if is_live and of_side == side:
+        for row in rows[(states >= O.PENDING_NEW) & (states <= O.UNKNOWN)].tolist():
+            if row[O.ORDER_SLOT] // O.SLOT_LEVELS % O.SIDES == side:
                 left = max(row[O.ORDER_LOTS] - row[O.ORDER_FILLED_LOTS], 0)
                 value += row[O.ORDER_PRICE] * left // scale
                 lots += left
