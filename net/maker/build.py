@@ -10,7 +10,7 @@ import math
 import random
 import struct
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 
 from engine.engine import Engine
 from engine.layout.layout import LOT_DECIMALS
@@ -110,13 +110,15 @@ def plain_market(symbol: str, tick_size: str) -> MarketRules:
 
 
 def result_texts(maker: Maker) -> dict[str, str]:
-    """Position and result as exact decimals, and how often there was a fill."""
+    """Position, fees and result as decimals, and how often there was a fill."""
     table, scale = maker.table, maker.rules.value_size
     fair = read_price(maker.fair)
     cash = int(table[O.ACCOUNT_CASH_VALUE]) * scale
     position = Decimal(maker.orders.position_lots).scaleb(-LOT_DECIMALS)
     mantissa, decimals = maker.rules.unit
+    fees = int(table[O.ACCOUNT_FEE_VALUE]) * scale
     texts = {"fills": str(table[O.ACCOUNT_FILLS]), "position": f"{position:f}"}
+    texts["fees"] = f"{fees.quantize(Decimal('0.01'), ROUND_CEILING):f}"
     if not math.isnan(fair):
         marked = cash + position * Decimal(round(fair) * mantissa).scaleb(-decimals)
         texts["result"] = f"{marked:.2f}"

@@ -117,7 +117,7 @@ def test_on_paper_every_quoted_venue_has_an_entry_and_the_position_is_zero() -> 
     assert ("info", "position at the start") in host.notes
     assert maker.recovery.neutral_lots == 0 and maker.orders.position_lots == 0
     assert journal.records == 2 and journal.digest != empty, "a reconnect, the position"
-    assert result_texts(maker) == {"fills": "0", "position": "0.00000000"}
+    assert result_texts(maker) == {"fills": "0", "position": "0.00000000", "fees": "0.00"}
 
 
 def test_a_named_board_is_what_others_find_and_see(name: str) -> None:
@@ -140,7 +140,9 @@ def test_a_result_is_marked_to_the_fair_price_once_there_is_one() -> None:
     maker.fair[Q.FAIR_PRICE : Q.FAIR_PRICE + 1].view(np.float64)[0] = price
     maker.table[O.ACCOUNT_POSITION_LOTS] = 50_000_000
     maker.table[O.ACCOUNT_CASH_VALUE] = round(-29_000 / maker.rules.value_size)
-    assert result_texts(maker) == {"fills": "0", "position": "0.50000000", "result": "1000.00"}
+    maker.table[O.ACCOUNT_FEE_VALUE] = round(7.251 / float(maker.rules.value_size))
+    texts = {"fills": "0", "position": "0.50000000", "fees": "7.26", "result": "1000.00"}
+    assert result_texts(maker) == texts
 
 
 def test_a_digest_is_of_every_record_and_shows_each() -> None:
