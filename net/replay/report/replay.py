@@ -35,7 +35,7 @@ from net.replay.report.drawing import drawing
 from net.replay.report.timeline import Timeline
 
 PACKAGES = ("pollux", "numba", "numpy", "orjson", "matplotlib")
-RESULTS = ("fills", "position", "result")
+RESULTS = ("fills", "position", "fees", "result")
 COUNTS = (
     "frames", "bytes", "levels", "frames older than the book", "deletes of unknown levels", "gaps",
     "resyncs", "frames refused", "snapshots asked for", "snapshots refused", "audits passed",
