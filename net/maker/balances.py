@@ -57,6 +57,8 @@ class Balances:
         """By side: what it pays with."""
         self._values_per_lot = Fraction(1, 10**LOT_DECIMALS) / Fraction(fees.value_size)
         self._told: list[list[_Told | None]] = [[None] * O.SIDES for _ in bases]
+        self._brought = [0] * len(bases)
+        """What was held of the position before the first fill."""
         self._until_ns = [[0] * O.SIDES for _ in bases]
 
     def take(self, venue: int, balances: Iterable[Balance]) -> None:
@@ -102,6 +104,17 @@ class Balances:
             money = self._left(venue, O.SELL, base)
             self._funds[at + FUND_BASE_LOTS] = min(max(money, 0), O.LOTS_MAX)
 
+    def positions(self) -> list[int]:
+        """Each venue's part of the position."""
+        at = O.ACCOUNT_WORDS + O.VENUE_POSITION_LOTS
+        return [int(self._table[at + v * O.VENUE_WORDS]) for v in range(len(self._brought))]
+
+    def bring(self, before: list[int]) -> None:
+        """Since these positions each venue's part has changed by what was held at the start: that
+        is in what the venues tell, and no fill."""
+        for venue, (was, now) in enumerate(zip(before, self.positions(), strict=True)):
+            self._brought[venue] += now - was
+
     def totals(self, venue: int, balances: Iterable[Balance]) -> list[int | None]:
         """What a venue tells of the assets that bids and asks pay with: a value, lots; None where
         it tells nothing."""
@@ -134,7 +147,7 @@ class Balances:
         in a third asset are the cash's, and no part of the balance in quote."""
         at = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS
         if side == O.SELL:
-            return int(self._table[at + O.VENUE_POSITION_LOTS])
+            return int(self._table[at + O.VENUE_POSITION_LOTS]) - self._brought[venue]
         return int(self._table[at + O.VENUE_CASH_VALUE]) + self._fees.other_value[venue]
 
     def _open(self, venue: int, side: int) -> tuple[int, int]:

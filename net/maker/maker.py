@@ -431,7 +431,9 @@ class Maker:
         One that has told before the others may have reported fills since, which stand in the table.
         """
         self._is_started = True
+        before = self.balances.positions()
         self.table[O.ACCOUNT_POSITION_LOTS] += self.recovery.position_lots
+        self.balances.bring(before)
         position, neutral = self.orders.position_lots, self.recovery.neutral_lots
         side = O.BUY if position >= 0 else O.SELL
         record = Record(J.EVENT_RECONCILED, side=side, lots=neutral)

@@ -104,6 +104,20 @@ def test_fills_change_it_until_the_venue_tells_anew() -> None:
     assert bench.money[1] == 0, "never below nothing"
 
 
+def test_a_position_that_is_brought_along_is_no_fill() -> None:
+    bench = Bench()
+    bench.tell("BTC", 400)
+    before = bench.balances.positions()
+    assert before == [0]
+    bench.gate.table[O.ACCOUNT_WORDS + O.VENUE_POSITION_LOTS] += 70
+    bench.balances.bring(before)
+    bench.balances.on_timer(0)
+    assert bench.balances.positions() == [70] and bench.money[1] == 400
+    bench.gate.fill(0, 1, O.SELL, bench.gate.fair, 30)
+    bench.balances.on_timer(0)
+    assert bench.money[1] == 370
+
+
 def test_a_refusal_for_money_keeps_what_is_open_and_ends() -> None:
     bench = Bench()
     price = bench.gate.fair
