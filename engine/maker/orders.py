@@ -388,6 +388,16 @@ def on_event(table: Words, event: int, venue: int, order_id: int, filled_lots: i
 
 
 @kernel("int64(int64[::1], int64)")
+def unknown_orders(table: Words, venue: int) -> int:
+    """How many orders of a venue are UNKNOWN. Needs 0 <= venue < ACCOUNT_VENUES."""
+    count, row = 0, rows_at(table, venue * O.VENUE_SLOTS)
+    for _ in range(O.VENUE_SLOTS * O.SLOT_ROWS):
+        count += 1 if table[row + O.ORDER_STATE] == O.UNKNOWN else 0
+        row += O.ORDER_WORDS
+    return count
+
+
+@kernel("int64(int64[::1], int64)")
 def on_disconnect(table: Words, venue: int) -> int:
     """The order connection of a venue is lost: all its live orders are UNKNOWN; how many."""
     if not 0 <= venue < table[O.ACCOUNT_VENUES]:

@@ -15,7 +15,7 @@ import numpy as np
 from engine.compiling.atomics import Words
 from engine.maker import journal_codes as J
 from engine.maker import order_layout as O
-from engine.maker.orders import on_disconnect, on_event, on_fill
+from engine.maker.orders import on_disconnect, on_event, on_fill, unknown_orders
 from net.journal.files import Record
 from net.maker.event_journal import EventJournal
 from net.maker.fees import Fee, FeeCounter
@@ -117,6 +117,8 @@ class OwnOrders:
 
     def ask_unknown(self, venue: int, entry: VenueEntry, now_ns: int) -> None:
         """Ask the venue where UNKNOWN orders stand: at once, and then every second."""
+        if unknown_orders(self.table, venue) == 0:
+            return
         at = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS + O.VENUE_ROWS_AT
         rows = self.table[at : at + O.VENUE_SLOTS * O.SLOT_WORDS].reshape(-1, O.ORDER_WORDS)
         asked = 0

@@ -322,8 +322,11 @@ class Replay:
 
     def _papers_due_ns(self) -> int:
         """When the next message of an order on paper arrives; NEVER_NS."""
-        papers = self.maker.papers.values() if self.maker is not None else ()
-        return min((paper.next_due_ns for paper in papers), default=NEVER_NS)
+        due_ns = NEVER_NS
+        if self.maker is not None:
+            for paper in self.maker.papers.values():
+                due_ns = min(due_ns, paper.next_due_ns)
+        return due_ns
 
     def _on_frame(self, venue: VenueFeeds, line: TapeLine) -> None:
         self.summary.frames += 1

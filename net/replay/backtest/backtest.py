@@ -141,8 +141,10 @@ class Backtest(Replay):
 
     def _take_lines(self, blocks: TapeBlocks, block: bytes) -> None:
         run = self._run
+        assert self.maker is not None
+        self._prepare()
         while True:
-            self._prepare()
+            run[T.RUN_NOW_NS], run[T.RUN_STOP_NS] = self._now_ns, self._due_ns()
             stop = run_tape(self._address)
             self._now_ns = max(self._now_ns, int(run[T.RUN_NOW_NS]))
             if stop == T.STOP_AT_END:
@@ -150,11 +152,13 @@ class Backtest(Replay):
             if stop == T.STOP_IS_DUE:
                 self._now_ns = max(self._now_ns, int(run[T.RUN_LINE_NS]))
                 self._run_timers()
+                run[T.RUN_STEP] = self.maker.step_address
             elif stop == T.STOP_AT_LINE:
                 begin, end = int(run[T.RUN_LINE_AT]), int(run[T.RUN_LINE_END])
                 line = blocks.line(block[begin:end], int(run[T.RUN_LINES]) - 1)
                 if line is not None:
                     self.step(line)
+                    self._prepare()
             else:
                 self._after_frame(stop)
 
@@ -169,14 +173,14 @@ class Backtest(Replay):
                 self.step(line)
                 return
 
+    def _due_ns(self) -> int:
+        """When something else than a line is next."""
+        return min(self._timer_ns + TIMER_NS, self._papers_due_ns(), self.results.next_due_ns)
+
     def _prepare(self) -> None:
-        """Tell the loop what time it is, when it is to stop, and what it may do by itself."""
+        """Tell the loop what it may do by itself: only lines and turns of the timer change that."""
         run = self._run
         assert self.maker is not None
-        run[T.RUN_NOW_NS] = self._now_ns
-        run[T.RUN_STOP_NS] = min(
-            self._timer_ns + TIMER_NS, self._papers_due_ns(), self.results.next_due_ns
-        )
         run[T.RUN_STEP] = self.maker.step_address
         at = T.RUN_VENUES_AT + T.TAPE_VENUE_IS_OPEN
         for venue in self._by_place:

@@ -71,7 +71,8 @@ def test_the_form_that_is_written_is_read(after: str) -> None:
     [
         line(kind="rest"), line(t=0), line(t=-3), line(t=1.5), line(t="5"), line(t=10**19),
         line(t=9_223_372_036_854_775_807), line(venue='b"'), line(raw="\u00e9"),
-        line(raw="\n"), line(raw="\x01"), line(raw="x" * ROOM), line(raw=5), line(raw=None),
+        line(raw="\n"), line(raw="\x01"), line(raw="ab").replace("ab", "a\tb"),
+        line(raw="x" * ROOM), line(raw=5), line(raw=None),
         line()[:-1], line() + " ", line() + "}", " " + line(), line().replace(":", ": "),
         line().replace("17", "017"), line(raw="\x7f"), "", "{", '{"t":', '{"t":1', "x",
         line(raw="a").replace('"a"', '"\\u0041"'), line(raw="a").replace('"a"', '"a\\'),

@@ -82,7 +82,7 @@ def assert_equal(slow: tuple[Replay, Kept], fast: tuple[Backtest, Kept]) -> None
 def odd_rows() -> list[dict[str, Any] | str]:
     """A market, and between its lines whatever a tape may have."""
     rows: list[dict[str, Any] | str] = []
-    for number, row in enumerate(market_rows(seed=3, frames=150)):
+    for number, row in enumerate(market_rows(seed=3, frames=240)):
         rows.append(row)
         t_ns = int(row["t"])
         other = {"t": t_ns, "venue": "bitstamp", "kind": "ws", "raw": '{"event":"x"}'}
@@ -105,7 +105,7 @@ def odd_rows() -> list[dict[str, Any] | str]:
 @pytest.mark.parametrize("way", WAYS[1:], ids=["drawn", "behind"])
 def test_every_decision_and_fill_is_the_replays(way: Way, tmp_path: Path) -> None:
     tape = write_tape(tmp_path / "odd.jsonl.gz", odd_rows())
-    config = config_of(way, size="0.7")
+    config = config_of(way, size="2.5")
     slow, fast = replayed(config, tape), backtested(config, tape)
     assert_equal(slow, fast)
     assert len(fast[1].records) > 100 and len(fast[1].fills) > 3

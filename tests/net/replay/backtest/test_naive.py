@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.maker.order_layout import VENUE_SLOTS
+from engine.maker import order_layout as O
 from engine.maker.queue_layout import CAUSE_NAMES
 from net.config.schema import Config, parse_config
 from net.maker.paper_orders import PaperEntry
@@ -131,7 +131,7 @@ def both(config: Config, tape: Path) -> tuple[Backtest, NaiveVenue]:
     paper = config.maker.paper
     plain = NaiveVenue(
         NaiveBook(venue.name, venue.symbol), asked, paper.latency_ms, paper.latency_tail_ms,
-        random.Random(paper.seed * VENUE_SLOTS), Decimal(str(paper.fee_bps)),
+        random.Random(paper.seed * O.VENUE_SLOTS), Decimal(str(paper.fee_bps)),
         paper.queue == "proportional",
     )  # fmt: skip
     plain.run(read_lines(tape))
@@ -146,6 +146,9 @@ def check(run: Backtest, plain: NaiveVenue) -> None:
     assert len(ours) == len(theirs)
     results = run.results
     assert results.position_lots * LOT == plain.position
+    assert run.maker is not None
+    if run.maker.table[O.ACCOUNT_FILLS] == len(ours):  # else news of the last were on their way
+        assert run.maker.orders.position_lots == results.position_lots
     assert results.fee_lots * LOT == sum((each.fee for each in theirs), Decimal(0))
     last = results.samples[-1]
     held = results.money(last.position_lots * last.fair_units)
