@@ -80,7 +80,7 @@ def market_rows(seed: int = 7, frames: int = 440, start_ns: int = START_NS) -> l
     asked_at = {3, frames // 2 + 3, 3 * frames // 4 + 15}
     # After the gap so late that whoever waits a little before asking has asked.
     for number in range(frames):
-        t_ns = start_ns + number * FRAME_NS + walk_rng.randrange(FRAME_NS // 3)
+        t_ns = start_ns + number * FRAME_NS + walk_rng.randrange(9 * FRAME_NS // 10)
         bids, asks = walk.step()
         last_id += 3
         data = {
