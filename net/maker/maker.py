@@ -414,16 +414,21 @@ class Maker:
         """Quote with what the venue takes of a fill: as configured, as told, else its standard."""
         spec = self.rules.quotes[venue]
         is_new = self.fees.quote_with(self._step.quotes, venue, spec, told_ppm)
-        first_ppm = quoted_with(spec, self.fees.maker_ppm[venue]).first
-        if is_new and first_ppm > spec.first and self.rules.is_first_given:
-            self._host.note_maker(
-                "warning",
-                "the first level is inside the fee: it is quoted farther out",
-                venue=self.venue_names[venue],
-                fee_bps=self.fees.maker_ppm[venue] / PPM_PER_BPS,
-                first_bps=spec.first / PPM_PER_BPS,
-                quoted_first_bps=first_ppm / PPM_PER_BPS,
-            )
+        fee_ppm = self.fees.maker_ppm[venue]
+        quoted = quoted_with(spec, fee_ppm)
+        limit_bps = min(self.rules.limits.collar_bps, spec.band_millipercent / 10)
+        facts = {
+            "venue": self.venue_names[venue],
+            "fee_bps": fee_ppm / PPM_PER_BPS,
+            "first_bps": spec.first / PPM_PER_BPS,
+            "quoted_first_bps": quoted.first / PPM_PER_BPS,
+        }
+        if is_new and quoted.edge_ppm_min >= limit_bps * PPM_PER_BPS:
+            text = "the fee leaves no price to quote at within risk.collar_bps and band_percent"
+            self._host.note_maker("error", text, **facts)
+        elif is_new and quoted.first > spec.first and self.rules.is_first_given:
+            text = "the first level is inside the fee: it is quoted farther out"
+            self._host.note_maker("warning", text, **facts)
 
     def _start(self) -> None:
         """Every quoted venue has told what it holds: from here on fills alone count.

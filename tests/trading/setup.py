@@ -110,6 +110,8 @@ def draw_rules(rng: random.Random, instrument: InstrumentSpec, markets: Markets)
     size = rng.choice(("0.01", "0.02", "0.2"))
     # Quotes that count what the venues take are far from the market: few of them are filled.
     fee_bps = rng.choice((None, 0.0, 0.0))
+    # What may be held at one venue alone.
+    few = rng.choice((None, None, str(Decimal(size) * 2)))
     settings = MakerSettings(
         symbol="BTC-USD",
         orders="live",
@@ -135,7 +137,9 @@ def draw_rules(rng: random.Random, instrument: InstrumentSpec, markets: Markets)
         fair=FairSettings(age_ms_max=AGE_MS_MAX, crossed_bps_max=50.0),
         fee_rates=rng.choice(({}, {"BNB": BNB_PRICE})),
         venue={
-            "binance": MakerVenue(fee_bps=fee_bps),
+            "binance": MakerVenue(
+                fee_bps=fee_bps, position_max=few, skew_bps=1.0 if few is not None else 0.0
+            ),
             "bitstamp": MakerVenue(weight=rng.choice((0.5, 1.0)), fee_bps=fee_bps),
         },
     )

@@ -253,6 +253,15 @@ def test_a_first_level_inside_the_fee_is_told_once_and_moved_out() -> None:
     assert quoted(maker) == (850, 850)
 
 
+def test_a_fee_that_leaves_no_price_is_told_as_an_error() -> None:
+    maker, host = live(config_of("live"))
+    told(maker, 19_800)
+    assert [what for level, what in host.notes if level == "error"] == []
+    told(maker, 19_900)
+    (what,) = [what for level, what in host.notes if level == "error"]
+    assert what.startswith("the fee leaves no price to quote at")
+
+
 def test_a_configured_fee_stays_whatever_the_venue_tells() -> None:
     maker, _ = live(config_of("live", "[maker.venue.binance]\nfee_bps = 2.0"))
     told(maker, 750)
