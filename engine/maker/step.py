@@ -133,6 +133,8 @@ def _held_lots(quotes: Words, at: int, within: int) -> int:
 
 @inner
 def _fit(
+    step: Words,
+    words: int,
     funds: Words,
     table: Words,
     venue: int,
@@ -143,8 +145,10 @@ def _fit(
     room: int,
 ) -> int:
     """Cut a venue's quotes to what can be paid for there; the lots left of `room`, which all venues
-    together may reduce the position by."""
+    together may reduce the position by. A side that may not quote takes none of it."""
     for side in range(O.SIDES):
+        if step[words + VENUE_MAY_BUY + side] != QUOTE:
+            continue
         reduces = is_reducing and side == (O.SELL if position > 0 else O.BUY)
         left = fit_side(funds, table, venue, side, quotes, at, room if reduces else O.LOTS_MAX)
         if reduces:
@@ -226,7 +230,7 @@ def _step(step: Words, arena: Words, instrument: int, sequence: int, now_ns: int
             step[words + VENUE_QUOTE_STATUS] = _quote_venue(
                 arena, feed, venue, quotes, at, table, own, funds, fair_price
             )
-            room = _fit(funds, table, venue, quotes, at, position, is_reducing, room)
+            room = _fit(step, words, funds, table, venue, quotes, at, position, is_reducing, room)
         held = held_sides(pace, venue, step[words + VENUE_STAMP_NS], now_ns)
         _want(wanted, venue, step, words, quotes, at, held)
     has_fair = status == AVAILABLE and 0.5 <= fair_price < float(O.PRICE_MAX)

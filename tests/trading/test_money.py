@@ -10,7 +10,8 @@ from decimal import Decimal
 import pytest
 
 from engine.compiling.jit import JIT_OFF
-from net.config.maker import FairSettings, MakerSettings, MakerVenue, QuoteSettings, RiskSettings
+from engine.maker import order_layout as O
+from net.config.maker import FairSettings, MakerSettings, QuoteSettings, RiskSettings
 from net.maker.scaled_settings import MakerRules, make_rules
 from net.simulator.market import BID
 from net.simulator.options import SimulatorOptions
@@ -30,7 +31,7 @@ WARM_NS = 4 * W.S
 """From the start on: until both venues have been read and quoted."""
 
 
-def rules_of(markets: Markets, **venues: MakerVenue) -> MakerRules:
+def rules_of(markets: Markets, reduce_at: str | None = None) -> MakerRules:
     """Three levels a side, so far from the market that none is filled."""
     settings = MakerSettings(
         orders="live",
@@ -39,13 +40,13 @@ def rules_of(markets: Markets, **venues: MakerVenue) -> MakerRules:
             order_size_max=SIZE,
             order_value_max="5000",
             position_max="1",
+            reduce_at=reduce_at,
             exposure_max="100000",
             daily_loss_max="6000",
             collar_bps=200.0,
             orders_per_10_s=90,
         ),
         fair=FairSettings(age_ms_max=AGE_MS_MAX, crossed_bps_max=50.0),
-        venue=dict(venues),
     )
     return make_rules(settings, new_engine(markets).instruments[0], markets)
 
@@ -125,3 +126,24 @@ def test_a_refusal_for_money_cancels_nothing_that_rests(monkeypatch: pytest.Monk
         assert blind.report.seen["order rejected"] > 0
         for venue in VENUES:
             assert blind.share(venue, BID, 2, 3) > rich.share(venue, BID, 3) - 0.05, seed
+
+
+def test_a_position_is_reduced_where_that_may_be_and_no_further(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A fee in base leaves what is no multiple of an order's size, and one venue's side pauses."""
+    monkeypatch.setattr(W, "draw_rules", lambda rng, instrument, markets: rules_of(markets, "0.02"))
+    monkeypatch.setattr(W, "draw_options", lambda rng: poor(rng, *RICH))
+    world = Calm(3)
+    while world.now_ns < W.START_NS + WARM_NS:
+        world.step()
+    assert world.life is not None
+    maker, position = world.life.maker, 2_970_001
+    maker.table[O.ACCOUNT_POSITION_LOTS] = position
+    maker.refusal_backoff._pause_until_ns[0][O.SELL] = 1 << 62
+    end_ns = world.now_ns + 4 * W.S
+    while world.now_ns < end_ns:
+        world.step()
+    assert maker.risk[O.RISK_STATE] == O.REDUCING
+    asks = [(venue, order.open_lots) for venue, order in world.judge.open_orders()]
+    assert asks == [("bitstamp", 2_000_000), ("bitstamp", 970_001)]
