@@ -41,7 +41,7 @@ class RiskReport:
         self._host = host
         self._state = int(risk[O.RISK_STATE])
         self._halts = int(risk[O.RISK_HALTS])
-        self._refusals = risk[O.RISK_REFUSALS_AT :][: O.REFUSALS_MAX].copy()
+        self._refusals = self._counts().tobytes()
         self._told_ns: dict[int, int] = {}
         """When each refusal was last told, by its code."""
 
@@ -73,12 +73,19 @@ class RiskReport:
             self._host.note_maker("error", "quoting halted", reason=R.TEXTS[halt])
 
     def _tell_refusals(self, now_ns: int) -> None:
-        counts = self._risk[O.RISK_REFUSALS_AT :][: O.REFUSALS_MAX]
-        for code in np.flatnonzero(counts != self._refusals).tolist():
+        counts = self._counts()
+        told = counts.tobytes()
+        if told == self._refusals:  # as at nearly every look
+            return
+        before, self._refusals = np.frombuffer(self._refusals, np.int64), told
+        for code in np.flatnonzero(counts != before).tolist():
             if code not in self._told_ns or now_ns - self._told_ns[code] >= TELL_EVERY_NS:
                 self._told_ns[code] = now_ns
                 reason = reasons.REFUSALS.get(code, J.REASON_NONE)
                 record = Record(J.EVENT_RISK_REFUSAL, reason=reason, lots=code)
                 self._journal.write(record)
                 self._host.note_maker("warning", "order refused by risk", reason=R.TEXTS[code])
-        self._refusals[:] = counts
+
+    def _counts(self) -> Words:
+        """How often each refusal has happened, by its code."""
+        return self._risk[O.RISK_REFUSALS_AT :][: O.REFUSALS_MAX]
