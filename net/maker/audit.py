@@ -57,6 +57,8 @@ class _Venue:
     drifts: list[_Drift | None] = field(default_factory=lambda: [None] * O.SIDES)
     counted: tuple[int, ...] = ()
     """What had filled when the audit was asked for."""
+    locks: tuple[int, ...] = (0, 0)
+    """What our own orders locked then."""
     audits: int = 0
 
 
@@ -89,6 +91,7 @@ class Audit:
         if now_ns - state.asked_ns >= every_ns:
             state.asked_ns = now_ns
             state.counted = self._counted(venue)
+            state.locks = self._balances.locks(venue)
             entry.audit(now_ns)
 
     def lose(self, venue: int) -> None:
@@ -102,7 +105,7 @@ class Audit:
         state.audits += 1
         self._take_trades(venue, reading.trades)
         is_newer = self._take_orders(venue, entry, reading.open_orders)
-        self._balances.take(venue, reading.balances)
+        self._balances.take(venue, reading.balances, state.locks)
         totals = self._balances.totals(venue, reading.balances)
         is_still = state.counted == self._counted(venue)
         for side, total in enumerate(totals):

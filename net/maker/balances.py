@@ -61,19 +61,26 @@ class Balances:
         """What was held of the position before the first fill."""
         self._until_ns = [[0] * O.SIDES for _ in bases]
 
-    def take(self, venue: int, balances: Iterable[Balance]) -> None:
-        """What a venue tells: all of it, or what has changed."""
+    def locks(self, venue: int) -> tuple[int, ...]:
+        """By side: what our own open orders lock at a venue."""
+        return tuple(self._open(venue, side)[side == O.SELL] for side in range(O.SIDES))
+
+    def take(
+        self, venue: int, balances: Iterable[Balance], asked_with: tuple[int, ...] = (0, 0)
+    ) -> None:
+        """What a venue tells: all of it, or what has changed. `asked_with`: our locks when it was
+        asked, since an order may have gone before its answer came."""
         for balance in balances:
             for side in range(O.SIDES):
                 if balance.asset == self._assets[side][venue]:
-                    self._take(venue, side, balance)
+                    self._take(venue, side, balance, asked_with[side])
         self.update(venue)
 
-    def _take(self, venue: int, side: int, balance: Balance) -> None:
+    def _take(self, venue: int, side: int, balance: Balance, asked_with: int) -> None:
         total, locked = balance.free_lots + balance.locked_lots, balance.locked_lots
         if side == O.BUY:
             total, locked = self.value_of_quote(total), self.value_of_quote(locked)
-        ours = self._open(venue, side)[side == O.SELL]
+        ours = max(self._open(venue, side)[side == O.SELL], asked_with)
         others = max(locked - ours - ours * SLACK_MILLE // 1_000, 0)
         self._told[venue][side] = _Told(total, others, self.counted(venue, side))
 

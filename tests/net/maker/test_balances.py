@@ -86,6 +86,18 @@ def test_what_others_lock_is_not_ours_to_use() -> None:
     assert 0 < others <= 700 and bench.money[0] == money - money * 10 // 1_000
 
 
+def test_an_order_that_went_while_the_venue_was_asked_is_not_another_s() -> None:
+    bench = Bench()
+    order = bench.gate.open(O.SELL, bench.gate.fair, 100)
+    asked_with = bench.balances.locks(0)
+    assert asked_with == (0, 100)
+    bench.gate.event(O.CANCEL_ACK, order)
+    bench.balances.take(0, [Balance("BTC", 400, 100)], asked_with)
+    assert bench.money[1] == 500
+    bench.tell("BTC", 400, 100)
+    assert bench.money[1] == 400
+
+
 def test_fills_change_it_until_the_venue_tells_anew() -> None:
     bench = Bench()
     price = bench.gate.fair
