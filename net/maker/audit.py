@@ -1,6 +1,6 @@
 """The account as each venue tells it every few seconds, held against what is believed here.
 
-    latest trades   one that no event has told is counted
+    latest trades   one that no event has told is counted; those of others are told
     open orders     ours that we believe closed, or do not know, twice in a row: asked after, or
                     cancelled; ours that are missing twice in a row: asked after; those of others
                     are counted and told; those of a newer run mean another market maker
@@ -54,6 +54,8 @@ class _Venue:
     missing: set[int] = field(default_factory=set)
     """Orders that were open here in the audit before, and not at the venue."""
     others: int = 0
+    foreign: int = 0
+    """The highest number of an execution that is not ours."""
     drifts: list[_Drift | None] = field(default_factory=lambda: [None] * O.SIDES)
     counted: tuple[int, ...] = ()
     """What had filled when the audit was asked for."""
@@ -119,6 +121,8 @@ class Audit:
     # --- trades ----------------------------------------------------------------------------------
 
     def _take_trades(self, venue: int, trades: Iterable[OrderEvent]) -> None:
+        trades = tuple(trades)
+        self._tell_foreign(venue, [t.execution_id for t in trades if t.order_id is None])
         if not self._orders.counts[venue]:
             return
         before = self._orders.fills[venue]
@@ -127,6 +131,14 @@ class Audit:
         if found:
             name = self._names[venue]
             self._tell("info", "fills that no event had told yet", venue=name, fills=found)
+
+    def _tell_foreign(self, venue: int, numbers: list[int]) -> None:
+        """Executions of orders that are not ours; those before the first audit are the past."""
+        state = self._venues[venue]
+        new = sum(number > state.foreign for number in numbers)
+        if new and state.audits > 1:
+            self._tell("info", "trades of others", venue=self._names[venue], fills=new)
+        state.foreign = max([state.foreign, *numbers])
 
     # --- orders ----------------------------------------------------------------------------------
 

@@ -111,6 +111,14 @@ def test_orders_of_others_are_told_when_their_number_changes() -> None:
     assert bench.facts("open orders of others") == [1, 2, 0]
 
 
+def test_trades_of_others_are_told_once_but_for_those_of_the_past() -> None:
+    bench = Bench()
+    past, one, two = (bench.fill(None, number, 10) for number in (5, 6, 7))
+    for trades in ([past], [past, one], [one], [one, two], [two]):
+        bench.run(trades=trades)
+    assert bench.told("trades of others") == 2 and bench.gate.position == 0
+
+
 def held(btc: int, usdt: int = 10**9) -> tuple[Balance, ...]:
     return (Balance("BTC", btc, 0), Balance("USDT", usdt, 0))
 
