@@ -106,6 +106,12 @@ def price_at(words: Words, fair: int) -> float:
 
 
 @inner
+def mid_at(words: Words, fair: int) -> float:
+    """Between the best prices of others, in common units; NaN where there is none."""
+    return np.int64(words[fair + Q.FAIR_MID]).view(np.float64)
+
+
+@inner
 def _is_any_live(book: Words, slot: int, words: Words, fair: int) -> bool:
     for venue in range(L.VENUES_MAX):
         state = book[slot + L.SLOT_VENUES_AT + venue * L.VENUE_WORDS + L.VENUE_STATE]
@@ -166,10 +172,12 @@ def _price_book(book: Words, slot: int, words: Words, fair: int, own: Words) -> 
     units = float(words[fair + Q.FAIR_BOOK_UNITS])
     low, high = float(bid) / units, float(ask) / units
     mid = 0.5 * (low + high)
+    words[fair + Q.FAIR_MID] = np.float64(mid).view(np.int64)
     words[fair + Q.FAIR_CROSSED_PPM] = math.floor((low - high) * Q.PPM / mid)
     if (low - high) * Q.PPM > float(words[fair + Q.FAIR_CROSSED_PPM_MAX]) * mid:
         currencies = fair + Q.FAIR_CURRENCIES_AT
         is_basis = words[currencies + bid_venue] != words[currencies + ask_venue]
+        words[fair + Q.FAIR_MID] = np.float64(math.nan).view(np.int64)
         return BASIS if is_basis else CROSSED, math.nan
     if method == Q.MID:
         return AVAILABLE, mid
@@ -205,6 +213,7 @@ def update_fair(
     age_ns = now_ns - received_ns
     age_ns_max = words[fair + Q.FAIR_AGE_NS_MAX]
     price = math.nan
+    words[fair + Q.FAIR_MID] = np.float64(math.nan).view(np.int64)
     if not _is_any_live(book, slot, words, fair):
         status = NO_VENUE_LIVE
     elif age_ns > age_ns_max or age_ns < -age_ns_max:

@@ -1,7 +1,8 @@
 """Where every word of a fair price and of one venue's quotes lives, and what the words may hold.
 
     fair   | rules | result: status, price (float64 bits), time | weights, currencies by venue |
-    quotes | rules | lots by level | inputs: venue's best, position | resting rows | wanted rows |
+    model  | rules | state: mid, sums of squares and of time |
+    quotes | rules | lots by level | inputs: venue's best, position, model | resting | wanted rows |
     rows   | bids: level 0..9 | asks: level 0..9 |, a row: price in the venue's ticks, lots
 
 Relative amounts are in ppm, parts per million: one hundredth of a basis point. The rules are
@@ -43,16 +44,41 @@ def check_range(name: str, value: int, low: int, high: int) -> None:
     FAIR_PRICE_NS,
     FAIR_BOOK_UNITS,
     FAIR_CROSSED_PPM,
+    FAIR_MID,
     FAIR_WEIGHTS_AT,
-) = range(11)
+) = range(12)
 """BOOK_UNITS: price units of the book in one of the fair price; the caller writes it. CROSSED: by
-how much the best bid of others was above their best ask, below zero for a spread."""
+how much the best bid of others was above their best ask, below zero for a spread. MID: between
+those two, whatever the method, as float64 bits; NaN where there is none, or a crossed one."""
 FAIR_CURRENCIES_AT = FAIR_WEIGHTS_AT + L.VENUES_MAX
 """By venue: which currency it quotes in, a number that is the same for the same one."""
 FAIR_WORDS = FAIR_CURRENCIES_AT + L.VENUES_MAX
 
 (MID, WEIGHTED_MID, MICRO_PRICE) = range(3)
 METHOD_NAMES = ("mid", "weighted_mid", "micro_price")
+
+# --- volatility and the model ---------------------------------------------------------------------
+
+(
+    MODEL_KIND,
+    MODEL_HALF_LIFE_NS,
+    MODEL_SAMPLE_NS,
+    MODEL_HORIZON_NS,
+    MODEL_WIDEN,
+    MODEL_RISK_AVERSION,
+    MODEL_FILL_DECAY,
+    MODEL_PRICE_UNIT,
+    MODEL_HAS_MID,
+    MODEL_MID,
+    MODEL_MID_NS,
+    MODEL_SQUARES,
+    MODEL_TIME_S,
+    MODEL_WORDS,
+) = range(14)
+"""From WIDEN to PRICE_UNIT, MID, SQUARES and TIME: float64 bits. SQUARES: the decayed sum of the
+squared returns, TIME: of the seconds that they took."""
+(LINEAR, AVELLANEDA_STOIKOV) = range(2)
+MODEL_NAMES = ("linear", "avellaneda_stoikov")
 
 # --- one venue's quotes --------------------------------------------------------------------------
 
@@ -83,12 +109,20 @@ ROW_WORDS = 2
     QUOTE_BAND_PPM,
     QUOTE_SIZES_AT,
 ) = range(18)
-(QUOTE_BEST_BID, QUOTE_BEST_ASK, QUOTE_POSITION_LOTS, QUOTE_VENUE_SKEW_PPM) = range(
-    QUOTE_SIZES_AT + LEVELS_MAX, QUOTE_SIZES_AT + LEVELS_MAX + 4
-)
+(
+    QUOTE_BEST_BID,
+    QUOTE_BEST_ASK,
+    QUOTE_POSITION_LOTS,
+    QUOTE_VENUE_SKEW_PPM,
+    QUOTE_IS_LEANING,
+    QUOTE_LEAN_PPM,
+    QUOTE_WIDER_PPM,
+    QUOTE_RESTING_AT,
+) = range(QUOTE_SIZES_AT + LEVELS_MAX, QUOTE_SIZES_AT + LEVELS_MAX + 8)
 """Written by the caller before each call, with the resting rows; a best of 0: the side is empty.
-VENUE_SKEW: by how much more both sides move, for what is held at this venue alone."""
-QUOTE_RESTING_AT = QUOTE_VENUE_SKEW_PPM + 1
+VENUE_SKEW: by how much more both sides move, for what is held at this venue alone. IS_LEANING: the
+skew is LEAN, and not the position's share; WIDER: every level is so much farther from fair, or
+nearer where below zero (engine.maker.model)."""
 QUOTE_WANTED_AT = QUOTE_RESTING_AT + SLOTS * ROW_WORDS
 QUOTE_WORDS = QUOTE_WANTED_AT + SLOTS * ROW_WORDS
 

@@ -1,7 +1,7 @@
 """The quotes one venue should hold, from a fair price: a grid, bounded by rules, moved rarely.
 
 A level's target price is the least aggressive of
-    grid    fair * (1 + skew -+ (first + level * step)), or that many ticks from the skewed fair
+    grid    fair * (1 + skew -+ (first + level * step + wider)), or those steps in ticks
     edge    fair * (1 -+ edge): no quote is nearer to fair, whatever the skew
     post    one tick behind the venue's best price of the other side
     touch   the venue's best price of the same side (JOIN), one tick better (IMPROVE), none (FREE)
@@ -9,7 +9,8 @@ A level's target price is the least aggressive of
 rounded away from fair to the venue's tick. The skew is that of Avellaneda and Stoikov
 ("High-frequency trading in a limit order book", Quantitative Finance 8(3), 2008: the reservation
 price falls linearly with the inventory), with a coefficient that is given instead of estimated:
-    skew = -skew_ppm * (position - target) / position_max, towards zero to a whole ppm.
+    skew = -skew_ppm * (position - target) / position_max, towards zero to a whole ppm
+or as engine.maker.model says, which makes the quotes wider too; `wider` is else 0.
 A level's lots are its size, or what the position may still grow by, down to the lot step.
 
 A resting quote stays where it is at most `hold` from the target price, its lots at most a share
@@ -37,12 +38,14 @@ QUOTED = 0
 NO_FAIR = 1
 FAIR_OUT_OF_RANGE = 2
 NO_BEST = 3
+NOT_MEASURED = 4
 
 TEXTS = {
     QUOTED: "quoted as far as the filters allow",
     NO_FAIR: "there is no fair price",
     FAIR_OUT_OF_RANGE: "the fair price is below one common unit or above 2^53",
     NO_BEST: "the venue's own book lacks a side",
+    NOT_MEASURED: "the volatility that the model needs is not known yet",
 }
 """One text for every status: for logs, counters' labels and errors."""
 
@@ -179,6 +182,8 @@ def _multiply_divide(value: int, factor: int, divisor: int) -> int:
 @inner
 def _skew_ppm(words: Words, quotes: int) -> int:
     """By how many ppm of fair both sides move: down where the position is above its target."""
+    if words[quotes + Q.QUOTE_IS_LEANING] != 0:
+        return words[quotes + Q.QUOTE_LEAN_PPM]
     most = words[quotes + Q.QUOTE_POSITION_LOTS_MAX]
     factor = words[quotes + Q.QUOTE_SKEW_PPM]
     excess = words[quotes + Q.QUOTE_POSITION_LOTS] - words[quotes + Q.QUOTE_TARGET_LOTS]
@@ -192,7 +197,7 @@ def _skew_ppm(words: Words, quotes: int) -> int:
 def _floor_ticks(value: int, shift: int, factor_ppm: int, tick_units: int) -> int:
     """floor(value * 2^-shift * factor / 10^6 / tick_units), exactly: floors nest.
 
-    |value| <= 2^53 and factor_ppm <= 2 * 10^6, so that every product fits.
+    |value| <= 2^53 and |factor_ppm| <= 4 * 10^6, so that every product fits.
     """
     whole = value // Q.PPM
     scaled = whole * factor_ppm + (value - whole * Q.PPM) * factor_ppm // Q.PPM
@@ -229,9 +234,10 @@ def _grid_key(
     """The key at a level's distance from the skewed fair, down to a tick."""
     tick_units = words[quotes + Q.QUOTE_TICK_UNITS]
     distance = words[quotes + Q.QUOTE_FIRST] + level * words[quotes + Q.QUOTE_STEP]
+    factor = Q.PPM + skew - sign * words[quotes + Q.QUOTE_WIDER_PPM]
     if words[quotes + Q.QUOTE_UNIT] == Q.IN_TICKS:
-        return _floor_ticks(sign * mantissa, shift, Q.PPM + skew, tick_units) - distance
-    return _floor_ticks(sign * mantissa, shift, Q.PPM + skew - sign * distance, tick_units)
+        return _floor_ticks(sign * mantissa, shift, factor, tick_units) - distance
+    return _floor_ticks(sign * mantissa, shift, factor - sign * distance, tick_units)
 
 
 @inner

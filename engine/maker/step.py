@@ -1,7 +1,8 @@
 """One step of the market maker, one kernel call: from the book as published to messages to send.
 
-    our own orders -> fair price less those -> for each venue: its best prices less those -> quotes
-    -> what its account can pay for -> wanted rows, held after a fill -> risk gate -> actions
+    our own orders -> fair price less those -> volatility -> for each venue: its best prices less
+    ours, the model's lean and width -> quotes -> what its account can pay for -> wanted rows, held
+    after a fill -> risk gate -> actions
 
 The words of all of it stay where their rooms have allocated them; `STEP` words hold where that is,
 and what each venue may do. Between two steps, events change the order table through its kernels.
@@ -21,11 +22,12 @@ from engine.compiling.jit import inner, kernel
 from engine.layout import layout as L
 from engine.maker import order_layout as O
 from engine.maker import quote_layout as Q
-from engine.maker.fair import AVAILABLE, price_at, update_fair
+from engine.maker.fair import AVAILABLE, mid_at, price_at, update_fair
 from engine.maker.funds import FUND_WORDS, fit_side, new_funds, venue_skew_ppm
+from engine.maker.model import ModelSpec, put_model, update_volatility
 from engine.maker.own_lots import OWN_WORDS, lots_above, own_lots, read_own
 from engine.maker.pace import PACE_WORDS, held_sides, new_pace, take_side_fills
-from engine.maker.quotes import update_quotes
+from engine.maker.quotes import NOT_MEASURED, update_quotes
 from engine.maker.risk_gate import decide_all
 from engine.sharing.handoff import slot_at
 
@@ -47,8 +49,9 @@ from engine.sharing.handoff import slot_at
     STEP_IS_SHOWN,
     STEP_PACE,
     STEP_FUNDS,
+    STEP_MODEL,
     STEP_VENUES_AT,
-) = range(18)
+) = range(19)
 """Addresses and sizes; the instrument's offset in the arena; the sequence of the book used last;
 whether the venues' books show our orders."""
 (
@@ -104,6 +107,7 @@ def _quote_venue(
     table: Words,
     own: Words,
     funds: Words,
+    model: Words,
     fair_price: float,
 ) -> int:
     """Write one venue's inputs and let its quotes be computed; their status."""
@@ -115,6 +119,9 @@ def _quote_venue(
     quotes[at + Q.QUOTE_BEST_ASK] = ask if is_live_book else 0
     quotes[at + Q.QUOTE_POSITION_LOTS] = table[O.ACCOUNT_POSITION_LOTS]
     quotes[at + Q.QUOTE_VENUE_SKEW_PPM] = venue_skew_ppm(funds, table, venue)
+    if not put_model(model, quotes, at, table[O.ACCOUNT_POSITION_LOTS], fair_price):
+        update_quotes(quotes, at, math.nan)
+        return NOT_MEASURED
     return update_quotes(quotes, at, fair_price)
 
 
@@ -208,6 +215,7 @@ def _step(step: Words, arena: Words, instrument: int, sequence: int, now_ns: int
     handoff = view_words(arena[L.ENGINE_HANDOFF_ADDRESS], arena[L.ENGINE_HANDOFF_WORDS])
     own = view_words(step[STEP_OWN], OWN_WORDS)
     pace = view_words(step[STEP_PACE], PACE_WORDS)
+    model = view_words(step[STEP_MODEL], Q.MODEL_WORDS)
     slot = slot_at(arena[instrument + L.INSTRUMENT_RING], sequence)
     heard_ns = _newest_heard_ns(step, arena, instrument, venues, now_ns)
     for venue in range(venues):
@@ -222,13 +230,14 @@ def _step(step: Words, arena: Words, instrument: int, sequence: int, now_ns: int
     position = table[O.ACCOUNT_POSITION_LOTS]
     is_reducing = risk[O.RISK_STATE] == O.REDUCING
     room = abs(position) if is_reducing else O.LOTS_MAX
+    update_volatility(model, mid_at(fair, 0), now_ns)
     for venue in range(venues):
         feed = arena[instrument + L.INSTRUMENT_FEEDS_AT + venue]
         words = STEP_VENUES_AT + venue * VENUE_WORDS
         at = venue * Q.QUOTE_WORDS
         if step[words + VENUE_MAY_BUY] == QUOTE or step[words + VENUE_MAY_SELL] == QUOTE:
             step[words + VENUE_QUOTE_STATUS] = _quote_venue(
-                arena, feed, venue, quotes, at, table, own, funds, fair_price
+                arena, feed, venue, quotes, at, table, own, funds, model, fair_price
             )
             room = _fit(step, words, funds, table, venue, quotes, at, position, is_reducing, room)
         held = held_sides(pace, venue, step[words + VENUE_STAMP_NS], now_ns)
@@ -281,7 +290,8 @@ class MakerStep:
     `instrument_at`: the instrument's offset in `arena`; `table`, `risk`, `fair`: as `decide_all`,
     `update_fair` have them; `quotes`: QUOTE words of each venue, one after the other; `pause_ns`:
     so long nothing new is placed on a side after a fill; `is_shown`: whether the venues' books show
-    our orders, which on paper they do not.
+    our orders, which on paper they do not; `model`: what the quotes are made of, or nothing but
+    their own rules.
     """
 
     def __init__(
@@ -295,6 +305,7 @@ class MakerStep:
         *,
         pause_ns: int = 0,
         is_shown: bool = True,
+        model: ModelSpec | None = None,
     ) -> None:
         venues = int(table[O.ACCOUNT_VENUES])
         assert len(table) == O.table_words(venues) and len(risk) == O.risk_words(venues)
@@ -307,6 +318,7 @@ class MakerStep:
         self._wanted: Words = np.zeros(O.wanted_words(venues), np.int64)
         self._own: Words = np.zeros(OWN_WORDS, np.int64)
         self._pace = new_pace(pause_ns)
+        self.model = (model or ModelSpec()).words()
         self._words: Words = np.zeros(STEP_WORDS, np.int64)
         self.address = int(self._words.ctypes.data)
         """What `step_maker` takes."""
@@ -321,6 +333,7 @@ class MakerStep:
         step[STEP_ACTIONS] = self.actions.ctypes.data
         step[STEP_OWN], step[STEP_IS_SHOWN] = self._own.ctypes.data, is_shown
         step[STEP_PACE] = self._pace.ctypes.data
+        step[STEP_MODEL] = self.model.ctypes.data
 
     @property
     def book_sequence(self) -> int:

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from engine.layout import layout as L
 from engine.maker.quote_layout import LEVELS_MAX
 from net.config.maker_contradictions import refuse_contradictions
+from net.config.model import ModelSettings
 from net.config.paper import FeeBps, PaperSettings
 from net.config.section import PositiveDecimal, Section
 
@@ -176,6 +177,8 @@ class MakerSettings(Section):
     """The fair price."""
     paper: PaperSettings = PaperSettings()
     """Orders on paper."""
+    model: ModelSettings = ModelSettings()
+    """Volatility and the model."""
     venue: dict[str, MakerVenue] = Field(default_factory=dict)
     """Each venue's part."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from engine.maker import quote_layout as Q
 from net.config.errors import SettingError
+from net.config.model import AVELLANEDA_STOIKOV
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,7 @@ def refuse_contradictions(settings: MakerSettings) -> None:
     _refuse_far_levels(settings)
     _refuse_sizes(settings)
     _refuse_positions(settings)
+    _refuse_model(settings)
     risk = settings.risk
     if risk.orders_per_10_s > risk.venue_orders_per_10_s:
         raise SettingError(
@@ -111,6 +113,19 @@ def _refuse_positions(settings: MakerSettings) -> None:
             f"{target} is not within risk.{name} = {limit}, from which on the position is only "
             f"reduced: choose a smaller one",
         )
+
+
+def _refuse_model(settings: MakerSettings) -> None:
+    """What the model of Avellaneda and Stoikov takes the place of is not given beside it."""
+    quotes = settings.quotes
+    if settings.model.kind != AVELLANEDA_STOIKOV:
+        return
+    if quotes.skew_bps:
+        text = f"{quotes.skew_bps:g} beside model.kind = {AVELLANEDA_STOIKOV!r}: leave it out"
+        raise SettingError("quotes.skew_bps", text)
+    if quotes.unit != "bps":
+        text = f"{quotes.unit!r} beside model.kind = {AVELLANEDA_STOIKOV!r}: must be 'bps'"
+        raise SettingError("quotes.unit", text)
 
 
 def refuse_weights(venues: Sequence[tuple[str, MakerVenue]]) -> None:

@@ -36,6 +36,7 @@ from net.maker.balances import Balances
 from net.maker.basis_report import BasisReport
 from net.maker.event_journal import EventJournal, Journal
 from net.maker.fees import FeeCounter, quoted_with
+from net.maker.model_report import ModelReport
 from net.maker.order_sender import OrderSender
 from net.maker.own_orders import OwnOrders, side_of
 from net.maker.paper_orders import PaperEntry
@@ -80,18 +81,8 @@ class Maker:
         self.table = new_table(venues, epoch, rules.value_scale)
         self.risk = risk_gate.new_risk(rules.limits, venues)
         self.fair = rules.fair.words()
-        quotes = np.concatenate([spec.words() for spec in rules.quotes])
         self.fees = FeeCounter(rules.fees, rules.value_size)
-        self._step = MakerStep(
-            engine.arena,
-            engine.instrument_at(instrument),
-            self.table,
-            self.risk,
-            self.fair,
-            quotes,
-            pause_ns=rules.pause_ns,
-            is_shown=board.info.is_live,
-        )
+        self._step = self._new_step(engine, instrument, is_shown=board.info.is_live)
         limit_venues(self._step.funds, rules.venue_limits)
         self.balances = Balances(self.table, self._step.funds, self.fees)
         self.entries: list[VenueEntry | None] = [None] * venues
@@ -121,13 +112,31 @@ class Maker:
         """Whether the settings have been held against a price."""
         self._host = host
         self._engine = engine
-        self._basis_report = BasisReport(rules, self.venue_names, self.fair, host)
+        self._reports = (
+            BasisReport(rules, self.venue_names, self.fair, host),
+            ModelReport(rules.model, self._step.model, host),
+        )
         self._risk_report = RiskReport(self.table, self.risk, self._journal, host)
         self.papers: dict[int, PaperEntry] = {}
         """The entries that are on paper, by venue; on a tape they are asked when they are due."""
         self._off_tick: set[int] = set()
         """Venues that declare another tick now, which does not divide the one that we quote in."""
         self._first_feed = sum(len(each.feeds) for each in engine.instruments[:instrument])
+
+    def _new_step(self, engine: Engine, instrument: int, *, is_shown: bool) -> MakerStep:
+        """The step's words. `is_shown`: whether the venues' books show our orders."""
+        rules = self.rules
+        return MakerStep(
+            engine.arena,
+            engine.instrument_at(instrument),
+            self.table,
+            self.risk,
+            self.fair,
+            np.concatenate([spec.words() for spec in rules.quotes]),
+            pause_ns=rules.pause_ns,
+            is_shown=is_shown,
+            model=rules.model,
+        )
 
     def attach(self, venue: int, entry: VenueEntry) -> None:
         """Give a quoted venue its order entry."""
@@ -217,7 +226,8 @@ class Maker:
         if count:
             self._act(count, now_ns)
         self._risk_report.look(now_ns)
-        self._basis_report.look(now_ns)
+        for report in self._reports:
+            report.look(now_ns)
         if not self._is_price_checked:
             self._check_price()
 

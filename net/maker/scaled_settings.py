@@ -13,15 +13,17 @@ from fractions import Fraction
 
 from engine.decoding.scale import decimal_unit, units_per
 from engine.layout.layout import LOT_DECIMALS
-from engine.layout.units import DAY_NS, NS_PER_MS
+from engine.layout.units import DAY_NS, NS_PER_MS, NS_PER_S
 from engine.maker import order_layout as O
 from engine.maker import quote_layout as Q
 from engine.maker.fair import FairSpec
+from engine.maker.model import ModelSpec
 from engine.maker.quotes import GROWTH_MILLE_MAX, QuoteSpec
 from engine.maker.risk_gate import RiskLimits
 from engine.specs import InstrumentSpec
 from net.config.maker import MakerSettings, MakerVenue
 from net.config.maker_contradictions import BPS_ALL, PPM_PER_BPS, farthest_bps
+from net.config.model import ModelSettings
 from net.maker.fees import FeeRules, quoted_with
 from net.maker.market_fit import RulesError, refuse_fee, refuse_misfits, refuse_step
 from net.orders.markets import MarketRules
@@ -56,6 +58,7 @@ class MakerRules:
     """After a fill: so long nothing new is placed on its side."""
     venue_limits: tuple[tuple[int, int] | None, ...]
     """What may be held at a venue in lots, and how far its quotes are skewed then in ppm."""
+    model: ModelSpec
 
     @property
     def value_size(self) -> Decimal:
@@ -106,6 +109,7 @@ def make_rules(
                 _venue_limit(settings, feed.venue, venue)
                 for feed, venue in zip(instrument.feeds, venues, strict=True)
             ),
+            _model(settings.model, unit),
         )
     except ValueError as error:  # SpecError is one
         raise RulesError(f"maker: {error}") from None
@@ -170,6 +174,20 @@ def _fair(
         fair.age_ms_max * 1_000_000,
         fair.half_life_ms * 1_000_000,
         tuple(quoted_in.index(each) for each in quoted_in),
+    )
+
+
+def _model(given: ModelSettings, unit: tuple[int, int]) -> ModelSpec:
+    mantissa, decimals = unit
+    return ModelSpec(
+        Q.MODEL_NAMES.index(given.kind),
+        given.volatility_half_life_s * NS_PER_S,
+        given.volatility_sample_ms * NS_PER_MS,
+        given.horizon_s * NS_PER_S,
+        given.widen,
+        given.risk_aversion or 0.0,
+        given.fill_decay or 0.0,
+        mantissa / 10**decimals,
     )
 
 
