@@ -45,6 +45,7 @@ BENCHES = {
         Entry("decode", "the whole call against orjson.loads, recorded frames", True, True),
         Entry("ladder", "a changed level: near, deep, far; 100 and 10,000 resting", True, True),
         Entry("merge", "a publication by venues and depth", True),
+        Entry("models", "the market maker's parts: own orders, fair price, models, quotes"),
         Entry("seqlock", "publishing and reading a slot, alone and contended", True),
         Entry("tick", "tick to publish: ours, bare, asyncio, uvloop, naive", True, True),
         Entry("order", "tick to order: the market maker's orders on the socket", True, True),

@@ -22,7 +22,7 @@ from bench.encodings import diff, order_event
 from bench.load import frames as F
 from bench.load.two_venue_server import event_of
 from bench.options import Options
-from bench.questions import decode, edge, ladder, seqlock, tuning
+from bench.questions import decode, edge, ladder, models, seqlock, tuning
 from bench.questions.wire import WireRig, serving
 from bench.registry import BENCHES
 from bench.report.result import Result
@@ -30,6 +30,8 @@ from bench.report.tables import new_console, print_result
 from bench.rig.host import free_port, placement, session_nice
 from bench.rig.stamps import new_stamps
 from bench.rig.workers import Worker, WorkerError
+from engine.maker import fair_codes
+from engine.maker import quote_layout as Q
 from tests.bench.leftovers import segments_of
 from tests.tuning.trees import SMT, plant, snapshot
 
@@ -100,6 +102,20 @@ def test_ladder() -> None:
     result = run("ladder")
     assert [row[0] for row in result.tables[0].rows] == list(ladder.CASES)
     assert all(bar.median > 0 for bar in result.bars)
+
+
+def test_models() -> None:
+    result = run("models")
+    (table,) = result.tables
+    assert [row[0] for row in table.rows] == [case[0] for case in models.CASES]
+    case = models.Case("own", models.FAIR, models.PAPER, models.LEVELS, 1)
+    case.run(True)
+    volatility = models.Case("volatility", models.VOLATILITY, models.PAPER, 0, 25)
+    for _ in range(2):
+        volatility.run(True)
+        assert volatility._model[Q.MODEL_MID_NS] >= volatility._now_ns - 10 * models.INTERVAL_NS
+    status = int(case._fair[Q.FAIR_STATUS])
+    assert status == fair_codes.AVAILABLE and case._own[0] == models.LEVELS
 
 
 def test_merge() -> None:
