@@ -32,7 +32,7 @@ def command_group() -> click.Group:
     import click
 
     from bench.command import bench, soak
-    from net.client.command import kill, release, watch
+    from net.client.command import accept, kill, release, watch
     from net.daemon.command import check, demo, record, serve
     from net.journal.command import journal
     from net.observe.stat.command import stat
@@ -47,8 +47,8 @@ def command_group() -> click.Group:
         """Merge exchanges' order books in microseconds and stream the top of it over gRPC."""
 
     for command in (
-        demo, serve, check, record, watch, kill, release, stat, replay, backtest, journal, simulate,
-        bench, soak, doctor, jitter, tune,
+        demo, serve, check, record, watch, kill, release, accept, stat, replay, backtest, journal,
+        simulate, bench, soak, doctor, jitter, tune,
     ):  # fmt: skip
         cli.add_command(command)
     return cli

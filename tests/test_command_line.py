@@ -50,7 +50,7 @@ def test_a_wrong_command_line_is_status_2_and_one_line(
 def test_help_lists_every_command(tmp_path: Path) -> None:
     done = pollux("--help", cwd=tmp_path)
     assert done.returncode == 0
-    commands = "demo serve watch simulate record replay stat kill release"
+    commands = "demo serve watch simulate record replay stat kill release accept"
     for name in commands.split():
         assert f"  {name} " in done.stdout
 

@@ -28,6 +28,9 @@ EVENT_RELEASE = 16
 EVENT_DISCONNECT = 17
 EVENT_RECONNECT = 18
 EVENT_RECONCILED = 19
+EVENT_ACCOUNT = 21
+EVENT_RESULT = 22
+EVENT_CHECKPOINT = 23
 EVENT_FEE = 24
 """JOURNAL_CLOSED and JOURNAL_LOST are the journal's own: its writer's end, and how many records
 before this one found no room (their number is in the reason's place).
@@ -41,6 +44,13 @@ of a venue's order entry, or of one order whose answer did not come. KILL, RELEA
 
 FEE, after the FILL that has cost it: the fee in lots of its asset as the lots, its value as the
 filled lots, in which kind of asset it was paid as the reason.
+ACCOUNT, RESULT, CHECKPOINT are the ledger's (net.journal.ledger), for the next run to read.
+ACCOUNT, before the FILL that has changed it: the market's number in the slot's place, the neutral
+holding as the lots, the position as the filled lots, whether it is live and whether orders may be
+open in the places of the states, the execution as the reason. RESULT: the decimals and the mantissa
+of its values in the places of slot and price, cash as the lots, fees in the order's place, the
+day's first result as the filled lots, whether it is live and the day in the places of the states,
+the halt as the reason.
 """
 
 EVENT_NAMES = (
@@ -89,6 +99,7 @@ REASON_OPERATOR = 19
 REASON_SHUTDOWN = 20
 REASON_WATCHDOG = 21
 REASON_ANOMALY = 22
+REASON_ACCOUNT = 23
 REASON_FEE_IN_BASE = 24
 REASON_FEE_IN_QUOTE = 25
 REASON_FEE_IN_OTHER = 26
@@ -133,7 +144,7 @@ SIDE_NAMES = {NO_SIDE: "none", BUY: "buy", SELL: "sell"}
 
 assert EVENT_NAMES[EVENT_FEE] == "fee" and EVENT_NAMES[EVENT_KILL] == "kill"
 assert REASON_NAMES[REASON_AUDIT] == "audit"
-assert REASON_NAMES[REASON_ANOMALY] == "anomaly" and REASON_NAMES[REASON_LOSS_LIMIT] == "loss-limit"
+assert REASON_NAMES[REASON_ACCOUNT] == "account" and REASON_NAMES[REASON_LOSS_LIMIT] == "loss-limit"
 
 
 def name_of(names: tuple[str, ...], code: int) -> str:

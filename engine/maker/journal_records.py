@@ -55,8 +55,10 @@ HEADER_WORDS = HEADER_BYTES // 8
     HEADER_NAMES_AT,
 ) = range(13)
 HEADER_CHECKSUM = HEADER_WORDS - 1
-NAMES_BYTES_MAX = (HEADER_CHECKSUM - HEADER_NAMES_AT) * 8
-"""Instruments, then venues, in UTF-8, each ended by a zero byte."""
+HEADER_MARKETS = HEADER_CHECKSUM - 1
+"""How many; zero in a journal of before they were named."""
+NAMES_BYTES_MAX = (HEADER_MARKETS - HEADER_NAMES_AT) * 8
+"""Instruments, then venues, then markets, in UTF-8, each ended by a zero byte."""
 
 RECORD_WORDS = 16
 RECORD_BYTES = RECORD_WORDS * 8

@@ -200,16 +200,18 @@ ACTION_WORDS = 6
     RISK_TODAY,
     RISK_DAY,
     RISK_DAY_START_VALUE,
+    RISK_RESUMED_DAY,
     RISK_ANOMALIES_SEEN,
     RISK_HALTS,
     RISK_FILLS_SEEN,
     RISK_TRADED_LOTS_SEEN,
     RISK_FILL_NS,
     RISK_REFUSALS_AT,
-) = range(21)
+) = range(22)
 """NOTIONAL, EXPOSURE and DAILY_LOSS are values; DAY is -1 before the first fair price. TODAY is for
-the market maker to write: days since the epoch in UTC, which never go back. SEEN: what the windows
-have counted of the table's fills; FILL_NS: when the latest was."""
+the market maker to write: days since the epoch in UTC, which never go back. RESUMED_DAY: the one
+that an earlier run has begun, -1 for none. SEEN: what the windows have counted of the table's
+fills; FILL_NS: when the latest was."""
 (NORMAL, REDUCING, HALTED) = range(3)
 RISK_STATE_NAMES = ("NORMAL", "REDUCING", "HALTED")
 

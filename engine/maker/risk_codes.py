@@ -29,8 +29,11 @@ PASSED = 0
     DAILY_LOSS,
     ANOMALY,
     KILLED,
-) = range(1, 21)
-(FILL_RATE, VOLUME_RATE, OTHER_MAKER) = (22, 23, 24)
+    ACCOUNT,
+    FILL_RATE,
+    VOLUME_RATE,
+    OTHER_MAKER,
+) = range(1, 25)
 
 TEXTS = {
     PASSED: "passed",
@@ -57,6 +60,7 @@ TEXTS = {
     FILL_RATE: "more fills than the own limit allows",
     VOLUME_RATE: "more could be traded than the own limit allows",
     OTHER_MAKER: "another market maker of a newer run trades on this account and market",
+    ACCOUNT: "an account holds what nobody has counted",
 }
 """One text for every refusal, and for the reasons for a halt."""
 

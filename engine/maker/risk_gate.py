@@ -139,7 +139,7 @@ def new_risk(limits: RiskLimits, venues: int) -> Words:
     risk[O.RISK_EXPOSURE_MAX] = limits.exposure_max
     risk[O.RISK_REDUCE_LOTS] = limits.reduce_lots
     risk[O.RISK_DAILY_LOSS_MAX] = limits.daily_loss_max
-    risk[O.RISK_DAY] = NO_DAY
+    risk[O.RISK_DAY] = risk[O.RISK_RESUMED_DAY] = NO_DAY
     account = (limits.fill_rate, limits.volume_rate)
     rates = (limits.own_rate, limits.venue_rate, limits.day_rate)
     for number, (limit, span_ns) in enumerate((*account, *rates * venues)):

@@ -92,6 +92,14 @@ class StateBoardInfo:
         return self.price_decimals + self.lot_decimals
 
 
+class Requests(NamedTuple):
+    """How often each was asked for so far."""
+
+    kills: int
+    releases: int
+    accepts: int
+
+
 class MakerOrder(NamedTuple):
     """A live order, in the words of the order table."""
 
@@ -133,6 +141,8 @@ class MakerVenue(NamedTuple):
     """What the venue takes of a fill as a maker, in millionths; below zero for a rebate."""
     fee_value: int
     """What it has taken so far."""
+    difference_lots: int
+    """What the account holds that nobody has counted, until it is accepted."""
 
 
 @dataclass(frozen=True)
@@ -356,6 +366,10 @@ class StateBoardReader:
     def releases_done(self) -> int:
         return read_word(self._words, B.RELEASES_DONE)
 
+    @property
+    def accepts_done(self) -> int:
+        return read_word(self._words, B.ACCEPTS_DONE)
+
     def read(self) -> MakerState:
         """The latest state; StateBoardError where nothing was published yet."""
         sequence = read_state_board(self._words, self._slot)
@@ -372,6 +386,10 @@ class StateBoardReader:
     def request_release(self) -> int:
         """Ask for quoting to go on after a halt; taken at this `releases_done`."""
         return self._ask(B.RELEASES_ASKED)
+
+    def request_accept(self) -> int:
+        """Ask for what the accounts hold to be taken as it is; taken at this `accepts_done`."""
+        return self._ask(B.ACCEPTS_ASKED)
 
     def _ask(self, word: int) -> int:
         if self._control is None:

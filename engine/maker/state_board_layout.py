@@ -29,9 +29,11 @@ SEQUENCE = HEARTBEAT_NS + 1
 """States published so far; the latest has this number."""
 KILLS_ASKED = 2 * CACHE_LINE_WORDS
 RELEASES_ASKED = KILLS_ASKED + 1
+ACCEPTS_ASKED = RELEASES_ASKED + 1
 """Counted up by whoever asks, in a line of their own: the engine polls it."""
 KILLS_DONE = 3 * CACHE_LINE_WORDS
 RELEASES_DONE = KILLS_DONE + 1
+ACCEPTS_DONE = RELEASES_DONE + 1
 """How many of them the engine has taken."""
 CONTROL_WORDS = 4 * CACHE_LINE_WORDS
 """What those who ask map for writing: the state lies behind, out of their reach."""
@@ -76,12 +78,14 @@ SLOT_VENUES_AT = SLOT_RISK_AT + SLOT_RISK_WORDS
     VENUE_FILLS,
     VENUE_FEE_PPM,
     VENUE_FEE_VALUE,
-) = range(8)
-VENUE_WORDS = CACHE_LINE_WORDS
+    VENUE_DIFFERENCE_LOTS,
+) = range(9)
+VENUE_WORDS = 2 * CACHE_LINE_WORDS
 """Written by the market maker as things happen. ENTRY_STATE: net.orders.interface.EntryState.
 TROUBLE: the last one's class, as the place in net.orders.errors.ErrorClass; 0 for none. The
 others count what was sent, and the fills that came. FEE_PPM: what the venue takes of a fill, in
-millionths; FEE_VALUE: what it has taken so far."""
+millionths; FEE_VALUE: what it has taken so far. DIFFERENCE: what the account holds that nobody has
+counted, until it is accepted."""
 
 SLOT_ORDERS_AT = SLOT_VENUES_AT + VENUES_MAX * VENUE_WORDS
 ORDERS_MAX = VENUES_MAX * O.VENUE_SLOTS * O.SLOT_ROWS
@@ -94,4 +98,4 @@ BOARD_WORDS = SLOTS_AT + SLOTS * SLOT_WORDS
 
 assert INFO_VALUE_SCALE < INFO_SYMBOL_AT and SLOTS_AT % CACHE_LINE_WORDS == 0
 assert (ROW_ID, ROW_FILLED_LOTS) == (O.ORDER_ID, O.ORDER_FILLED_LOTS), "copied as they stand"
-assert RELEASES_DONE < CONTROL_WORDS
+assert ACCEPTS_DONE < CONTROL_WORDS

@@ -20,7 +20,7 @@ from engine.maker import state_board_layout as B
 from engine.maker.account import value_of
 from engine.maker.orders import is_live
 from engine.maker.risk_codes import NO_DAY
-from engine.maker.state_board import BOARD_KIND, StateBoardInfo
+from engine.maker.state_board import BOARD_KIND, Requests, StateBoardInfo
 from engine.sharing.segment import OwnedSegment, put_text, read_word, segment_path, write_word
 
 
@@ -41,7 +41,8 @@ def _value_result(
     board[slot + B.SLOT_RESULT_VALUE] = result
     start_value = board[before + B.SLOT_START_VALUE]
     if board[before + B.SLOT_RESULT_NS] == 0:
-        start_value = result if risk[O.RISK_DAY] == NO_DAY else risk[O.RISK_DAY_START_VALUE]
+        has_begun = risk[O.RISK_DAY] != NO_DAY and risk[O.RISK_DAY] != risk[O.RISK_RESUMED_DAY]
+        start_value = risk[O.RISK_DAY_START_VALUE] if has_begun else result
     board[slot + B.SLOT_START_VALUE] = start_value
     board[slot + B.SLOT_RESULT_NS] = stamp_ns
 
@@ -146,18 +147,21 @@ class StateBoardWriter:
         args = (self.words, table, risk, fair, self.venues, stamp_ns, now_ns)
         return int(publish_state_board(*args))
 
-    def requests(self) -> tuple[int, int]:
-        """How many kills and how many releases were asked for so far.
+    def requests(self) -> Requests:
+        """How often each was asked for so far.
 
-        Where both have grown, release first and kill then: in doubt nothing is quoted.
+        Where several have grown, accept first, release then, and kill last: in doubt nothing is
+        quoted.
         """
         kills = read_word(self._readable, B.KILLS_ASKED)
-        return kills, read_word(self._readable, B.RELEASES_ASKED)
+        releases = read_word(self._readable, B.RELEASES_ASKED)
+        return Requests(kills, releases, read_word(self._readable, B.ACCEPTS_ASKED))
 
-    def answer(self, kills: int, releases: int) -> None:
+    def answer(self, taken: Requests) -> None:
         """So many of them are taken: after the `publish` that shows what came of it."""
-        write_word(self.words, B.KILLS_DONE, kills)
-        write_word(self.words, B.RELEASES_DONE, releases)
+        write_word(self.words, B.KILLS_DONE, taken.kills)
+        write_word(self.words, B.RELEASES_DONE, taken.releases)
+        write_word(self.words, B.ACCEPTS_DONE, taken.accepts)
 
     def close(self) -> None:
         """Mark the market maker stopped and remove the board's name; harmless twice."""

@@ -1,4 +1,4 @@
-"""`pollux watch`, `kill` and `release`. What they run is imported when one of them runs.
+"""`pollux watch`, `kill`, `release` and `accept`. What they run is imported when one of them runs.
 
 Runs on: the command's main thread.
 """
@@ -61,7 +61,10 @@ def _asking(command: Callable[..., int]) -> Callable[..., int]:
 @click.command()
 @_asking
 def kill(**given: Any) -> int:
-    """Halt the market maker and cancel its orders; back when the engine has taken it."""
+    """Halt the market maker and cancel its orders; back when none is open.
+
+    Exit status 1 if an order may still be open after 15 s: it is named.
+    """
     return _ask("kill", **given)
 
 
@@ -72,11 +75,22 @@ def release(**given: Any) -> int:
     return _ask("release", **given)
 
 
+@click.command()
+@_asking
+def accept(**given: Any) -> int:
+    """Take what the accounts hold as it is: a difference is a deposit or a withdrawal of others.
+
+    `pollux stat` shows the difference. The neutral holding changes by it, the position does not,
+    and a halt that was for it ends.
+    """
+    return _ask("accept", **given)
+
+
 def _ask(
     what: str, name: str | None, config_file: Path | None, target: str | None, **files: Path | None
 ) -> int:
     from net.client.kill_switch import AskError, Remote, ask_here, ask_there
-    from net.client.maker_lines import plain_line
+    from net.client.maker_lines import order_name, plain_line
 
     if target is None and any(files.values()):
         raise CommandError("--token-file and --tls-* are for --target", 2)
@@ -90,4 +104,7 @@ def _ask(
     except AskError as error:
         raise CommandError(str(error), error.status) from None
     click.echo(plain_line(maker))
+    if what == "kill" and maker.orders:
+        names = ", ".join(map(order_name, maker.orders))
+        raise CommandError(f"{len(maker.orders)} orders may still be open: {names}", 1)
     return 0

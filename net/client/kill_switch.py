@@ -1,4 +1,4 @@
-"""`pollux kill` and `pollux release`: ask the market maker, through shared memory or over gRPC.
+"""`pollux kill`, `release` and `accept`: ask the market maker, through shared memory or gRPC.
 
 Runs on: the main thread of a command.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import grpc
@@ -24,6 +25,10 @@ TAKEN_LIMIT_S = 5.0
 """The engine looks for requests many times a second."""
 LOOK_S = 0.005
 ANSWER_LIMIT_S = 10.0
+CLOSED_LIMIT_S = 15.0
+"""How long a kill waits for the venues' word that its orders are gone. An order whose cancel was
+not answered is asked about, and a venue may take ten seconds to be sure."""
+CLOSED_LOOK_S = 0.05
 
 
 class AskError(Exception):
@@ -45,9 +50,15 @@ class Remote:
     tls_key: str = ""
 
 
+REQUESTS = ("kill", "release", "accept")
+
+
 def ask_here(name: str, what: str) -> maker_pb2.Maker:
-    """Ask the daemon of this name on this host; `what`: "kill" or "release". The state after."""
-    assert what in ("kill", "release")
+    """Ask the daemon of this name on this host; `what`: of REQUESTS. The state after.
+
+    A kill is over when no order is open any more, or after CLOSED_LIMIT_S: the state tells.
+    """
+    assert what in REQUESTS
     try:
         board = StateBoardReader(name)
         if has_ended(board.writer_pid):
@@ -55,9 +66,10 @@ def ask_here(name: str, what: str) -> maker_pb2.Maker:
                 f"the daemon named {name!r} is dead (its process {board.writer_pid} has ended): "
                 f"what it left open at the venues is still open"
             )
-        number = board.request_kill() if what == "kill" else board.request_release()
+        form = MakerForm(board.info)
+        number = getattr(board, f"request_{what}")()
         limit_s = time.monotonic() + TAKEN_LIMIT_S
-        while (board.kills_done if what == "kill" else board.releases_done) < number:
+        while getattr(board, f"{what}s_done") < number:
             if board.is_closed:
                 raise AskError(f"the {what} is asked for, but the market maker has ended")
             if time.monotonic() > limit_s:
@@ -66,14 +78,26 @@ def ask_here(name: str, what: str) -> maker_pb2.Maker:
                     f"the daemon named {name!r} hangs"
                 )
             time.sleep(LOOK_S)
-        return maker_pb2.Maker.FromString(MakerForm(board.info).message(board.read()).wire)
+
+        def look() -> maker_pb2.Maker:
+            return maker_pb2.Maker.FromString(form.message(board.read()).wire)
+
+        return _until_closed(look) if what == "kill" else look()
     except StateBoardError as error:
         raise AskError(str(error)) from None
 
 
+def _until_closed(look: Callable[[], maker_pb2.Maker]) -> maker_pb2.Maker:
+    """The state once nothing is open, or the latest when the time is over."""
+    limit_s = time.monotonic() + CLOSED_LIMIT_S
+    while (maker := look()).orders and time.monotonic() < limit_s:
+        time.sleep(CLOSED_LOOK_S)
+    return maker
+
+
 def ask_there(remote: Remote, what: str) -> maker_pb2.Maker:
-    """Ask over gRPC; the state after it was taken."""
-    assert what in ("kill", "release")
+    """Ask over gRPC, as `ask_here`; the state after."""
+    assert what in REQUESTS
     reason = f"pollux {what} by {_user()} at {socket.gethostname()}"[:REASON_CHARACTERS_MAX]
     given = (remote.tls_ca, remote.tls_cert, remote.tls_key, remote.token_file)
     subscription = Subscription(remote.target, "", 0, *given)
@@ -84,12 +108,17 @@ def ask_there(remote: Remote, what: str) -> maker_pb2.Maker:
         raise AskError(str(error), 2) from None
     with channel:
         stub = MakerServiceStub(channel)
+        limit_s = ANSWER_LIMIT_S
         try:
-            if what == "kill":
-                asked = maker_pb2.KillRequest(reason=reason)
-                return stub.Kill(asked, timeout=ANSWER_LIMIT_S, metadata=metadata).maker
-            wanted = maker_pb2.ReleaseRequest(reason=reason)
-            return stub.Release(wanted, timeout=ANSWER_LIMIT_S, metadata=metadata).maker
+            if what == "release":
+                released = maker_pb2.ReleaseRequest(reason=reason)
+                return stub.Release(released, timeout=limit_s, metadata=metadata).maker
+            if what == "accept":
+                accepted = maker_pb2.AcceptRequest(reason=reason)
+                return stub.Accept(accepted, timeout=limit_s, metadata=metadata).maker
+            stub.Kill(maker_pb2.KillRequest(reason=reason), timeout=limit_s, metadata=metadata)
+            looked = maker_pb2.GetMakerRequest()
+            return _until_closed(lambda: stub.GetMaker(looked, timeout=limit_s, metadata=metadata))
         except grpc.RpcError as error:
             text = " ".join((error.details() or error.code().name).split())
             raise AskError(f"{remote.target}: {text}") from None

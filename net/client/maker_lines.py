@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engine.maker.client_ids import format_client_id
 from net.client.decimals import decimal_text
 from proto.pollux.v1 import maker_pb2
 
@@ -137,6 +138,15 @@ def _venue_lines(maker: maker_pb2.Maker) -> Iterator[str]:
             f" {venue.replaces:>8} {venue.fills:>5} {venue.fee_ppm / 100:>7g}"
             f"  {venue.trouble or '-'}"
         )
+    for venue in maker.venues:
+        if venue.difference_lots:
+            text = amount_text(maker, venue.difference_lots, signed=True)
+            yield f"  {venue.venue}: {text} held that nobody has counted: pollux accept takes it so"
+
+
+def order_name(order: maker_pb2.MakerOrder) -> str:
+    """An order as its venue knows it, and where it stands."""
+    return f"{order.venue} {format_client_id(order.order_id)} {order_state_name(order)}"
 
 
 def _order_lines(maker: maker_pb2.Maker) -> Iterator[str]:
@@ -201,6 +211,7 @@ def maker_facts(maker: maker_pb2.Maker) -> dict[str, object]:
                 "fills": venue.fills,
                 "fee_ppm": venue.fee_ppm,
                 "fees": value(venue.fees_units),
+                "difference": amount(venue.difference_lots),
             }
             for venue in maker.venues
         },

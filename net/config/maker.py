@@ -143,6 +143,16 @@ class MakerVenue(Section):
     """So far both sides move at this venue's own `position_max`, against what is held there."""
     paper_fee_bps: FeeBps | None = None
     """On paper, what it takes of each fill's value; left out: `fee_bps` of `[maker.paper]`."""
+    neutral: str | None = None
+    """What its account holds of the base currency where the position is zero; left out: as the
+    journal has it, which a new one takes from the account at the first start."""
+
+    @field_validator("neutral")
+    @classmethod
+    def _is_amount(cls, value: str | None) -> str | None:
+        if value is not None and not DECIMAL.fullmatch(value):
+            raise ValueError('must be a decimal amount of the base currency, for example "10.5"')
+        return value
 
 
 class MakerSettings(Section):
@@ -156,9 +166,6 @@ class MakerSettings(Section):
     """A folder for the journal."""
     kill_file: str = ""
     """Quoting is killed while a file of this name exists; no release meanwhile."""
-    neutral: str | None = None
-    """What the accounts hold of the base currency, together, where the position is zero; left out:
-    what they held at the first start that the journal knows of."""
     watchdog: bool = True
     """A process with connections of its own that cancels our orders when the engine stands still.
     """
@@ -182,12 +189,13 @@ class MakerSettings(Section):
     venue: dict[str, MakerVenue] = Field(default_factory=dict)
     """Each venue's part."""
 
-    @field_validator("neutral")
+    @model_validator(mode="before")
     @classmethod
-    def _is_amount(cls, value: str | None) -> str | None:
-        if value is not None and not DECIMAL.fullmatch(value):
-            raise ValueError('must be a decimal amount of the base currency, for example "10.5"')
-        return value
+    def _neutral_is_a_venues(cls, given: object) -> object:
+        if isinstance(given, dict) and "neutral" in given:
+            text = "neutral is said for each venue: [maker.venue.NAME] neutral"
+            raise ValueError(text)
+        return given
 
     @model_validator(mode="after")
     def _is_consistent(self) -> MakerSettings:

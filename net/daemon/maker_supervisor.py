@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -17,8 +17,8 @@ from engine.engine import Engine
 from engine.layout.units import NS_PER_S
 from engine.maker import journal_codes as J
 from net.config.schema import Config, ConfigError
-from net.journal.files import JournalError, run_starts
-from net.journal.reader import JournalReader
+from net.journal.files import JournalError, Record
+from net.journal.ledger import Ledger, read_ledger
 from net.journal.writer import JournalWriter
 from net.maker.build import build_maker
 from net.maker.maker import Maker
@@ -59,7 +59,7 @@ class MakerSupervisor:
         self._log = log
         self._markets: dict[str, MarketRules] = {}
         self._journal: JournalWriter | None = None
-        self._neutral_lots: int | None = None
+        self._ledger = Ledger()
         self._keys: dict[str, Keys] | None = None
         self._epoch = 0
         self._has_watchdog = self._settings.orders == "live" and self._settings.watchdog
@@ -78,10 +78,26 @@ class MakerSupervisor:
         except EntryError as error:
             raise ConfigError(f'maker.orders = "live": {error}') from None
         try:
-            self._neutral_lots = last_neutral_lots(folder, instrument.symbol)
-            self._journal = JournalWriter(folder, [instrument.symbol], names, wall_ns())
+            self._ledger = read_ledger(folder)
+            self._journal = self._begin_run(folder)
         except JournalError as error:
             raise ConfigError(f"maker.journal: {error}") from None
+
+    def _begin_run(self, folder: Path) -> JournalWriter:
+        """The journal's next run: its header names what is quoted, then all that is remembered."""
+        instrument, ledger = self._config.quoted_instrument(), self._ledger
+        symbols = (instrument.symbol, *(symbol for _, symbol in ledger.results))
+        venues = (*(v.name for v in instrument.venue), *(a.venue for a in ledger.holdings))
+        markets = (*(v.symbol for v in instrument.venue), *(a.market for a in ledger.holdings))
+        journal = JournalWriter(
+            folder, unique(symbols), unique(venues), wall_ns(), markets=unique(markets)
+        )
+
+        def append(record: Record) -> None:
+            journal.append(record._replace(time_ns=wall_ns()))
+
+        ledger.begin(journal.header, append)
+        return journal
 
     def close(self) -> None:
         """The engine thread has ended: have the journal on the disk."""
@@ -118,7 +134,7 @@ class MakerSupervisor:
                 self,
                 epoch=epoch,
                 rng=random.Random(),
-                neutral_lots=self._neutral_lots,
+                ledger=self._ledger,
                 board_name=config.engine.name,
                 start_ns=steady_ns(),
             )
@@ -195,18 +211,6 @@ class MakerSupervisor:
             self._log("error", "no room for the journal", reason=str(error))
 
 
-def last_neutral_lots(folder: Path, symbol: str) -> int | None:
-    """The neutral amount that the journal's latest start was counted from; None in a new one.
-
-    Written once a run, before its first order (net.maker.maker). JournalError: no journal.
-    """
-    if not folder.is_dir():
-        return None
-    for number in reversed(run_starts(folder)):
-        reader = JournalReader(folder, number)
-        with contextlib.closing(reader):
-            if symbol in reader.header.instruments:
-                for record in next(reader.read(), []):
-                    if record.kind == J.EVENT_RECONCILED and record.order == 0:
-                        return record.lots
-    return None
+def unique(names: Iterable[str]) -> list[str]:
+    """The names in their order, each once."""
+    return list(dict.fromkeys(names))

@@ -201,7 +201,7 @@ class EngineThread:
         while not self.maker.is_quiet and time.monotonic() < limit_s:
             await asyncio.sleep(TIMER_S / 5)
         self.maker.on_timer(steady_ns())
-        left = self.maker.unconfirmed()
+        left = self.maker.end()
         if left:
             self.host.log("error", "orders may still be open", orders=left)
         else:

@@ -106,6 +106,7 @@ class MakerForm:
             fills=venue.fills,
             fee_ppm=venue.fee_ppm,
             fees_units=venue.fee_value,
+            difference_lots=venue.difference_lots,
         )
 
     def _order(self, order: MakerOrder) -> maker_pb2.MakerOrder:

@@ -48,6 +48,7 @@ def maker_handlers(
         "StreamMaker": unary_stream(service.stream_maker, maker_pb2.StreamMakerRequest.FromString),
         "Kill": unary_unary(service.kill, maker_pb2.KillRequest.FromString),
         "Release": unary_unary(service.release, maker_pb2.ReleaseRequest.FromString),
+        "Accept": unary_unary(service.accept, maker_pb2.AcceptRequest.FromString),
     }
     assert set(handlers) == set(SERVICE.methods_by_name), "every method of the .proto, no other"
     return grpc.method_handlers_generic_handler(SERVICE_NAME, handlers)
@@ -96,6 +97,13 @@ class _Maker:
         number = _permitted(board.request_release)
         await self._until_taken("release", lambda: board.releases_done >= number)
         return maker_pb2.ReleaseResponse(maker=self._message()).SerializeToString()
+
+    async def accept(self, request: maker_pb2.AcceptRequest, context: Context) -> bytes:
+        board = self._allowed("accept", request.reason, context)
+        self._require_life(board)
+        number = _permitted(board.request_accept)
+        await self._until_taken("accept", lambda: board.accepts_done >= number)
+        return maker_pb2.AcceptResponse(maker=self._message()).SerializeToString()
 
     # --- the state -------------------------------------------------------------------------------
 

@@ -68,6 +68,8 @@ class Header:
     writer_pid: int
     instruments: tuple[str, ...]
     venues: tuple[str, ...]
+    markets: tuple[str, ...] = ()
+    """The venues' own symbols that the accounts are named by."""
 
     @property
     def size_bytes(self) -> int:
@@ -92,15 +94,16 @@ def segment_numbers(folder: Path) -> list[int]:
 
 def header_page(header: Header) -> Words:
     """The page that says it; JournalError for names that do not fit."""
-    names = (*header.instruments, *header.venues)
+    names = (*header.instruments, *header.venues, *header.markets)
     for name in names:
         if not name or "\0" in name:
-            raise JournalError(f"{name!r} is no name for an instrument or a venue")
+            raise JournalError(f"{name!r} is no name for an instrument, a venue or a market")
     raw = b"".join(name.encode() + b"\0" for name in names)
     if len(raw) > JR.NAMES_BYTES_MAX:
         raise JournalError(
-            f"the names of {len(header.instruments)} instruments and {len(header.venues)} venues "
-            f"take {len(raw)} bytes, a journal's header has {JR.NAMES_BYTES_MAX}"
+            f"the names of {len(header.instruments)} instruments, {len(header.venues)} venues and "
+            f"{len(header.markets)} markets take {len(raw)} bytes, a journal's header has "
+            f"{JR.NAMES_BYTES_MAX}"
         )
     words: Words = np.zeros(JR.HEADER_WORDS, np.int64)
     words[JR.HEADER_MAGIC] = JR.JOURNAL_MAGIC
@@ -114,6 +117,7 @@ def header_page(header: Header) -> Words:
     words[JR.HEADER_WRITER_PID] = header.writer_pid
     words[JR.HEADER_INSTRUMENTS] = len(header.instruments)
     words[JR.HEADER_VENUES] = len(header.venues)
+    words[JR.HEADER_MARKETS] = len(header.markets)
     words[JR.HEADER_NAMES_BYTES] = len(raw)
     first = JR.HEADER_NAMES_AT * 8
     words.view(np.uint8)[first : first + len(raw)] = np.frombuffer(raw, np.uint8)
@@ -144,6 +148,7 @@ def parse_header(raw: bytes, path: Path) -> Header:
     text = raw[first : first + numbers[JR.HEADER_NAMES_BYTES]].decode()
     names = text.split("\0")[:-1]
     instruments = numbers[JR.HEADER_INSTRUMENTS]
+    markets = len(names) - int(words[JR.HEADER_MARKETS])
     header = Header(
         epoch=numbers[JR.HEADER_EPOCH],
         start_ns=numbers[JR.HEADER_START_NS],
@@ -152,18 +157,13 @@ def parse_header(raw: bytes, path: Path) -> Header:
         records_max=numbers[JR.HEADER_RECORDS_MAX],
         writer_pid=numbers[JR.HEADER_WRITER_PID],
         instruments=tuple(names[:instruments]),
-        venues=tuple(names[instruments:]),
+        venues=tuple(names[instruments:markets]),
+        markets=tuple(names[markets:]),
     )
     is_named = path == segment_path(path.parent, header.segment)
     if not is_named:
         raise JournalError(f"{path}: is segment {header.segment}, under another's name")
     return header
-
-
-def run_starts(folder: Path) -> list[int]:
-    """The numbers of the segments that begin a run, in order."""
-    numbers = segment_numbers(folder)
-    return [n for n in numbers if read_header(segment_path(folder, n)).first_sequence == 1]
 
 
 def read_header(path: Path) -> Header:

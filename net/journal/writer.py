@@ -142,6 +142,8 @@ class JournalWriter:
         venues: Sequence[str],
         start_ns: int,
         records_per_segment: int = RECORDS_PER_SEGMENT,
+        *,
+        markets: Sequence[str] = (),
     ) -> None:
         if not JR.RECORDS_MIN <= records_per_segment <= RECORDS_PER_SEGMENT_MAX:
             raise JournalError(
@@ -164,6 +166,7 @@ class JournalWriter:
                 writer_pid=os.getpid(),
                 instruments=tuple(instruments),
                 venues=tuple(venues),
+                markets=tuple(markets),
             )
             self._current = _Segment(folder, header)
             self._next: _Segment | None = None
@@ -188,6 +191,11 @@ class JournalWriter:
             return 1, 1
         last = read_header(segment_path(self.folder, numbers[-1]))
         return numbers[-1] + 1, last.epoch + 1
+
+    @property
+    def header(self) -> Header:
+        """Of the present segment: the names are the whole run's."""
+        return self._current.header
 
     @property
     def epoch(self) -> int:

@@ -9,7 +9,7 @@ import hashlib
 import math
 import random
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_CEILING, Decimal
 
 from engine.engine import Engine
@@ -23,10 +23,11 @@ from engine.specs import InstrumentSpec
 from net.config.maker import MakerSettings, MakerVenue
 from net.config.schema import Config
 from net.journal.files import Record
+from net.journal.ledger import Account, Ledger
+from net.maker.accounts import AccountSpec, AccountsSpec
 from net.maker.event_journal import Journal
 from net.maker.maker import Maker
 from net.maker.paper_orders import PaperEntry, PaperMarket
-from net.maker.recovery import Recovery
 from net.maker.risk_report import MakerHost
 from net.maker.scaled_settings import MakerRules, lots_of, make_rules, paper_fee_bps
 from net.orders.markets import MarketRules
@@ -45,13 +46,13 @@ def build_maker(
     *,
     epoch: int,
     rng: random.Random,
-    neutral_lots: int | None = None,
+    ledger: Ledger | None = None,
     board_name: str | None = None,
     start_ns: int = 0,
 ) -> Maker:
     """The market maker of the configured instrument; RulesError where a setting does not fit.
 
-    `markets` by venue; `neutral_lots`: what the journal says, where the configuration does not;
+    `markets` by venue; `ledger`: what the journal remembers, kept up from now on, or None;
     `board_name`: the daemon's, by which others find the state board, None for a private one, and
     HandoffError where it cannot be made.
     """
@@ -60,16 +61,13 @@ def build_maker(
     index = config.instrument.index(config.quoted_instrument())
     instrument = engine.instruments[index]
     rules = make_rules(settings, instrument, tuple(markets[f.venue] for f in instrument.feeds))
-    pairs = zip(instrument.feeds, rules.is_quoted, strict=True)
-    bases = [markets[f.venue].market.base if is_quoted else None for f, is_quoted in pairs]
-    if settings.orders == "paper":
-        neutral_lots = 0
-    elif settings.neutral is not None:
-        neutral_lots = lots_of("neutral", settings.neutral)
     info = state_board_info(rules, instrument, is_live=settings.orders == "live")
     board = StateBoardWriter(board_name, info, start_ns)
-    recovery = Recovery(bases, neutral_lots)
-    maker = Maker(engine, index, rules, journal, host, recovery, board, epoch=epoch, rng=rng)
+    accounts = accounts_spec(settings, instrument, info, rules.is_quoted, markets)
+    maker = Maker(
+        engine, index, rules, journal, host, accounts, board,
+        ledger=ledger if ledger is not None else Ledger(), epoch=epoch, rng=rng,
+    )  # fmt: skip
     if settings.orders == "paper":
         for venue, is_quoted in enumerate(rules.is_quoted):
             if is_quoted:
@@ -92,6 +90,26 @@ def _paper_entry(
     market = markets[name].market
     paper = PaperMarket(engine, feed, market, paper_fee_bps(settings, given))
     return PaperEntry(maker, venue, paper, settings.paper)
+
+
+def accounts_spec(
+    settings: MakerSettings,
+    instrument: InstrumentSpec,
+    info: StateBoardInfo,
+    is_quoted: Sequence[bool],
+    markets: Mapping[str, MarketRules],
+) -> AccountsSpec:
+    """The accounts that a market maker of an instrument uses; RulesError."""
+    found: list[AccountSpec | None] = []
+    for feed, is_ours in zip(instrument.feeds, is_quoted, strict=True):
+        name = f"venue.{feed.venue}.neutral"
+        given = settings.venue[feed.venue].neutral if feed.venue in settings.venue else None
+        account = Account(info.is_live, feed.venue, feed.symbol)
+        neutral_lots = lots_of(name, given) if given is not None and info.is_live else None
+        base = markets[feed.venue].market.base
+        found.append(AccountSpec(account, base, neutral_lots) if is_ours else None)
+    unit = info.value_mantissa, info.value_decimals
+    return AccountsSpec(instrument.symbol, info.is_live, tuple(found), unit)
 
 
 def state_board_info(

@@ -15,7 +15,6 @@ import random
 
 import numpy as np
 
-from engine.decoding.scale import common_unit, decimal_unit
 from engine.engine import Engine
 from engine.layout.units import DAY_NS
 from engine.maker import journal_codes as J
@@ -26,25 +25,36 @@ from engine.maker import state_board_layout as B
 from engine.maker.client_ids import format_client_id
 from engine.maker.funds import limit_venues
 from engine.maker.orders import new_table
+from engine.maker.risk_codes import NO_DAY
+from engine.maker.state_board import Requests
 from engine.maker.state_board_writer import StateBoardWriter
 from engine.maker.step import CANCEL, LEAVE, QUOTE, MakerStep, step_maker
-from net.config.maker_contradictions import PPM_PER_BPS
 from net.journal.files import Record
+from net.journal.ledger import Ledger
 from net.log.note import Note
+from net.maker.accounts import Accounts, AccountsSpec
 from net.maker.audit import Audit
 from net.maker.balances import Balances
 from net.maker.basis_report import BasisReport
 from net.maker.event_journal import EventJournal, Journal
-from net.maker.fees import FeeCounter, quoted_with
+from net.maker.fees import FeeCounter
 from net.maker.model_report import ModelReport
 from net.maker.order_sender import OrderSender
 from net.maker.own_orders import OwnOrders, side_of
 from net.maker.paper_orders import PaperEntry
-from net.maker.price_fit import price_misfits
-from net.maker.recovery import Recovery
+from net.maker.price_fit import PriceFit
+from net.maker.recovery import Recovery, Start
 from net.maker.refusal_backoff import RefusalBackoff
 from net.maker.risk_report import MakerHost, RiskReport
 from net.maker.scaled_settings import MakerRules
+from net.maker.tick_fit import TickFit
+from net.maker.venue_report import (
+    tell_accepted,
+    tell_fee,
+    tell_rejected,
+    tell_start,
+    tell_trouble,
+)
 from net.orders.errors import ErrorClass, Refusal
 from net.orders.interface import EntryState, Opening, VenueEntry
 from net.orders.messages import Balance, Kind, OrderEvent, OrderRequest, Request
@@ -55,7 +65,6 @@ class Maker:
     """Fair price, quotes, risk and orders of one instrument.
 
     `now_ns`, passed into everything, is steady time (tuning.clock).
-
     `instrument`: its index in the engine; `epoch`: larger than that of every earlier run; `board`:
     where others see it.
     """
@@ -67,17 +76,18 @@ class Maker:
         rules: MakerRules,
         journal: Journal,
         host: MakerHost,
-        recovery: Recovery,
+        accounts: AccountsSpec,
         board: StateBoardWriter,
         *,
+        ledger: Ledger,
         epoch: int,
         rng: random.Random,
     ) -> None:
         venues = len(rules.is_quoted)
         assert len(board.info.venues) == venues
         self.rules = rules
-        self.symbol = engine.instruments[instrument].symbol
-        self.venue_names = tuple(f.venue for f in engine.instruments[instrument].feeds)
+        spec = engine.instruments[instrument]
+        self.symbol, self.venue_names = spec.symbol, tuple(feed.venue for feed in spec.feeds)
         self.table = new_table(venues, epoch, rules.value_scale)
         self.risk = risk_gate.new_risk(rules.limits, venues)
         self.fair = rules.fair.words()
@@ -87,17 +97,20 @@ class Maker:
         self.balances = Balances(self.table, self._step.funds, self.fees)
         self.entries: list[VenueEntry | None] = [None] * venues
         self._journal = EventJournal(journal, host.wall_ns)
-        self.orders = OwnOrders(self.table, rules.tick_units, self._journal, self.fees)
+        self.accounts = Accounts(ledger, accounts, self.table, self.risk)
+        self.orders = OwnOrders(
+            self.table, rules.tick_units, self._journal, self.fees, self.accounts.look
+        )
         self.board = board
         orders, units = self.orders, rules.tick_units
         self.sender = OrderSender(
             self._step, orders, self.entries, units, self._journal, board, host.wall_ns
         )
         self.refusal_backoff = RefusalBackoff(venues, rng)
-        self.recovery = recovery
+        self.recovery = Recovery(self.accounts.memories())
         self.epoch = epoch
         self.audit = Audit(
-            self.orders, recovery, self.balances, self.venue_names, epoch, host.note_maker
+            orders, self.recovery, self.balances, self.venue_names, epoch, host.note_maker
         )
         self.is_stopping = False
         self.is_blocked = False
@@ -106,37 +119,30 @@ class Maker:
         """Whether our orders would be cancelled if this process ended: if not, none is placed."""
         self._is_started = False
         """Whether the position is known."""
-        self._requests_seen = (0, 0)
-        """Kills and releases asked for through the board, as far as they were taken."""
-        self._is_price_checked = False
-        """Whether the settings have been held against a price."""
+        self._requests_seen = Requests(0, 0, 0)
+        """Asked for through the board, as far as they were taken."""
         self._host = host
         self._engine = engine
         self._reports = (
             BasisReport(rules, self.venue_names, self.fair, host),
             ModelReport(rules.model, self._step.model, host),
+            PriceFit(rules, self.venue_names, self.risk, host),
         )
         self._risk_report = RiskReport(self.table, self.risk, self._journal, host)
         self.papers: dict[int, PaperEntry] = {}
         """The entries that are on paper, by venue; on a tape they are asked when they are due."""
-        self._off_tick: set[int] = set()
-        """Venues that declare another tick now, which does not divide the one that we quote in."""
+        self._tick_fit = TickFit(engine, self.venue_names, host)
+        self.accounts.resume(self.wall_ns() // DAY_NS)
         self._first_feed = sum(len(each.feeds) for each in engine.instruments[:instrument])
 
     def _new_step(self, engine: Engine, instrument: int, *, is_shown: bool) -> MakerStep:
         """The step's words. `is_shown`: whether the venues' books show our orders."""
         rules = self.rules
+        quotes = np.concatenate([spec.words() for spec in rules.quotes])
         return MakerStep(
-            engine.arena,
-            engine.instrument_at(instrument),
-            self.table,
-            self.risk,
-            self.fair,
-            np.concatenate([spec.words() for spec in rules.quotes]),
-            pause_ns=rules.pause_ns,
-            is_shown=is_shown,
-            model=rules.model,
-        )
+            engine.arena, engine.instrument_at(instrument), self.table, self.risk, self.fair,
+            quotes, pause_ns=rules.pause_ns, is_shown=is_shown, model=rules.model,
+        )  # fmt: skip
 
     def attach(self, venue: int, entry: VenueEntry) -> None:
         """Give a quoted venue its order entry."""
@@ -192,17 +198,18 @@ class Maker:
 
     def _take_requests(self, now_ns: int) -> None:
         """Kills and releases that others have asked for through the board."""
-        requests = self.board.requests()
-        if requests == self._requests_seen:
+        asked, seen = self.board.requests(), self._requests_seen
+        if asked == seen:
             return
-        kills, releases = requests
-        if releases != self._requests_seen[1]:
+        if asked.accepts != seen.accepts:
+            self.accept(now_ns)
+        if asked.releases != seen.releases:
             self.release(now_ns)
-        if kills != self._requests_seen[0]:
+        if asked.kills != seen.kills:
             self.kill(J.REASON_OPERATOR, now_ns)
-        self._requests_seen = requests
+        self._requests_seen = asked
         self._publish(now_ns)
-        self.board.answer(kills, releases)
+        self.board.answer(asked)
 
     def _publish(self, now_ns: int) -> None:
         for venue, entry in enumerate(self.entries):
@@ -228,16 +235,7 @@ class Maker:
         self._risk_report.look(now_ns)
         for report in self._reports:
             report.look(now_ns)
-        if not self._is_price_checked:
-            self._check_price()
-
-    def _check_price(self) -> None:
-        """At the first price: tell which settings do not fit it."""
-        fair_units = int(self.risk[O.RISK_FAIR_PRICE])
-        if fair_units > 0:
-            self._is_price_checked = True
-            for line in price_misfits(self.rules, self.venue_names, fair_units):
-                self._host.note_maker("error", "a setting does not fit the price", reason=line)
+        self.accounts.look()
 
     def _permit(self, now_ns: int) -> None:
         """What each side of each venue may do now."""
@@ -250,7 +248,7 @@ class Maker:
             return LEAVE
         if self.refusal_backoff.must_wait(venue, now_ns):
             return LEAVE
-        if self.is_stopping or not self.is_guarded or venue in self._off_tick:
+        if self.is_stopping or not self.is_guarded or venue in self._tick_fit.off_tick:
             return CANCEL
         if not self.recovery.is_known or not self.recovery.is_clean(venue):
             return CANCEL
@@ -281,11 +279,14 @@ class Maker:
         count = risk_gate.kill(self.table, self.risk, self._step.actions)
         self._act(count, now_ns)
         self._risk_report.on_kill()
+        if reason != J.REASON_SHUTDOWN and self.accounts.halt == J.REASON_NONE:
+            self.accounts.halt = reason
+        self.accounts.look()
         if not was_halted:
-            name = J.REASON_NAMES[reason]
             self._journal.write(Record(J.EVENT_KILL, reason=reason))
+            facts = {"reason": J.REASON_NAMES[reason], "cancels": count}
             level = "info" if self.is_stopping else "warning"
-            self._host.note_maker(level, "quoting killed", reason=name, cancels=count)
+            self._host.note_maker(level, "quoting killed", **facts)
 
     def release(self, now_ns: int) -> None:
         """Quote again: an operator's word."""
@@ -293,11 +294,37 @@ class Maker:
             return
         if self.is_blocked:
             self._host.note_maker("error", "release refused: the kill file is there")
+        elif self.recovery.disputed:
+            self._host.note_maker(
+                "error", "release refused: an account is disputed (pollux accept)"
+            )
         elif self.is_halted:
-            risk_gate.release(self.table, self.risk)
-            self._journal.write(Record(J.EVENT_RELEASE, reason=J.REASON_OPERATOR))
-            self._host.note_maker("warning", "quoting released")
-            self._run(now_ns)
+            self._release(now_ns)
+
+    def _release(self, now_ns: int) -> None:
+        """End the halt, and say what that resets."""
+        facts = {"halted_by": J.name_of(J.REASON_NAMES, self.accounts.halt)}
+        if self.risk[O.RISK_DAY] != NO_DAY and (fair := int(self.risk[O.RISK_FAIR_PRICE])):
+            result = self.orders.result_value(fair) - int(self.risk[O.RISK_DAY_START_VALUE])
+            facts["day_result_reset"] = f"{result * self.rules.value_size:f}"
+        risk_gate.release(self.table, self.risk)
+        self.accounts.halt = J.REASON_NONE
+        self._journal.write(Record(J.EVENT_RELEASE, reason=J.REASON_OPERATOR))
+        self._host.note_maker("warning", "quoting released", **facts)
+        self._run(now_ns)
+
+    def accept(self, now_ns: int) -> None:
+        """What the accounts hold beyond what was counted is no position: an operator's word."""
+        venues = self.recovery.disputed
+        self.recovery.accept(venues)
+        for venue in venues:
+            start = self.recovery.starts[venue]
+            assert start is not None
+            self.accounts.open(venue, start)
+            self.board.set_venue(venue, B.VENUE_DIFFERENCE_LOTS, 0)
+            tell_accepted(self._host, self.venue_names[venue], start)
+        if self.accounts.halt == J.REASON_ACCOUNT:
+            self.release(now_ns)
 
     def stop(self, now_ns: int) -> None:
         """Quote no more and cancel everything: the end. `is_quiet` tells when it is done."""
@@ -311,6 +338,12 @@ class Maker:
             name = self.venue_names[sent.venue]
             found.append(f"{name} {format_client_id(order_id)} {O.STATE_NAMES[sent.state]}")
         return found + self.recovery.strays(self.venue_names)
+
+    def end(self) -> list[str]:
+        """After `stop`: what may be open, and the ledger knows where. Nothing is written after."""
+        ours = {sent.venue for sent in self.orders.sent.values()}
+        self.accounts.end(ours | self.recovery.open_venues)
+        return self.unconfirmed()
 
     def wall_ns(self) -> int:
         return self._host.wall_ns()
@@ -342,16 +375,7 @@ class Maker:
         if event.error is ErrorClass.INSUFFICIENT_BALANCE and side != O.NO_SIDE:
             self.balances.refuse(venue, side, now_ns, wait_ns)
         if not is_ordinary:
-            self._host.note_maker(
-                "warning",
-                "order rejected",
-                venue=self.venue_names[venue],
-                side=J.SIDE_NAMES[side],
-                order=format_client_id(order_id),
-                meaning=event.error.value,
-                reason=event.reason,
-                again_in_ms=wait_ns // 1_000_000,
-            )
+            tell_rejected(self._host, self.venue_names[venue], side, order_id, event, wait_ns)
 
     def on_unanswered(self, venue: int, asked: OrderRequest, now_ns: int) -> None:
         self.orders.take_unanswered(venue, asked.kind, asked.order_id)
@@ -394,8 +418,7 @@ class Maker:
             return
         self.kill(J.REASON_OTHER_MAKER, now_ns)
         self.risk[O.RISK_HALT_REASON] = R.OTHER_MAKER
-        name = self.venue_names[venue]
-        self._host.note_maker("error", R.TEXTS[R.OTHER_MAKER], venue=name)
+        self._host.note_maker("error", R.TEXTS[R.OTHER_MAKER], venue=self.venue_names[venue])
 
     def on_ready(self, venue: int, opening: Opening, now_ns: int) -> None:
         entry = self.entries[venue]
@@ -405,7 +428,6 @@ class Maker:
             ours = tuple(o for o in opening.open_orders if not self._is_newer_run((o,)))
             opening = opening._replace(open_orders=ours)
         self._take_fee_rate(venue, opening.maker_fee_ppm)
-        self.balances.take(venue, opening.balances)
         known = self.orders.sent
         strays, others = self.recovery.take(venue, opening, known, entry, now_ns)
         name = self.venue_names[venue]
@@ -414,8 +436,16 @@ class Maker:
         self._journal.write(Record(J.EVENT_RECONNECT, venue=venue))
         if self.orders.counts[venue]:
             self.orders.take_missed(venue, opening.trades)
-        elif self.recovery.has_told(venue):
-            self.orders.begin(venue, opening.trades)
+        elif (start := self.recovery.starts[venue]) is not None:
+            missed = {trade.execution_id for trade in start.missed}
+            listed = (trade for trade in opening.trades if trade.execution_id not in missed)
+            before = self.balances.positions()
+            self.accounts.open(venue, start)
+            self.balances.bring(before)
+            self.orders.begin(venue, listed)
+            self.orders.take_uncounted(venue, start.missed)
+            self._tell_start(venue, start, now_ns)
+        self.balances.take(venue, opening.balances)  # they hold what was missed
         if self.recovery.is_known and not self._is_started:
             self._start()
         self._run(now_ns)
@@ -424,36 +454,25 @@ class Maker:
         """Quote with what the venue takes of a fill: as configured, as told, else its standard."""
         spec = self.rules.quotes[venue]
         is_new = self.fees.quote_with(self._step.quotes, venue, spec, told_ppm)
-        fee_ppm = self.fees.maker_ppm[venue]
-        quoted = quoted_with(spec, fee_ppm)
-        limit_bps = min(self.rules.limits.collar_bps, spec.band_millipercent / 10)
-        facts = {
-            "venue": self.venue_names[venue],
-            "fee_bps": fee_ppm / PPM_PER_BPS,
-            "first_bps": spec.first / PPM_PER_BPS,
-            "quoted_first_bps": quoted.first / PPM_PER_BPS,
-        }
-        if is_new and quoted.edge_ppm_min >= limit_bps * PPM_PER_BPS:
-            text = "the fee leaves no price to quote at within risk.collar_bps and band_percent"
-            self._host.note_maker("error", text, **facts)
-        elif is_new and quoted.first > spec.first and self.rules.is_first_given:
-            text = "the first level is inside the fee: it is quoted farther out"
-            self._host.note_maker("warning", text, **facts)
+        if is_new:
+            name, fee_ppm = self.venue_names[venue], self.fees.maker_ppm[venue]
+            tell_fee(self._host, name, fee_ppm, spec, self.rules)
+
+    def _tell_start(self, venue: int, start: Start, now_ns: int) -> None:
+        """What is so of an account at the start; halt where only an operator can say."""
+        tell_start(self._host, self.venue_names[venue], start)
+        self.board.set_venue(venue, B.VENUE_DIFFERENCE_LOTS, start.difference_lots)
+        if start.is_disputed and not self.is_halted:
+            self.accounts.halt_for(J.REASON_ACCOUNT)
+            self._risk_report.look(now_ns)
 
     def _start(self) -> None:
-        """Every quoted venue has told what it holds: from here on fills alone count.
-
-        One that has told before the others may have reported fills since, which stand in the table.
-        """
+        """Every quoted venue has told what it holds: from here on there is something to decide."""
         self._is_started = True
-        before = self.balances.positions()
-        self.table[O.ACCOUNT_POSITION_LOTS] += self.recovery.position_lots
-        self.balances.bring(before)
-        position, neutral = self.orders.position_lots, self.recovery.neutral_lots
-        side = O.BUY if position >= 0 else O.SELL
-        record = Record(J.EVENT_RECONCILED, side=side, lots=neutral)
-        self._journal.write(record._replace(filled_lots=abs(position)))
-        self._host.note_maker("info", "position at the start", lots=position, neutral_lots=neutral)
+        lots = self.orders.position_lots
+        side = O.BUY if lots >= 0 else O.SELL
+        self._journal.write(Record(J.EVENT_RECONCILED, side=side, filled_lots=abs(lots)))
+        self._host.note_maker("info", "position at the start", lots=lots)
 
     def on_entry_lost(self, venue: int, reason: str, now_ns: int) -> None:
         self.recovery.lose(venue)
@@ -465,31 +484,15 @@ class Maker:
         self._permit(now_ns)
 
     def on_tick_size(self, feed: int, tick_size: str, now_ns: int) -> None:
-        """A venue declares this tick now. What we quote in must be a multiple of it: if it is none
-        any more, our orders there go, and it is quoted again after a restart."""
-        venue = feed - self._first_feed
-        if not 0 <= venue < len(self.entries) or self.entries[venue] is None:
-            return
-        ours = self._engine.feeds[feed].tick_size
-        if common_unit([decimal_unit(ours), decimal_unit(tick_size)]) == decimal_unit(tick_size):
-            self._off_tick.discard(venue)
-            return
-        self._off_tick.add(venue)
-        facts = {"venue": self.venue_names[venue], "tick_size": tick_size, "ours": ours}
-        self._host.note_maker("error", "the tick has changed: not quoted until a restart", **facts)
-        self._run(now_ns)
+        """A venue declares this tick now."""
+        if 0 <= (venue := feed - self._first_feed) < len(self.entries) and self.entries[venue]:
+            self._tick_fit.take(venue, feed, tick_size)
+            self._run(now_ns)
 
     def on_trouble(self, venue: int, refusal: Refusal, now_ns: int) -> None:
         wait_ns = self.refusal_backoff.on_trouble(venue, refusal, now_ns)
         self.board.set_venue(venue, B.VENUE_TROUBLE, trouble_code(refusal.error))
-        self._host.note_maker(
-            "error",
-            "trouble at a venue",
-            venue=self.venue_names[venue],
-            meaning=refusal.error.value,
-            reason=refusal.text,
-            again_in_ms=wait_ns // 1_000_000,
-        )
+        tell_trouble(self._host, self.venue_names[venue], refusal, wait_ns)
         self._permit(now_ns)
 
     def note_entry(self, venue: int, note: Note, **facts: object) -> None:

@@ -7,7 +7,7 @@ Runs on: the engine thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +93,9 @@ class OwnOrders:
         tick_units: tuple[int, ...],
         journal: EventJournal,
         fees: FeeCounter,
+        on_execution: Callable[[int, int], None] = lambda execution_id, venue: None,
     ) -> None:
+        """`on_execution`: told of each that was counted, before the journal is."""
         self.table = table
         self.fees = fees
         self.sent: dict[int, Sent] = {}
@@ -106,6 +108,7 @@ class OwnOrders:
         self.fills = [0] * len(tick_units)
         self._tick_units = tick_units
         self._journal = journal
+        self._on_execution = on_execution
 
     @property
     def live_orders(self) -> int:
@@ -114,6 +117,12 @@ class OwnOrders:
     @property
     def position_lots(self) -> int:
         return int(self.table[O.ACCOUNT_POSITION_LOTS])
+
+    def result_value(self, fair_units: int) -> int:
+        """Cash and the position at a fair price, rounded down."""
+        table = self.table
+        value = self.position_lots * fair_units // int(table[O.ACCOUNT_VALUE_SCALE])
+        return int(table[O.ACCOUNT_CASH_VALUE]) + value
 
     def ask_unknown(self, venue: int, entry: VenueEntry, now_ns: int) -> None:
         """Ask the venue where UNKNOWN orders stand: at once, and then every second."""
@@ -153,6 +162,11 @@ class OwnOrders:
     def take_missed(self, venue: int, trades: tuple[OrderEvent, ...]) -> None:
         """The latest trades, oldest first: some may have been told while nobody listened."""
         self._take_fills(venue, trades[-MISSED_MAX:])
+
+    def take_uncounted(self, venue: int, trades: Iterable[OrderEvent]) -> None:
+        """Trades of ours from before the start, also those whose order the venue does not name."""
+        for trade in trades:
+            self._count_fill(venue, trade, trade.order_id or 0)
 
     def take_unanswered(self, venue: int, request: Request, order_id: int) -> None:
         """A request's outcome is unknown."""
@@ -330,8 +344,10 @@ class OwnOrders:
         if order_id is None:
             self.foreign_events += 1
             return
-        if not self.counts[venue] or event.execution_id in self._held[venue]:
-            return
+        if self.counts[venue] and event.execution_id not in self._held[venue]:
+            self._count_fill(venue, event, order_id)
+
+    def _count_fill(self, venue: int, event: OrderEvent, order_id: int) -> None:
         table, sent = self.table, self.sent.get(order_id)
         price = event.last_price_ticks * self._tick_units[venue]
         side = event.side if event.side >= 0 else side_of(sent.slot) if sent is not None else -1
@@ -343,6 +359,7 @@ class OwnOrders:
         if int(table[O.ACCOUNT_FILLS]) == fills:
             return  # a second time, or nonsense: both are counted by the table
         self.fills[venue] += 1
+        self._on_execution(number, venue)
         record = Record(
             J.EVENT_FILL,
             venue=venue,

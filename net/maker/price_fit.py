@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
+from engine.compiling.atomics import Words
 from engine.layout.layout import LOT_DECIMALS
+from engine.maker import order_layout as O
 from engine.maker import quote_layout as Q
 from engine.maker.quotes import BAND_MILLIPERCENT_MAX, QuoteSpec
 from engine.maker.risk_gate import BPS
 from net.maker.market_fit import amount_text
+from net.maker.risk_report import MakerHost
 from net.maker.scaled_settings import MakerRules
 
 
@@ -69,3 +72,22 @@ def _quote_text(rules: MakerRules, units_lots: int) -> str:
     """Price units times lots as an amount of the quote currency."""
     mantissa, decimals = rules.unit
     return f"{Decimal(units_lots * mantissa).scaleb(-decimals - LOT_DECIMALS):.2f}"
+
+
+class PriceFit:
+    """Tells once which settings do not fit the price: at the first that there is."""
+
+    def __init__(
+        self, rules: MakerRules, venues: tuple[str, ...], risk: Words, host: MakerHost
+    ) -> None:
+        self._rules, self._venues, self._risk, self._host = rules, venues, risk, host
+        self._is_told = False
+
+    def look(self, now_ns: int) -> None:
+        """Look whether there is a price now."""
+        fair_units = int(self._risk[O.RISK_FAIR_PRICE])
+        if self._is_told or fair_units <= 0:
+            return
+        self._is_told = True
+        for line in price_misfits(self._rules, self._venues, fair_units):
+            self._host.note_maker("error", "a setting does not fit the price", reason=line)

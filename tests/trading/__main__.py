@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from tests.simulation.__main__ import FAILURES_MAX, seed_range
-from tests.trading.world import Report, SeedFailedError, World
+from tests.trading.life import Report, SeedFailedError
+from tests.trading.world import World
 
 
 def print_trace(world: World, lines: int) -> None:

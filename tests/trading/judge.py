@@ -44,6 +44,8 @@ class Account:
     desk: Desk
     rules: MarketRules
     tick_units: int
+    deposited_lots: int = 0
+    """What somebody has moved in of the base currency, out where below zero."""
     position_lots: int = 0
     """What its executions come to, less the fees that it has taken of the base currency."""
 
@@ -62,7 +64,7 @@ class Judge:
         self.accounts: dict[str, Account] = {}
         self.slots: dict[int, int] = {}
         """Our orders' quote slots, by id."""
-        self.is_killed = True
+        self.is_killed = False
         """Whether nothing new may be sent."""
         self.now_ns = 0
         self.orders = self.fills = self.messages = 0
@@ -87,8 +89,7 @@ class Judge:
         )
 
     def on_start(self, epoch: int) -> None:
-        """A process begins: it may send, and counts what it sends anew."""
-        self.is_killed = False
+        """A process begins: it counts what it sends anew."""
         self._epoch = epoch
         self._orders_ns.clear()
         self._alone_until_ns.clear()
@@ -227,45 +228,45 @@ class Judge:
 
     # --- in the end ------------------------------------------------------------------------------
 
-    def check_money(self, epoch: int, cash: int, fees: int) -> None:
-        """What one life believes of its cash and its fees is what the venues have booked."""
-        had, paid = self.cash_of(epoch), self.fees_of(epoch)
+    def check_money(self, cash: int, fees: int) -> None:
+        """What is believed of cash and fees is what the venues have booked."""
+        had, paid = self.cash_value, self.fee_value
         if cash != had:
             raise WrongError(f"believes in {cash} of cash, has {had}")
         if fees != paid:
             raise WrongError(f"believes to have paid {fees} in fees, has paid {paid}")
 
     def check_held(self, held_lots: int) -> None:
-        """What the accounts hold is what they began with, their fills and their fees."""
+        """What the accounts hold is what they began with, deposits, their fills and their fees."""
         for name, account in self.accounts.items():
-            if account.held_lots != held_lots + account.position_lots:
+            due_lots = held_lots + account.deposited_lots + account.position_lots
+            if account.held_lots != due_lots:
                 raise WrongError(f"{name} holds {account.held_lots} lots of base")
 
-    def cash_of(self, epoch: int) -> int:
-        """What one life's own orders have brought in less fees, in units times lots."""
+    @property
+    def cash_value(self) -> int:
+        """What the orders of all lives have brought in less fees, in units times lots."""
         cash = 0
-        for account, made in self._executions_of(epoch):
+        for account, made in self._executions():
             value = made.price_ticks * account.tick_units * made.qty_lots
             cash += -value if made.side == BID else value
             cash -= self._fee_value(account, made)
         return cash
 
-    def fees_of(self, epoch: int) -> int:
-        """What one life's own orders have cost, in units times lots."""
+    @property
+    def fee_value(self) -> int:
+        """What the orders of all lives have cost, in units times lots."""
         fees = 0
-        for account, made in self._executions_of(epoch):
+        for account, made in self._executions():
             fees += self._fee_value(account, made)
             if made.fee_asset == account.rules.market.base:
                 fees += made.price_ticks * account.tick_units * made.fee_lots
         return fees
 
-    def _executions_of(self, epoch: int) -> Iterator[tuple[Account, Execution]]:
+    def _executions(self) -> Iterator[tuple[Account, Execution]]:
         for account in self.accounts.values():
             for made in account.desk.executions.values():
-                name = account.desk.orders[made.order_id].client_order_id
-                order_id = parse_client_id(name)
-                if order_id is not None and order_id >> 32 == epoch:
-                    yield account, made
+                yield account, made
 
     def _fee_value(self, account: Account, made: Execution) -> int:
         """A fee that is not in base, as a value; one that nobody knows a rate for has none."""

@@ -16,8 +16,9 @@ from net.maker.scaled_settings import MakerRules, make_rules
 from net.simulator.market import BID
 from net.simulator.options import SimulatorOptions
 from tests.trading import world as W
+from tests.trading.life import Life
 from tests.trading.setup import AGE_MS_MAX, Markets, draw_options, new_engine
-from tests.trading.world import Life, World
+from tests.trading.world import World
 
 pytestmark = [pytest.mark.usefixtures("compiled_kernels"), pytest.mark.kernel]
 

@@ -14,12 +14,14 @@ from engine.maker import order_layout as O
 from engine.maker.order_layout import BUY, SELL
 from net.maker.fees import NO_FEE
 from net.maker.own_orders import side_of
+from net.maker.recovery import Memory
 from net.orders.interface import Opening
 from net.orders.messages import OrderEvent, OrderRequest, Request, Style
 from net.venues.binance.orders.requests import BinanceRequests, PlaceTemplate
 from tests.trading.__main__ import main
 from tests.trading.faults import FAULTS
-from tests.trading.world import Life, Report, SeedFailedError, World
+from tests.trading.life import Life, Report, SeedFailedError
+from tests.trading.world import World
 
 pytestmark = pytest.mark.usefixtures("compiled_kernels")
 
@@ -155,7 +157,9 @@ def does_not_wait(life: Life) -> None:
 
 def forgets_what_is_neutral(life: Life) -> None:
     """Whatever is held at the start is no position."""
-    life.maker.recovery._neutral_lots = None
+    memories = [each and Memory(each.base) for each in life.maker.recovery._memories]
+    life.maker.recovery._memories = memories
+    vars(life.maker)["_tell_start"] = lambda *_: None
 
 
 def may_take(life: Life) -> None:

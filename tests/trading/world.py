@@ -13,9 +13,8 @@ import heapq
 import itertools
 import random
 import uuid
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 
@@ -26,16 +25,19 @@ from engine.maker import journal_codes as J
 from engine.maker import order_layout as O
 from engine.maker.client_ids import parse_client_id
 from engine.maker.state_board_writer import StateBoardWriter
-from net.journal.files import Record
+from net.journal.files import Header, Record
+from net.journal.ledger import Account, Holding, Ledger
+from net.maker.accounts import AccountSpec, AccountsSpec
 from net.maker.build import state_board_info
 from net.maker.maker import Maker
-from net.maker.recovery import Recovery
 from net.orders.interface import VenueEntry
 from net.sockets.private_connection import IDLE_PING_S
 from net.venues.binance.orders.entry import BinanceEntry
 from net.venues.bitstamp.orders.entry import BitstampEntry
 from tests.trading.faults import Schedule
-from tests.trading.judge import Account, Judge, WrongError
+from tests.trading.judge import Account as JudgedAccount
+from tests.trading.judge import Judge, WrongError
+from tests.trading.life import Life, Notes, Report, SeedFailedError
 from tests.trading.market import Crowd
 from tests.trading.network import STUCK_MS, Http, Link
 from tests.trading.setup import (
@@ -71,54 +73,12 @@ of Bitstamp's 160 s, one after the other."""
 CALM_NS = 2 * S
 DETECT_NS = int(4 * IDLE_PING_S) * S
 """A connection that is dead has been noticed by then, and the next one has told what was missed."""
+ACCEPT_SHARE = 0.2
+"""How often, at a timer, an operator finds that an account is disputed."""
 STEPS_MAX = 60_000
 TRACE_LINES = 80
 START_EPOCH = 7
 MIDDLE_UNITS = 6_000_000
-
-
-@dataclass
-class Report:
-    """What a run came to."""
-
-    seed: int
-    steps: int = 0
-    orders: int = 0
-    fills: int = 0
-    messages: int = 0
-    lives: int = 0
-    quiet_ns: int = 0
-    digest: str = ""
-    faults: Counter[str] = field(default_factory=Counter)
-    seen: Counter[str] = field(default_factory=Counter)
-
-
-class SeedFailedError(AssertionError):
-    """A run that showed something wrong; its text says how to see it again."""
-
-
-class Notes:
-    """A journal that is kept as a digest, and the judge's knowledge of which order is whose."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def append(self, record: Record) -> int:
-        world = self._world
-        if record.kind in (J.EVENT_SUBMIT, J.EVENT_REPLACE):
-            world.judge.slots[record.order] = record.slot
-        world.say("journal {}", record)
-        return 1
-
-
-@dataclass
-class Life:
-    """One process: the maker and its order entry, from its start to its end."""
-
-    maker: Maker
-    links: list[Link]
-    http: Http
-    epoch: int
 
 
 class World:
@@ -160,9 +120,20 @@ class World:
         pairs = zip(instruments, self.tick_units, strict=True)
         self.crowds = [Crowd(i, units, random.Random(self.rng.random())) for i, units in pairs]
         start_lots = self.rng.choice((0, 0, -1, 1)) * self.rules.quotes[0].lots
-        self._neutral_lots: int | None = 2 * HELD_LOTS - start_lots if start_lots else None
+        self.ledger_records: list[Record] = []
+        """What the journal has of the accounts, for the next life."""
         self.judge = Judge(self.rules.limits, start_lots)
         names = [feed.venue for feed in self.engine.feeds]
+        self.header = Header(1, 0, 1, 1, 1, 1, ("BTC-USD",), tuple(names), ("BTCUSDT", "btcusd"))
+        self.accounts = tuple(Account(True, feed.venue, feed.symbol) for feed in self.engine.feeds)
+        if start_lots:
+            ledger = Ledger()
+            ledger.begin(self.header, self.ledger_records.append)
+            first = Holding(HELD_LOTS - start_lots, start_lots, False, 0)
+            for account, holding in zip(
+                self.accounts, (first, Holding(HELD_LOTS, 0, False, 0)), strict=True
+            ):
+                ledger.set_holding(account, holding)
         self.schedule = Schedule(self.rng, names, START_NS, self._calm_ns, kinds)
         self.venues = self._open_venues()
         self.life: Life | None = None
@@ -179,7 +150,7 @@ class World:
         bitstamp = BitstampSide(self, self.crowds[1], options[1], offsets_ns[1])
         venues: tuple[VenueSide, ...] = (binance, bitstamp)
         for venue, rules, units in zip(venues, self.markets, self.tick_units, strict=True):
-            self.judge.accounts[venue.name] = Account(venue.orders.desk, rules, units)
+            self.judge.accounts[venue.name] = JudgedAccount(venue.orders.desk, rules, units)
         self.judge.values_per_quote_lot = int(Decimal("1e-8") / self.rules.value_size)
         self.judge.rates = self.rules.fees.rates
         for feed, crowd in enumerate(self.crowds):
@@ -193,10 +164,14 @@ class World:
         epoch = START_EPOCH + self._lives
         links = [Link(self, venue, self._seeded()) for venue in self.venues]
         http = Http(self, self.venues[1], self._seeded())
-        recovery = Recovery([each.market.base for each in self.markets], self._neutral_lots)
+        journal = Notes(self)
+        board = self._private_board()
+        specs = tuple(AccountSpec(account, "BTC") for account in self.accounts)
+        unit = board.info.value_mantissa, board.info.value_decimals
         maker = Maker(
-            self.engine, 0, self.rules, Notes(self), self, recovery, self._private_board(),
-            epoch=epoch, rng=self._seeded(),
+            self.engine, 0, self.rules, journal, self,
+            AccountsSpec("BTC-USD", True, specs, unit), board,
+            ledger=self._remembered(journal), epoch=epoch, rng=self._seeded(),
         )  # fmt: skip
         keys = BINANCE_KEYS[self._uses_ed25519]
         binance = BinanceEntry(0, self.markets[0].market, keys, links[0], maker)
@@ -221,6 +196,15 @@ class World:
         for link in links:
             link.connect()
 
+    def _remembered(self, journal: Notes) -> Ledger:
+        """What a new process reads in the journal."""
+        ledger = Ledger()
+        for record in self.ledger_records:
+            ledger.take(self.header, record)
+        self.ledger_records.clear()
+        ledger.begin(self.header, journal.append)
+        return ledger
+
     def _private_board(self) -> StateBoardWriter:
         info = state_board_info(self.rules, self.engine.instruments[0], is_live=True)
         return StateBoardWriter(None, info, 0)
@@ -238,6 +222,7 @@ class World:
             "no-book": self._lose_book,
             "reconnect-notice": self._ask_to_reconnect,
             "clock-step": self._set_clock,
+            "deposit": self._deposit,
         }
         for moment in self.schedule.moments:
             venue = 0 if moment.venue == "binance" else 1
@@ -316,6 +301,8 @@ class World:
     def _tick(self) -> None:
         if self.life is not None:
             self.life.maker.on_timer(self.steady_ns)
+            if self.life.maker.recovery.disputed and self.rng.random() < ACCEPT_SHARE:
+                self.life.maker.accept(self.steady_ns)
         self.after((SLOW_TIMER_MS if self._is_slow else TIMER_MS) * MS, self._tick)
 
     def _move(self, feed: int) -> None:
@@ -353,24 +340,33 @@ class World:
         if self.life is not None and not self.life.maker.is_halted:
             self.life.maker.kill(J.REASON_OPERATOR, self.steady_ns)
             self.judge.is_killed = True
-            self.after(lasts_ns, partial(self._release, self.life))
+            self.after(lasts_ns, self._release)
 
-    def _release(self, life: Life) -> None:
-        if life is self.life and not life.maker.is_stopping:
+    def _release(self) -> None:
+        """An operator's release, of whichever life there is: a kill outlives the killed."""
+        if self.life is None or self.life.maker.recovery.disputed:
+            self.after(RESTART_NS, self._release)
+        elif not self.life.maker.is_stopping:
             self.judge.is_killed = False
-            life.maker.release(self.steady_ns)
+            self.life.maker.release(self.steady_ns)
 
     def _crash(self, venue: int, lasts_ns: int) -> None:
         """The process is gone; the next one starts with what the journal says."""
         life, self.life = self.life, None
         if life is None:
             return
-        if self._neutral_lots is None and life.maker.recovery.is_known:
-            self._neutral_lots = life.maker.recovery.neutral_lots
         life.http.is_over = True
         for link in life.links:
             link.break_off()
         self.after(RESTART_NS, self.start_life)
+
+    def _deposit(self, venue: int, lasts_ns: int) -> None:
+        """Somebody moves money that has nothing to do with us, and says so when it is asked about
+        at the next start."""
+        lots = self.rng.choice((-1, 1)) * self.rng.randrange(1, 10**6) * 2 + 1
+        side = self.venues[venue]
+        side.orders.desk.account.deposit("BTC", lots)
+        self.judge.accounts[side.name].deposited_lots += lots
 
     def _lose_book(self, venue: int, lasts_ns: int) -> None:
         """A venue's market data is not to be had for a while."""
@@ -433,7 +429,7 @@ class World:
             self.step()
         self._is_slow = False
         self._compare_accounts(life)
-        self._release(life)
+        self._release()
 
     def _is_quoted(self, quoted: set[str]) -> bool:
         """An order of this life has been open at every venue since the first call."""
@@ -478,7 +474,7 @@ class World:
         if not maker.table[O.ACCOUNT_ORPHAN_FILLS]:
             words = (O.ACCOUNT_CASH_VALUE, O.ACCOUNT_FEE_VALUE)
             cash, fees = (int(maker.table[word]) for word in words)
-            judge.check_money(life.epoch, cash, fees)
+            judge.check_money(cash, fees)
         judge.check_held(HELD_LOTS)
 
     def _check_nothing_open(self) -> None:

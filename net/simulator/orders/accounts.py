@@ -161,6 +161,13 @@ class Account:
         """An asset's balance; nothing if it was never held."""
         return self.balances.setdefault(asset, Balance())
 
+    def deposit(self, asset: str, lots: int) -> None:
+        """Put something into the account from outside; a withdrawal where it is below zero."""
+        balance = self.balance(asset)
+        balance.free_lots += lots
+        assert balance.free_lots >= 0, "more is withdrawn than is free"
+        self._deposits[asset] = self._deposits.get(asset, 0) + lots
+
     def required_lots(self, order: Order, qty_lots: int) -> int:
         """What a limit order must set aside for so much of it."""
         if order.side != BID:

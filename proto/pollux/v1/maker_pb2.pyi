@@ -12,7 +12,7 @@ The doubles beside the integers are those exact values, each rounded once to the
 
 Times are nanoseconds since 1970-01-01 UTC; 0 means that there is none.
 
-Who may. The state is as open as the market data. Kill and Release are for the clients of a
+Who may. The state is as open as the market data. Kill, Release and Accept are for the clients of a
 loopback listener, for clients with a TLS certificate that the gateway asked for, and else for
 those who show the token: metadata `authorization: Bearer TOKEN`.
 
@@ -268,6 +268,48 @@ class ReleaseResponse(_message.Message):
 Global___ReleaseResponse: _TypeAlias = ReleaseResponse  # noqa: Y015
 
 @_typing.final
+class AcceptRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """For the daemon's log: who, and why. At most 200 characters."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptRequest: _TypeAlias = AcceptRequest  # noqa: Y015
+
+@_typing.final
+class AcceptResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAKER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def maker(self) -> Global___Maker:
+        """The state after it was taken."""
+
+    def __init__(
+        self,
+        *,
+        maker: Global___Maker | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["maker", b"maker"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["maker", b"maker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptResponse: _TypeAlias = AcceptResponse  # noqa: Y015
+
+@_typing.final
 class Maker(_message.Message):
     """The market maker at one moment."""
 
@@ -482,6 +524,7 @@ class MakerVenue(_message.Message):
     FILLS_FIELD_NUMBER: _builtins.int
     FEE_PPM_FIELD_NUMBER: _builtins.int
     FEES_UNITS_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_LOTS_FIELD_NUMBER: _builtins.int
     venue: _builtins.str
     entry_state: Global___EntryState.ValueType
     trouble: _builtins.str
@@ -497,6 +540,10 @@ class MakerVenue(_message.Message):
     """What the venue takes of a fill as a maker, in millionths of its value; below zero for a rebate."""
     fees_units: _builtins.int
     """What it has taken so far, as `Maker.fees_units` counts it."""
+    difference_lots: _builtins.int
+    """What the account held at the start that nobody has counted, in lots of the base currency; 0
+    once it is accepted.
+    """
     def __init__(
         self,
         *,
@@ -509,10 +556,11 @@ class MakerVenue(_message.Message):
         fills: _builtins.int = ...,
         fee_ppm: _builtins.int = ...,
         fees_units: _builtins.int = ...,
+        difference_lots: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancels", b"cancels", "entry_state", b"entry_state", "fee_ppm", b"fee_ppm", "fees_units", b"fees_units", "fills", b"fills", "orders", b"orders", "replaces", b"replaces", "trouble", b"trouble", "venue", b"venue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancels", b"cancels", "difference_lots", b"difference_lots", "entry_state", b"entry_state", "fee_ppm", b"fee_ppm", "fees_units", b"fees_units", "fills", b"fills", "orders", b"orders", "replaces", b"replaces", "trouble", b"trouble", "venue", b"venue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

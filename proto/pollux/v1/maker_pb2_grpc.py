@@ -54,6 +54,11 @@ class MakerServiceStub:
                 request_serializer=proto_dot_pollux_dot_v1_dot_maker__pb2.ReleaseRequest.SerializeToString,
                 response_deserializer=proto_dot_pollux_dot_v1_dot_maker__pb2.ReleaseResponse.FromString,
                 _registered_method=True)
+        self.Accept = channel.unary_unary(
+                '/pollux.v1.MakerService/Accept',
+                request_serializer=proto_dot_pollux_dot_v1_dot_maker__pb2.AcceptRequest.SerializeToString,
+                response_deserializer=proto_dot_pollux_dot_v1_dot_maker__pb2.AcceptResponse.FromString,
+                _registered_method=True)
 
 
 class MakerServiceServicer:
@@ -94,6 +99,16 @@ class MakerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Accept(self, request, context):
+        """Takes what the accounts hold beyond what was counted (`difference_lots`) as no position, and
+        ends the halt that was for it.
+
+        Answers once the engine has taken it. DEADLINE_EXCEEDED as for Kill.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MakerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -116,6 +131,11 @@ def add_MakerServiceServicer_to_server(servicer, server):
                     servicer.Release,
                     request_deserializer=proto_dot_pollux_dot_v1_dot_maker__pb2.ReleaseRequest.FromString,
                     response_serializer=proto_dot_pollux_dot_v1_dot_maker__pb2.ReleaseResponse.SerializeToString,
+            ),
+            'Accept': grpc.unary_unary_rpc_method_handler(
+                    servicer.Accept,
+                    request_deserializer=proto_dot_pollux_dot_v1_dot_maker__pb2.AcceptRequest.FromString,
+                    response_serializer=proto_dot_pollux_dot_v1_dot_maker__pb2.AcceptResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -226,6 +246,33 @@ class MakerService:
             '/pollux.v1.MakerService/Release',
             proto_dot_pollux_dot_v1_dot_maker__pb2.ReleaseRequest.SerializeToString,
             proto_dot_pollux_dot_v1_dot_maker__pb2.ReleaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Accept(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pollux.v1.MakerService/Accept',
+            proto_dot_pollux_dot_v1_dot_maker__pb2.AcceptRequest.SerializeToString,
+            proto_dot_pollux_dot_v1_dot_maker__pb2.AcceptResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -12,7 +12,7 @@ The doubles beside the integers are those exact values, each rounded once to the
 
 Times are nanoseconds since 1970-01-01 UTC; 0 means that there is none.
 
-Who may. The state is as open as the market data. Kill and Release are for the clients of a
+Who may. The state is as open as the market data. Kill, Release and Accept are for the clients of a
 loopback listener, for clients with a TLS certificate that the gateway asked for, and else for
 those who show the token: metadata `authorization: Bearer TOKEN`.
 
@@ -67,6 +67,12 @@ class MakerServiceStub:
     Answers once the engine has taken it. DEADLINE_EXCEEDED as for Kill. Of a kill and a release
     that the engine finds at the same moment, the kill counts.
     """
+    Accept: _grpc.UnaryUnaryMultiCallable[_maker_pb2.AcceptRequest, _maker_pb2.AcceptResponse]
+    """Takes what the accounts hold beyond what was counted (`difference_lots`) as no position, and
+    ends the halt that was for it.
+
+    Answers once the engine has taken it. DEADLINE_EXCEEDED as for Kill.
+    """
 
 @_typing.type_check_only
 class MakerServiceAsyncStub(MakerServiceStub):
@@ -88,6 +94,12 @@ class MakerServiceAsyncStub(MakerServiceStub):
 
     Answers once the engine has taken it. DEADLINE_EXCEEDED as for Kill. Of a kill and a release
     that the engine finds at the same moment, the kill counts.
+    """
+    Accept: _aio.UnaryUnaryMultiCallable[_maker_pb2.AcceptRequest, _maker_pb2.AcceptResponse]  # type: ignore[assignment]
+    """Takes what the accounts hold beyond what was counted (`difference_lots`) as no position, and
+    ends the halt that was for it.
+
+    Answers once the engine has taken it. DEADLINE_EXCEEDED as for Kill.
     """
 
 class MakerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -131,6 +143,18 @@ class MakerServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Answers once the engine has taken it. DEADLINE_EXCEEDED as for Kill. Of a kill and a release
         that the engine finds at the same moment, the kill counts.
+        """
+
+    @_abc_1.abstractmethod
+    def Accept(
+        self,
+        request: _maker_pb2.AcceptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_maker_pb2.AcceptResponse, _abc.Awaitable[_maker_pb2.AcceptResponse]]:
+        """Takes what the accounts hold beyond what was counted (`difference_lots`) as no position, and
+        ends the halt that was for it.
+
+        Answers once the engine has taken it. DEADLINE_EXCEEDED as for Kill.
         """
 
 def add_MakerServiceServicer_to_server(servicer: MakerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -23,6 +23,7 @@ from engine.maker.fair import FairSpec
 from engine.maker.state_board import (
     BOARD_KIND,
     MakerState,
+    Requests,
     StateBoardError,
     StateBoardInfo,
     StateBoardReader,
@@ -304,16 +305,17 @@ def test_no_request_is_lost_however_many_ask(writer: StateBoardWriter, name: str
         numbers |= connection.recv()
         process.join(10)
     assert numbers == set(range(1, 2 * ASKED + 1)), "every request has a number of its own"
-    assert writer.requests() == (2 * ASKED, 0)
+    assert writer.requests() == Requests(2 * ASKED, 0, 0)
 
 
 def test_a_request_is_taken_when_it_is_answered(writer: StateBoardWriter, name: str) -> None:
     one, other = StateBoardReader(name), StateBoardReader(name)
     assert (one.request_kill(), other.request_kill(), one.request_release()) == (1, 2, 1)
-    assert writer.requests() == (2, 1)
-    assert (one.kills_done, one.releases_done) == (0, 0)
-    writer.answer(2, 1)
-    assert (other.kills_done, other.releases_done) == (2, 1)
+    assert [one.request_accept() for _ in range(3)] == [1, 2, 3]
+    assert writer.requests() == Requests(2, 1, 3)
+    assert (one.kills_done, one.releases_done, one.accepts_done) == (0, 0, 0)
+    writer.answer(Requests(2, 1, 3))
+    assert (other.kills_done, other.releases_done, other.accepts_done) == (2, 1, 3)
 
 
 def test_the_state_is_out_of_a_readers_reach(writer: StateBoardWriter, name: str) -> None:
@@ -334,7 +336,7 @@ def test_nothing_is_asked_of_a_successor_that_was_not_read(
     monkeypatch.setattr(state_board, "map_words", lambda *_: old)
     with pytest.raises(StateBoardError, match="ask for nothing"):
         StateBoardReader(name).request_kill()
-    assert successor.requests() == writer.requests() == (0, 0)
+    assert successor.requests() == writer.requests() == Requests(0, 0, 0)
 
 
 # --- lives ---------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ import pytest
 
 from engine.maker import journal_codes as J
 from net.config.schema import Config, ConfigError, parse_config
-from net.daemon.maker_supervisor import MakerSupervisor, last_neutral_lots
-from net.journal.files import Record
+from net.daemon.maker_supervisor import MakerSupervisor
+from net.journal.ledger import Account, Holding, Ledger, Result, read_ledger
 from net.journal.writer import JournalWriter
 from tests.net.maker.test_build import CONFIG
 from tests.trading.setup import draw_markets, new_engine
@@ -26,26 +26,26 @@ def config_of(orders: str, folder: Path) -> Config:
     return parse_config(CONFIG.format(orders=orders, more=f'journal = "{folder}"'), "test")
 
 
-def write_run(folder: Path, *records: Record) -> None:
-    journal = JournalWriter(folder, [SYMBOL], ["binance"], 1, 1_000)
-    for record in records:
-        journal.append(record)
-    journal.close(2)
-
-
 def supervisor_of(config: Config) -> tuple[MakerSupervisor, list[str]]:
     told: list[str] = []
     return MakerSupervisor(config, lambda _level, what, **_facts: told.append(what)), told
 
 
-def test_the_neutral_amount_is_that_of_the_latest_start_that_has_one(tmp_path: Path) -> None:
-    assert last_neutral_lots(tmp_path / "new", SYMBOL) is None
-    write_run(tmp_path, Record(J.EVENT_RECONCILED, 1, lots=3))
-    write_run(tmp_path, Record(J.EVENT_RECONCILED, 1, order=9, lots=4))  # an order, not a start
-    assert last_neutral_lots(tmp_path, SYMBOL) == 3
-    write_run(tmp_path, Record(J.EVENT_RECONNECT, 1), Record(J.EVENT_RECONCILED, 1, lots=5))
-    assert last_neutral_lots(tmp_path, SYMBOL) == 5
-    assert last_neutral_lots(tmp_path, "ETH-USD") is None
+def test_a_run_begins_with_all_that_the_journal_remembers(tmp_path: Path) -> None:
+    """Issue 14.1: also of a venue and of a mode that this run does not use."""
+    swapped = Account(True, "bitstamp", "btcusdt")
+    ledger = Ledger()
+    journal = JournalWriter(tmp_path, ["OLD"], ["bitstamp"], 1, 1_000, markets=[swapped.market])
+    ledger.begin(journal.header, journal.append)
+    ledger.set_holding(swapped, Holding(3, 1, True, 0))
+    ledger.set_result((True, "OLD"), Result(1, 8, 5, 1, 20_000, 0, J.REASON_NONE))
+    journal.close(2)
+    supervisor, _ = supervisor_of(config_of("paper", tmp_path))
+    supervisor.open()
+    supervisor.close()
+    read = read_ledger(tmp_path)
+    assert read.holdings == {swapped: Holding(3, 1, True, 0)}
+    assert set(read.results) == {(True, "OLD")}
 
 
 def test_a_missing_key_is_one_line_that_names_its_variable(

@@ -14,7 +14,7 @@ from engine.maker import order_layout as O
 from engine.maker import quote_layout as Q
 from engine.maker import state_board_layout as B
 from engine.maker.fair import FairSpec
-from engine.maker.state_board import StateBoardInfo
+from engine.maker.state_board import Requests, StateBoardInfo
 from engine.maker.state_board_writer import StateBoardWriter
 from tests.engine.maker.rig import Maker
 from tuning.clock import steady_ns, wall_ns
@@ -31,7 +31,7 @@ class MakerEngine:
         self.maker = Maker(venues=2)
         self.writer = StateBoardWriter(name, INFO, steady_ns())
         self.fair = FairSpec((1000, 1000)).words()
-        self._done = (0, 0)
+        self._done = Requests(0, 0, 0)
         bid = self.maker.open(O.BUY, FAIR - 3, 40)
         self.maker.open(O.SELL, FAIR + 3, 30, venue=1)
         self.maker.fill(bid, 1, O.BUY, FAIR - 3, 15, fee_value=6)
@@ -40,6 +40,13 @@ class MakerEngine:
         self.writer.set_venue(0, B.VENUE_ENTRY_STATE, 3)
         self.writer.set_venue(1, B.VENUE_TROUBLE, 3)
         self.writer.count_venue(0, B.VENUE_ORDERS)
+        self.publish()
+
+    def close_orders(self) -> None:
+        """The venues say that nothing is open any more."""
+        for row in self.maker.rows():
+            if row.is_live:
+                self.maker.event(O.FOUND_CLOSED, row.id, venue=row.slot // O.VENUE_SLOTS)
         self.publish()
 
     def publish(self, fair: float = FAIR + 0.5) -> None:
@@ -53,13 +60,13 @@ class MakerEngine:
         asked = self.writer.requests()
         if asked == self._done:
             return
-        if asked[1] > self._done[1]:
+        if asked.releases > self._done.releases:
             risk_gate.release(self.maker.table, self.maker.risk)
-        if asked[0] > self._done[0]:
+        if asked.kills > self._done.kills:
             self.maker.kill()
         self._done = asked
         self.publish()
-        self.writer.answer(*asked)
+        self.writer.answer(asked)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:

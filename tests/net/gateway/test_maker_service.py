@@ -18,6 +18,7 @@ import trustme
 from engine.layout import layout as L
 from engine.maker import order_layout as O
 from engine.maker import state_board_layout as B
+from engine.maker.state_board import Requests
 from net.gateway.authorization import read_token
 from net.gateway.maker_service import BOARD_LOOK_S
 from net.gateway.options import GatewayError
@@ -195,14 +196,18 @@ def test_a_request_that_nobody_takes_says_so(engine: Engine, maker: MakerEngine)
         assert code is grpc.StatusCode.UNAVAILABLE
         assert text == "the kill is asked for but not taken: the engine has stopped"
         assert status_of(lambda: release(channel))[0] is grpc.StatusCode.UNAVAILABLE
-        assert maker.writer.requests() == (2, 0), "no release waits for an engine that comes back"
+        assert maker.writer.requests() == Requests(2, 0, 0), (
+            "no release waits for an engine that comes back"
+        )
 
 
 def test_a_reason_is_bounded(engine: Engine, maker: MakerEngine) -> None:
     with gateway_thread(engine) as gateway, gateway.channel() as channel:
         request = maker_pb2.KillRequest(reason="x" * 201)
         code, _ = status_of(lambda: MakerServiceStub(channel).Kill(request, timeout=PATIENCE_S))
-        assert code is grpc.StatusCode.INVALID_ARGUMENT and maker.writer.requests() == (0, 0)
+        assert code is grpc.StatusCode.INVALID_ARGUMENT and maker.writer.requests() == Requests(
+            0, 0, 0
+        )
 
 
 # --- who may -------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from net.maker.balances import Balances
 from net.maker.event_journal import EventJournal
 from net.maker.fees import FeeCounter
 from net.maker.own_orders import OwnOrders, Sent
-from net.maker.recovery import Recovery
+from net.maker.recovery import Memory, Recovery
 from net.orders.interface import EntryState, Opening
 from net.orders.messages import Balance, Kind, OrderEvent, State
 from tests.engine.maker.rig import EPOCH, NOW_NS
@@ -49,7 +49,7 @@ class Bench:
         journal = EventJournal(self, lambda: NOW_NS)
         self.orders = OwnOrders(self.gate.table, (1,), journal, fees)
         self.orders.counts[0] = True
-        self.recovery = Recovery(["BTC"], None)
+        self.recovery = Recovery([Memory("BTC")])
         funds = new_funds(1)
         self.balances = Balances(self.gate.table, funds, fees)
         self.audit = Audit(

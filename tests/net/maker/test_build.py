@@ -21,12 +21,14 @@ from engine.maker import state_board_layout as B
 from engine.maker.client_ids import format_client_id
 from engine.maker.state_board import BOARD_KIND, StateBoardReader
 from engine.sharing.segment import segment_path
-from net.config.schema import Config, parse_config
+from net.config.schema import Config, ConfigError, parse_config
 from net.journal.files import Record
+from net.journal.ledger import Account, Holding, Ledger
 from net.maker.build import DigestJournal, build_maker, plain_market, result_texts
 from net.maker.maker import Maker
 from net.maker.market_fit import RulesError
 from net.maker.paper_orders import PaperEntry
+from net.maker.recovery import Start
 from net.orders.interface import EntryState, Opening, VenueEntry
 from net.orders.markets import MarketRules
 from net.orders.messages import Kind, OrderEvent, State
@@ -87,7 +89,12 @@ def config_of(orders: str = "paper", more: str = "") -> Config:
 
 
 def build(
-    config: Config, journal: DigestJournal, *, board_name: str | None = None, **changes: object
+    config: Config,
+    journal: DigestJournal,
+    *,
+    board_name: str | None = None,
+    ledger: Ledger | None = None,
+    **changes: object,
 ) -> tuple[Maker, Host]:
     """A maker over an engine without any book; `changes`: of the first venue's market."""
     markets, _ = draw_markets(random.Random(1))
@@ -101,7 +108,7 @@ def build(
         host,
         epoch=7,
         rng=random.Random(2),
-        neutral_lots=5,
+        ledger=ledger,
         board_name=board_name,
     )
     return maker, host
@@ -115,7 +122,7 @@ def test_on_paper_every_quoted_venue_has_an_entry_and_the_position_is_zero() -> 
     empty = journal.digest
     maker.on_timer(NOW_NS)
     assert ("info", "position at the start") in host.notes
-    assert maker.recovery.neutral_lots == 0 and maker.orders.position_lots == 0
+    assert maker.recovery.starts == [Start(0, 0), None] and maker.orders.position_lots == 0
     assert journal.records == 2 and journal.digest != empty, "a reconnect, the position"
     assert result_texts(maker) == {"fills": "0", "position": "0.00000000", "fees": "0.00"}
 
@@ -159,11 +166,52 @@ def test_a_digest_is_of_every_record_and_shows_each() -> None:
 
 
 def test_what_the_configuration_says_is_neutral_comes_before_the_journal() -> None:
-    maker, _ = build(config_of("live"), DigestJournal())
-    assert maker.entries == [None, None] and maker.board.info.is_live
-    assert maker.recovery.neutral_lots == 5
-    given, _ = build(config_of("live", 'neutral = "10.5"'), DigestJournal())
-    assert given.recovery.neutral_lots == 1_050_000_000
+    ledger = Ledger()
+    ledger.holdings[Account(True, "binance", "BTCUSDT")] = Holding(5, 0, False, 0)
+    live, _ = build(config_of("live"), DigestJournal(), ledger=ledger)
+    assert live.entries == [None, None] and live.board.info.is_live
+    (memory, unquoted) = live.accounts.memories()
+    assert memory is not None and memory.neutral_lots == 5 and unquoted is None
+    given = '[maker.venue.binance]\nneutral = "10.5"'
+    told, _ = build(config_of("live", given), DigestJournal(), ledger=ledger)
+    (memory, _) = told.accounts.memories()
+    assert memory is not None and memory.neutral_lots == 1_050_000_000
+    with pytest.raises(ConfigError, match=r"maker.*\[maker\.venue\.NAME\] neutral"):
+        config_of("live", 'neutral = "10.5"')
+
+
+def test_paper_goes_on_where_it_was_and_never_with_what_is_live() -> None:
+    """Issue 14.1: a paper run and a live one with the same journal."""
+    ledger = Ledger()
+    ledger.holdings[Account(True, "binance", "BTCUSDT")] = Holding(5, 3, False, 0)
+    paper, _ = build(config_of(), DigestJournal(), ledger=ledger)
+    paper.on_timer(NOW_NS)
+    assert paper.orders.position_lots == 0
+    ledger.holdings[Account(False, "binance", "BTCUSDT")] = Holding(0, -7, False, 0)
+    paper, _ = build(config_of(), DigestJournal(), ledger=ledger)
+    paper.on_timer(NOW_NS)
+    assert paper.orders.position_lots == -7
+
+
+def test_a_kill_outlives_the_process_until_its_release() -> None:
+    """Issue 14.3."""
+    ledger = Ledger()
+    first, _ = build(config_of(), DigestJournal(), ledger=ledger)
+    first.on_timer(NOW_NS)
+    first.kill(J.REASON_WATCHDOG, NOW_NS)
+    for _ in range(2):
+        maker, _ = build(config_of(), DigestJournal(), ledger=ledger)
+        assert maker.is_halted and maker.accounts.halt == J.REASON_WATCHDOG
+        maker.on_timer(NOW_NS)
+        assert maker.is_halted
+        maker.stop(NOW_NS)
+        maker.end()
+    maker, host = build(config_of(), DigestJournal(), ledger=ledger)
+    maker.release(NOW_NS)
+    assert not maker.is_halted and ("warning", "quoting released") in host.notes
+    maker.stop(NOW_NS)
+    maker.end()
+    assert not build(config_of(), DigestJournal(), ledger=ledger)[0].is_halted
 
 
 def test_a_setting_that_does_not_fit_the_market_names_its_key() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from net.maker.price_fit import price_misfits
+from net.maker.price_fit import PriceFit, price_misfits
 from tests.net.maker.test_rules import BINANCE, rules_of
 from tests.net.maker.test_units import Quoting
 
@@ -45,9 +45,10 @@ def test_what_no_level_can_be_at_this_price(
 @pytest.mark.kernel
 def test_it_is_told_once_and_the_rest_goes_on() -> None:
     desk = Quoting()
-    desk.maker.rules = replace(
-        desk.maker.rules, quotes=(replace(desk.maker.rules.quotes[0], notional_min=10**18),)
-    )
+    rules = desk.maker.rules
+    quotes = (replace(rules.quotes[0], notional_min=10**18),)
+    (fit,) = (each for each in desk.maker._reports if isinstance(each, PriceFit))
+    fit._rules = replace(rules, quotes=quotes)
     said = ("error", "a setting does not fit the price")
     assert said not in desk.told
     desk.go_live("binance")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pollux
 from engine.layout import layout as L
 from engine.maker import order_layout as O
 from engine.maker import state_board_layout as B
+from engine.maker.state_board import Requests
 from engine.sharing.handoff import segment_path, write_word
 from net.observe.stat.read import read_stat
 from net.observe.stat.text import stat_lines
@@ -149,14 +151,25 @@ def test_stat_tells_a_silent_market_maker_and_keeps_its_last_word(
 
 
 def test_kill_and_release_on_this_host(
-    engine: Engine, maker: MakerEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    engine: Engine,
+    maker: MakerEngine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """Issue 14.2: a kill is done when nothing is open, or says what may be."""
     config = tmp_path / "pollux.toml"
     config.write_text(
         f'[engine]\nname = "{engine.name}"\n[[instrument]]\nsymbol = "BTC-USD"\n'
         f'[[instrument.venue]]\nname = "bitstamp"\nsymbol = "btcusd"\n'
     )
     with maker.running():
+        monkeypatch.setattr(net.client.kill_switch, "CLOSED_LIMIT_S", 0.1)
+        done = Done(capsys, "kill", "--name", engine.name)
+        assert done.status == 1 and done.out.startswith("maker BTC-USD on paper HALTED: killed ")
+        assert done.err.startswith("pollux: 2 orders may still be open: binance pollux-")
+        assert done.err.count("PENDING_CANCEL") == 2
+        maker.close_orders()
         done = Done(capsys, "kill", "--name", engine.name)
         assert (done.status, done.err) == (0, "")
         assert done.out.startswith("maker BTC-USD on paper HALTED: killed ")
@@ -175,7 +188,7 @@ def test_a_kill_that_is_not_taken_is_a_failure(
     monkeypatch.setattr(net.client.kill_switch, "TAKEN_LIMIT_S", 0.1)
     done = Done(capsys, "kill", "--name", engine.name)
     assert done.status == 1 and "not taken after 0.1 s" in done.err
-    assert maker.writer.requests() == (1, 0), "it stands, for an engine that wakes up"
+    assert maker.writer.requests() == Requests(1, 0, 0), "it stands, for an engine that wakes up"
     maker.writer.words[B.WRITER_PID] = NOBODY_PID
     done = Done(capsys, "kill", "--name", engine.name)
     assert done.status == 1 and "is still open" in done.err
@@ -196,8 +209,11 @@ def test_kill_and_release_through_a_gateway(
         done = Done(capsys, "kill", "--target", gateway.target)
         assert done.status == 1
         assert done.err.startswith(f"pollux: {gateway.target}: metadata `authorization")
+        closing = threading.Timer(0.3, maker.close_orders)
+        closing.start()
         done = Done(capsys, "kill", "--target", gateway.target, "--token-file", str(token))
         assert done.status == 0 and "HALTED: killed" in done.out
+        closing.join()
         token.chmod(0o644)
         done = Done(capsys, "release", "--target", gateway.target, "--token-file", str(token))
         assert done.status == 2 and "chmod 600" in done.err

@@ -1,0 +1,167 @@
+"""One market maker's accounts in the ledger: taken from there at a start, kept up as things happen.
+
+What the order table and the risk gate hold is compared with what the ledger has; what is different
+is written at once: a position by the fill that changed it, so that a process that is killed in the
+next moment has not lost it.
+Runs on: the engine thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
+
+from engine.compiling.atomics import Words
+from engine.maker import journal_codes as J
+from engine.maker import order_layout as O
+from engine.maker import risk_codes as R
+from net.journal.ledger import Account, Holding, Ledger, Result
+from net.maker import journal_reasons as reasons
+from net.maker.recovery import Memory, Start
+
+GATE_HALTS = {code: why for code, why in reasons.HALTS.items() if code != R.KILLED}
+
+
+class AccountSpec(NamedTuple):
+    """A quoted venue's account, and its base currency, which positions are of."""
+
+    account: Account
+    base: str
+    neutral_lots: int | None = None
+    """As configured; None: as the ledger has it."""
+
+
+@dataclass(frozen=True)
+class AccountsSpec:
+    """Whose accounts. `venues`: None where one is not quoted; `unit`: mantissa and decimals of a
+    value of the order table, in the quote currency."""
+
+    symbol: str
+    is_live: bool
+    venues: tuple[AccountSpec | None, ...]
+    unit: tuple[int, int]
+
+
+class Accounts:
+    """`table` and `risk` are one market maker's, new: `resume` gives them what the ledger has."""
+
+    def __init__(self, ledger: Ledger, spec: AccountsSpec, table: Words, risk: Words) -> None:
+        self._ledger = ledger
+        self._spec = spec
+        self._table = table
+        self._risk = risk
+        self._neutral_lots: list[int | None] = [None] * len(spec.venues)
+        """By venue: None before its account is known, and nothing is written of it."""
+        self.halt = J.REASON_NONE
+        """The journal's reason of the halt that a restart does not end."""
+
+    def memories(self) -> list[Memory | None]:
+        """What is known of each account, None where a venue is not quoted."""
+        return [None if each is None else self._memory(each) for each in self._spec.venues]
+
+    def _memory(self, spec: AccountSpec) -> Memory:
+        holding = self._ledger.holdings.get(spec.account)
+        memory = Memory(
+            spec.base,
+            is_paper=not spec.account.is_live,
+            is_given=spec.neutral_lots is not None,
+            has_counted=partial(self._ledger.has_counted, spec.account),
+        )
+        if holding is not None:
+            memory = replace(
+                memory, neutral_lots=holding.neutral_lots, position_lots=holding.position_lots
+            )
+        return (
+            memory if spec.neutral_lots is None else replace(memory, neutral_lots=spec.neutral_lots)
+        )
+
+    # --- at a start ------------------------------------------------------------------------------
+
+    def resume(self, today: int) -> None:
+        """Give the table its cash, the gate its day and its halt. `today`: days since the epoch."""
+        result = self._ledger.results.get((self._spec.is_live, self._spec.symbol))
+        if result is None:
+            return
+        self._table[O.ACCOUNT_CASH_VALUE] = self._value(result, result.cash_value)
+        self._table[O.ACCOUNT_FEE_VALUE] = self._value(result, result.fee_value)
+        # A day that is still to come was begun by a clock that was wrong.
+        day = min(result.day, today)
+        self._risk[O.RISK_DAY] = self._risk[O.RISK_RESUMED_DAY] = day
+        self._risk[O.RISK_DAY_START_VALUE] = -self._value(result, -result.day_start_value)
+        if result.halt != J.REASON_NONE:
+            self.halt_for(result.halt)
+
+    def halt_for(self, reason: int) -> None:
+        """Halt, or stay halted, for a reason of the journal's, before anything is quoted."""
+        self.halt = reason
+        codes = {each: code for code, each in reasons.HALTS.items()}
+        self._risk[O.RISK_STATE] = O.HALTED
+        self._risk[O.RISK_HALT_REASON] = codes.get(reason, R.KILLED)
+        self._risk[O.RISK_HALTS] += 1
+
+    def _value(self, result: Result, value: int) -> int:
+        """A value in the table's units, rounded against us."""
+        mantissa, decimals = self._spec.unit
+        most = max(decimals, result.unit_decimals)
+        exact = value * result.unit_mantissa * int(10 ** (most - result.unit_decimals))
+        found = exact // (mantissa * int(10 ** (most - decimals)))
+        return max(-O.VALUE_MAX, min(found, O.VALUE_MAX))
+
+    def open(self, venue: int, start: Start) -> None:
+        """An account is known: its part of the position is the table's from here on."""
+        at = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS + O.VENUE_POSITION_LOTS
+        if self._neutral_lots[venue] is None:
+            self._table[at] += start.position_lots
+            self._table[O.ACCOUNT_POSITION_LOTS] += start.position_lots
+        self._neutral_lots[venue] = start.neutral_lots
+        self.look()
+
+    # --- as things happen ------------------------------------------------------------------------
+
+    def look(self, execution_id: int = 0, venue: int = -1) -> None:
+        """Write what has changed; `execution_id`: of the fill at `venue` that may have done it."""
+        if self.halt == J.REASON_NONE and self._risk[O.RISK_STATE] == O.HALTED:
+            # By the gate itself. Who kills says why, and a kill at the end is no halt.
+            self.halt = GATE_HALTS.get(int(self._risk[O.RISK_HALT_REASON]), J.REASON_NONE)
+        self._look_at_result()
+        for each, spec in enumerate(self._spec.venues):
+            neutral_lots = self._neutral_lots[each]
+            if spec is None or neutral_lots is None:
+                continue
+            account = spec.account
+            at = O.ACCOUNT_WORDS + each * O.VENUE_WORDS + O.VENUE_POSITION_LOTS
+            now = Holding(neutral_lots, int(self._table[at]), account.is_live, 0)
+            before = self._ledger.holdings.get(account)
+            is_execution = each == venue and execution_id > 0
+            if is_execution or before is None or now[:3] != before[:3]:
+                known = before.execution_id if before is not None else 0
+                self._ledger.set_holding(
+                    account, now._replace(execution_id=known), execution_id * is_execution
+                )
+
+    def _look_at_result(self) -> None:
+        mantissa, decimals = self._spec.unit
+        now = Result(
+            mantissa,
+            decimals,
+            int(self._table[O.ACCOUNT_CASH_VALUE]),
+            int(self._table[O.ACCOUNT_FEE_VALUE]),
+            int(self._risk[O.RISK_DAY]),
+            int(self._risk[O.RISK_DAY_START_VALUE]),
+            self.halt,
+        )
+        key = self._spec.is_live, self._spec.symbol
+        if self._ledger.results.get(key) != now:
+            self._ledger.set_result(key, now)
+
+    def end(self, open_venues: Container[int]) -> None:
+        """The market maker has ended, and only at these venues may an order of ours be open."""
+        self.look()
+        for venue, spec in enumerate(self._spec.venues):
+            if spec is None or venue in open_venues:
+                continue
+            holding = self._ledger.holdings.get(spec.account)
+            if holding is not None and holding.may_have_orders:
+                self._ledger.set_holding(spec.account, holding._replace(may_have_orders=False))
