@@ -24,6 +24,7 @@ from net.maker.build import build_maker
 from net.maker.maker import Maker
 from net.maker.market_fit import RulesError
 from net.maker.order_connections import OrderConnections, read_keys, venue_orders
+from net.maker.venue_report import tell_left_behind
 from net.orders.interface import Keys
 from net.orders.markets import MarketRules
 from net.orders.messages import EntryError, Market
@@ -139,6 +140,9 @@ class MakerSupervisor:
                 start_ns=steady_ns(),
             )
             maker.is_guarded = not self._has_watchdog
+            if left := maker.accounts.left_behind:
+                tell_left_behind(self, left)
+                maker.accounts.halt_for(J.REASON_ACCOUNT)
         except RulesError as error:
             raise ConfigError(str(error)) from None
         mode = self._settings.orders

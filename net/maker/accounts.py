@@ -14,6 +14,7 @@ from functools import partial
 from typing import NamedTuple
 
 from engine.compiling.atomics import Words
+from engine.layout.units import NS_PER_S
 from engine.maker import journal_codes as J
 from engine.maker import order_layout as O
 from engine.maker import risk_codes as R
@@ -21,6 +22,8 @@ from net.journal.ledger import Account, Holding, Ledger, Result
 from net.maker import journal_reasons as reasons
 from net.maker.recovery import Memory, Start
 
+CHECKPOINT_NS = 600 * NS_PER_S
+"""So much of a journal at the most is read at a start."""
 GATE_HALTS = {code: why for code, why in reasons.HALTS.items() if code != R.KILLED}
 
 
@@ -54,6 +57,7 @@ class Accounts:
         self._risk = risk
         self._neutral_lots: list[int | None] = [None] * len(spec.venues)
         """By venue: None before its account is known, and nothing is written of it."""
+        self._checkpoint_ns = 0
         self.halt = J.REASON_NONE
         """The journal's reason of the halt that a restart does not end."""
 
@@ -118,7 +122,31 @@ class Accounts:
         self._neutral_lots[venue] = start.neutral_lots
         self.look()
 
+    @property
+    def left_behind(self) -> list[Account]:
+        """Accounts where orders of ours may be open, and which this run does not read."""
+        used = {spec.account for spec in self._spec.venues if spec is not None}
+        return [
+            account
+            for account, holding in self._ledger.holdings.items()
+            if holding.may_have_orders and account not in used
+        ]
+
+    def accept_left_behind(self) -> None:
+        """An operator's word: nothing of ours is open there."""
+        for account in self.left_behind:
+            holding = self._ledger.holdings[account]
+            self._ledger.set_holding(account, holding._replace(may_have_orders=False))
+
     # --- as things happen ------------------------------------------------------------------------
+
+    def on_timer(self, now_ns: int) -> None:
+        """Write what has changed, and now and then a checkpoint."""
+        self.look()
+        self._checkpoint_ns = self._checkpoint_ns or now_ns
+        if now_ns - self._checkpoint_ns >= CHECKPOINT_NS:
+            self._checkpoint_ns = now_ns
+            self._ledger.checkpoint()
 
     def look(self, execution_id: int = 0, venue: int = -1) -> None:
         """Write what has changed; `execution_id`: of the fill at `venue` that may have done it."""

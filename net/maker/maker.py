@@ -235,7 +235,7 @@ class Maker:
         self._risk_report.look(now_ns)
         for report in self._reports:
             report.look(now_ns)
-        self.accounts.look()
+        self.accounts.on_timer(now_ns)
 
     def _permit(self, now_ns: int) -> None:
         """What each side of each venue may do now."""
@@ -294,7 +294,7 @@ class Maker:
             return
         if self.is_blocked:
             self._host.note_maker("error", "release refused: the kill file is there")
-        elif self.recovery.disputed:
+        elif self.recovery.disputed or self.accounts.left_behind:
             self._host.note_maker(
                 "error", "release refused: an account is disputed (pollux accept)"
             )
@@ -315,8 +315,8 @@ class Maker:
 
     def accept(self, now_ns: int) -> None:
         """What the accounts hold beyond what was counted is no position: an operator's word."""
-        venues = self.recovery.disputed
-        self.recovery.accept(venues)
+        self.recovery.accept(venues := self.recovery.disputed)
+        self.accounts.accept_left_behind()
         for venue in venues:
             start = self.recovery.starts[venue]
             assert start is not None

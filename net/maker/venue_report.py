@@ -5,11 +5,14 @@ Runs on: the engine thread.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from engine.layout.units import NS_PER_MS
 from engine.maker import journal_codes as J
 from engine.maker.client_ids import format_client_id
 from engine.maker.quotes import QuoteSpec
 from net.config.maker_contradictions import PPM_PER_BPS
+from net.journal.ledger import Account
 from net.maker.fees import quoted_with
 from net.maker.recovery import Start
 from net.maker.risk_report import MakerHost
@@ -18,6 +21,7 @@ from net.orders.errors import Refusal
 from net.orders.messages import OrderEvent
 
 REMEDY = "pollux accept, if that is no position of ours"
+LEFT_REMEDY = "quote it once more, which cancels them, or cancel them there and then pollux accept"
 
 
 def tell_start(host: MakerHost, venue: str, start: Start) -> None:
@@ -41,6 +45,14 @@ def tell_start(host: MakerHost, venue: str, start: Start) -> None:
         host.note_maker("warning", text, **facts)
     else:
         host.note_maker("info", "the account at the start", **facts)
+
+
+def tell_left_behind(host: MakerHost, accounts: Iterable[Account]) -> None:
+    """Orders of an earlier run may be open where this run does not look."""
+    text = "orders of an earlier run may be open where nothing is quoted now"
+    for account in accounts:
+        facts = {"venue": account.venue, "market": account.market, "remedy": LEFT_REMEDY}
+        host.note_maker("error", text, **facts)
 
 
 def tell_accepted(host: MakerHost, venue: str, start: Start) -> None:

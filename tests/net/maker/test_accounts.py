@@ -120,3 +120,24 @@ def test_a_halt_of_the_gate_is_remembered_and_a_kill_at_the_end_is_not() -> None
     bench.accounts.look()
     assert bench.ledger.results[KEY].halt == J.REASON_ANOMALY
     assert np.count_nonzero(bench.table[: O.ACCOUNT_WORDS]) > 0
+
+
+def test_what_an_earlier_run_may_have_left_open_elsewhere_is_named_until_accepted() -> None:
+    """Issue 14.2: a venue that was switched off, a symbol that was swapped."""
+    ledger = ledger_of(Holding(1, 0, True, 0))
+    off = [ACCOUNT._replace(venue="bitstamp"), ACCOUNT._replace(market="BTCUSDC")]
+    ledger.holdings |= dict.fromkeys(off, Holding(1, 0, True, 0))
+    ledger.holdings[ACCOUNT._replace(market="BTCEUR")] = Holding(1, 0, False, 0)
+    bench = Bench(ledger)
+    assert bench.accounts.left_behind == off
+    bench.accounts.accept_left_behind()
+    assert bench.accounts.left_behind == [] and ledger.holdings[ACCOUNT].may_have_orders
+
+
+def test_a_checkpoint_is_written_now_and_then() -> None:
+    bench = Bench(Ledger())
+    written: list[int] = []
+    vars(bench.ledger)["checkpoint"] = lambda: written.append(1)
+    for second in range(1, 1_250):
+        bench.accounts.on_timer(second * 10**9)
+    assert len(written) == 2
