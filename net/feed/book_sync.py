@@ -214,6 +214,7 @@ class BookSync:
         if self._breaks_off_early(timing, now_ns) or timing is not Timing.GOOD:
             return
         self._go(FeedEvent.RESUMED, now_ns)
+        self.bound(now_ns)
         if not self.protocol.rules.has_gap_detection:
             self._start_audit(now_ns)
             if self._is_audit_begun and now_ns >= self._ask_at_ns:
@@ -383,8 +384,7 @@ class BookSync:
             venue_ns = self._engine.venue_ns(self.feed)
             if venue_ns != self.timeliness.venue_ns:  # not judged when it came
                 self.timeliness.take(venue_ns, stamp_ns, now_ns)
-        bounds = self.timeliness.lag_bounds_ns(self._host.wall_ns() - now_ns)
-        self._engine.set_lag_bounds(self.feed, *(bounds or (-L.ANY_LAG_NS, L.ANY_LAG_NS)))
+        self.bound(now_ns)
         if self.state in WITHOUT_STREAM:
             return
         if self._request.is_overdue(now_ns):
@@ -395,6 +395,11 @@ class BookSync:
         self._take(snapshot_step(self.state, self._snapshot_facts(now_ns)), now_ns)
         if self.state == L.LIVE:
             self._take(live_step(self.state, self._live_facts(now_ns)), now_ns)
+
+    def bound(self, now_ns: int) -> None:
+        """What a frame's time may be from here on, for the kernel to take it by itself."""
+        bounds = self.timeliness.lag_bounds_ns(self._host.wall_ns() - now_ns)
+        self._engine.set_lag_bounds(self.feed, *(bounds or (-L.ANY_LAG_NS, L.ANY_LAG_NS)))
 
     def go_stale(self, reason: str, now_ns: int) -> None:
         """A LIVE book may be old: it is withdrawn until a frame says otherwise."""
@@ -491,10 +496,5 @@ class BookSync:
             self._sides.take(self._engine.has_sides(self.feed), now_ns)
         self._engine.set_state(self.feed, after, self._host.wall_ns())
         if before != after or event is FeedEvent.BROKEN:
-            self._host.note(
-                self,
-                event,
-                before=L.STATE_NAMES[before],
-                after=L.STATE_NAMES[after],
-                **facts,
-            )
+            states = {"before": L.STATE_NAMES[before], "after": L.STATE_NAMES[after]}
+            self._host.note(self, event, **states, **facts)

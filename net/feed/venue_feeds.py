@@ -206,6 +206,7 @@ class VenueFeeds:
         sync = self._by_feed[self._engine.last_feed]
         if sync.admits(now_ns):
             self._handle_again(frame, now_ns, is_last)
+            sync.bound(now_ns)
             return
         self._host.withdrawn(self, S.TEXTS[S.OUT_OF_TIME])
         if is_last:

@@ -264,6 +264,18 @@ def test_a_frame_from_the_future_behind_a_late_one_resumes_nothing() -> None:
     assert desk.state("bitstamp") == "BUFFERING" and desk.bids() == []
 
 
+def test_a_frame_from_the_future_behind_the_one_that_resumes_is_refused() -> None:
+    """Seed 25418: the bounds stayed lifted until the next timer, and it came in the same read."""
+    desk = timely_desk()
+    desk.wait(6.0)
+    send(desk, 3 * SECOND)
+    assert desk.state("bitstamp") == "STALE"
+    send(desk, 20 * MS)
+    assert desk.state("bitstamp") == "LIVE"
+    send(desk, -3600 * SECOND)
+    assert desk.state("bitstamp") == "BUFFERING" and desk.bids() == []
+
+
 def test_an_absurd_time_resumes_no_book_that_was_withdrawn_for_lateness() -> None:
     """Seed 2600: where ids are the order such a frame is applied, but its time proves nothing."""
     desk = Desk(late_after_ms=2000, names=("binance",))
