@@ -30,8 +30,10 @@ from tests.net.gateway.rig import PATIENCE_S, ROOT, Engine, eventually, gateway_
 from tuning.clock import wall_ns
 
 PROGRAM = """
-import sys
+import signal, sys
 from net.client.run import WatchOptions, run_watch
+# Behind a shell's & it is ignored, and so it would be here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 target, *rest = sys.argv[1:]
 sys.exit(run_watch(WatchOptions(target, json="--json" in rest), sys.stdout))
 """
