@@ -168,6 +168,8 @@ step = 2
 hold = 0.5
 skew_bps = 5
 [maker.paper]
+latency_ms = 0
+latency_tail_ms = 0
 fee_bps = 0
 [maker.risk]
 order_size_max = "0.05"
@@ -176,6 +178,7 @@ position_max = "0.1"
 exposure_max = "10000"
 daily_loss_max = "500"
 """
+"""Without latency: a quote on its way is overtaken where the price jumps."""
 
 
 def watched(toml: str, lines: tuple[TapeLine, ...]) -> tuple[Any, Timeline]:
