@@ -168,18 +168,18 @@ def test_a_small_market_is_filled_alike(way: Way, tmp_path: Path, compiled_kerne
 
 @pytest.mark.parametrize("way", WAYS, ids=["at once", "drawn", "behind"])
 @pytest.mark.parametrize(
-    ("name", "venue", "symbol", "size"),
+    ("name", "venue", "symbol", "size", "tick"),
     [
-        (recorded.BTCUSDT, "binance", "BTCUSDT", "0.05"),
-        (recorded.ETHUSDT, "binance", "ETHUSDT", "0.7"),
-        (recorded.THREE_VENUES, "bitstamp", "btcusd", "0.05"),
+        (recorded.BTCUSDT, "binance", "BTCUSDT", "0.05", "0.01"),
+        (recorded.ETHUSDT, "binance", "ETHUSDT", "0.7", "0.01"),
+        (recorded.TEN_PAIRS, "bitstamp", "xlmeur", "50", "0.00001"),
     ],
 )
 def test_a_recorded_market_is_filled_alike(
-    name: str, venue: str, symbol: str, size: str, way: Way,
+    name: str, venue: str, symbol: str, size: str, tick: str, way: Way,
     compiled_kernels: None,
 ) -> None:  # fmt: skip
-    config = config_of(way, venue=venue, symbol=symbol, size=size, step=20)
+    config = config_of(way, venue=venue, symbol=symbol, size=size, step=20, tick=tick)
     run, plain = both(config, recorded.tape_path(name))
     check(run, plain)
-    assert len(run.results.fills) > 10
+    assert len(run.results.fills) > 5
