@@ -13,6 +13,7 @@ Control endpoints, for tests, on each venue's port:
     POST /simulator/refuse?seconds=N answer 503 to everything else for N seconds
     POST /simulator/fault?order=...  inflict a fault (faults.py has the grammar); repeatable
     POST /simulator/calm             end every fault
+    POST /simulator/deposit?asset=BTC&amount=1.5  into the customer's account; below zero: out of it
     GET  /simulator/stats            connections, requests by path, frames, weight, true best prices
 Runs on: the simulator's event loop.
 """
@@ -40,6 +41,8 @@ from net.simulator.options import (
     SimulatorFailedError,
     SimulatorOptions,
 )
+from net.simulator.orders.accounts import Account
+from net.simulator.orders.amounts import read_lots
 from net.simulator.plain_book import PlainBook
 from net.simulator.source import Feed, Message
 from net.simulator.venue import SimulatedVenue
@@ -124,6 +127,7 @@ class VenueServer(ABC):
                 web.post(control + "refuse", self._refuse),
                 web.post(control + "fault", self._fault),
                 web.post(control + "calm", self._calm),
+                web.post(control + "deposit", self._deposit),
                 web.get(control + "stats", self._stats),
                 *self.routes(),
             ]
@@ -394,6 +398,24 @@ class VenueServer(ABC):
     async def _calm(self, request: web.Request) -> web.Response:
         self._interceptor.calm()
         return json_response({"armed": []})
+
+    async def _deposit(self, request: web.Request) -> web.Response:
+        asset, amount = (request.query.get(name, "") for name in ("asset", "amount"))
+        if self.account is None:
+            return json_response({"error": "this venue has no account: it does not trade"}, 400)
+        try:
+            lots = read_lots(amount.removeprefix("-")) * (-1 if amount.startswith("-") else 1)
+        except ValueError as error:
+            return json_response({"error": str(error)}, 400)
+        if self.account.balance(asset).free_lots + lots < 0:
+            return json_response({"error": f"{amount} {asset} is more than is free"}, 400)
+        self.account.deposit(asset, lots)
+        return json_response({"asset": asset, "free_lots": self.account.balance(asset).free_lots})
+
+    @property
+    def account(self) -> Account | None:
+        """The customer's, where the venue takes orders."""
+        return None
 
     async def _stats(self, request: web.Request) -> web.Response:
         return json_response(self.stats())

@@ -209,6 +209,36 @@ def test_a_crash_leaves_orders_that_the_next_run_finds(quoting: Quoting) -> None
     assert open_at(quoting.venues) == []
 
 
+def test_a_kill_outlives_the_daemon_and_a_deposit_waits_for_a_word(quoting: Quoting) -> None:
+    """Issue 14.1 and 14.3, with the journal of the runs before: the last one was killed."""
+    if quoting.daemon.process.popen.poll() is None:
+        assert run("kill", "--name", quoting.name).returncode == 0
+        assert quoting.daemon.process.end(signal.SIGTERM) == 0
+    quoting.venues.post("binance", "deposit?asset=BTC&amount=1")
+    port, name = free_port(), quoting.name
+    maker = MAKER.format(journal=quoting.folder / "journal", kill_file=quoting.kill_file)
+    toml = quoting.venues.toml + settings(name, port) + maker
+    net = net_lots_at(quoting.venues) - base_fees_at(quoting.venues)
+    with daemon(quoting.folder, toml, port, simulated_keys()) as process:
+        until(lambda: "position at the start" in process.process.text, OPEN_S, "a start")
+        assert "the account holds what nobody has counted" in process.process.text
+        shown = stat(name)["maker"]
+        assert shown["risk_state"] == "HALTED" and position_lots(name) == net
+        assert [each["difference"] for each in shown["venues"].values()] == [
+            "1.00000000", "0.00000000",
+        ]  # fmt: skip
+        for what in ("release", "accept", "release"):
+            assert stat(name)["maker"]["risk_state"] == "HALTED" and not open_at(quoting.venues)
+            assert run(what, "--name", name).returncode == 0
+        quoting.wait_for_quotes()
+        assert "pollux accept the accounts first" in process.process.text
+        killed = run("kill", "--name", name)
+        assert killed.returncode == 0 and not open_at(quoting.venues), killed.stderr
+        net = net_lots_at(quoting.venues) - base_fees_at(quoting.venues)
+        until(lambda: position_lots(name) == net, 10, f"a position of {net} lots")
+        assert process.process.end(signal.SIGTERM) == 0
+
+
 def pages(listen: str) -> str:
     """All that the daemon's listener shows."""
     shown = []

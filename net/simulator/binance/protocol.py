@@ -20,6 +20,7 @@ from net.simulator.binance.orders.orders import BinanceOrders
 from net.simulator.clock import NS_PER_S, SimulatorClock, monotonic_s, wall_s
 from net.simulator.connection import Connection, Interceptor
 from net.simulator.options import SimulatorOptions
+from net.simulator.orders.accounts import Account
 from net.simulator.plain_book import PlainBook
 from net.simulator.server import VenueServer, json_response
 from net.simulator.source import Feed, Message
@@ -88,6 +89,10 @@ class BinanceServer(VenueServer):
             web.get("/api/v3/ping", self._ping),
             web.get("/api/v3/exchangeInfo", self._exchange_info),
         ]
+
+    @property
+    def account(self) -> Account | None:
+        return None if self.orders is None else self.orders.account
 
     def stats(self) -> dict[str, object]:
         """Adds the request weight of this minute, and the orders."""

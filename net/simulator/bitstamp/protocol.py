@@ -19,6 +19,7 @@ from net.simulator.clock import NS_PER_US, SimulatorClock, monotonic_s
 from net.simulator.connection import SUBSCRIBE, Connection, Interceptor
 from net.simulator.flow import generator
 from net.simulator.options import SimulatorOptions, VenueInstrument
+from net.simulator.orders.accounts import Account
 from net.simulator.plain_book import PlainBook
 from net.simulator.server import CHANNELS_MAX, VenueServer, json_response
 from net.simulator.source import Feed, Message
@@ -62,6 +63,10 @@ class BitstampServer(VenueServer):
                 feed, clock, options, interceptor=interceptor, publish=self.publish
             )
         self._lags = generator(options.seed, "bitstamp", "rest lag")
+
+    @property
+    def account(self) -> Account | None:
+        return None if self.orders is None else self.orders.account
 
     def stats(self) -> dict[str, object]:
         """Adds the orders."""

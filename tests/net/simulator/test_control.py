@@ -74,6 +74,21 @@ def test_drop_is_a_reset_and_close_a_handshake() -> None:
     asyncio.run(main())
 
 
+def test_a_deposit_is_the_customers_and_no_more_than_is_there_is_withdrawn() -> None:
+    async def main() -> None:
+        async with lab() as here:
+            for base in (here.binance, here.bitstamp):
+                before = await here.control(base, "deposit?asset=BTC&amount=0")
+                after = await here.control(base, "deposit?asset=BTC&amount=1.5")
+                assert after["free_lots"] - before["free_lots"] == 150_000_000
+                assert await here.control(base, "deposit?asset=BTC&amount=-1.5") == before
+                for bad in ("asset=BTC&amount=x", "asset=BTC", "asset=DOGE&amount=-1"):
+                    async with here.session.post(f"{base}/simulator/deposit?{bad}") as answer:
+                        assert answer.status == 400 and (await answer.json())["error"]
+
+    asyncio.run(main())
+
+
 def test_refuse() -> None:
     async def main() -> None:
         async with lab() as here:
