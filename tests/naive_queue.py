@@ -77,8 +77,13 @@ class NaiveQueue:
     def see(self, bids: Book, asks: Book) -> list[NaiveFill]:
         """The book as it is now."""
         fills = []
+        best_bid, best_ask = max(bids, default=None), min(asks, default=None)
         for order in list(self.orders):
-            if self._is_reached(order, bids, asks):
+            best = best_ask if order.is_buy else best_bid
+            is_past = best is not None and (
+                best <= order.price if order.is_buy else best >= order.price
+            )
+            if is_past:
                 fills += self._fill(order, order.left, "price")
                 continue
             own = bids if order.is_buy else asks

@@ -166,6 +166,7 @@ def test_a_small_market_is_filled_alike(way: Way, tmp_path: Path, compiled_kerne
     assert run.summary.notes["live"] == 3, "after the start, the loss and the gap"
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("way", WAYS, ids=["at once", "drawn", "behind"])
 @pytest.mark.parametrize(
     ("name", "venue", "symbol", "size", "tick"),
