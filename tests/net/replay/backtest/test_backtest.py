@@ -116,6 +116,7 @@ def test_every_decision_and_fill_is_the_replays(way: Way, tmp_path: Path) -> Non
     assert slow[0].summary.notes["broken: frame not understood"] >= 2
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", [recorded.BTCUSDT])
 def test_a_recorded_tape_is_the_replays_too(name: str) -> None:
     tape, config = recorded.tape_path(name), config_of(WAYS[1], size="0.05", step=20)
