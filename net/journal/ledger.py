@@ -26,6 +26,9 @@ from net.journal.files import (
 )
 from net.journal.reader import JournalReader
 
+EXECUTIONS_MAX = 4_096
+"""More than any venue lists at once."""
+
 
 class Account(NamedTuple):
     """Which account: `market` is the venue's own symbol."""
@@ -72,9 +75,9 @@ class Ledger:
         self.results: dict[tuple[bool, str], Result] = {}
         """By whether it is live, and the instrument's symbol."""
         self.counted: dict[Account, set[int]] = {}
-        """Executions since the checkpoint that was read."""
+        """Executions that were counted, from the checkpoint that was read on."""
         self.floors: dict[Account, int] = {}
-        """The largest execution before it."""
+        """All up to this execution were counted, as far as is known."""
         self._names: _Names | None = None
         self._write: Callable[[Record], object] = lambda record: None
 
@@ -105,6 +108,7 @@ class Ledger:
         """An account has changed, by this execution where it was one."""
         largest = max(holding.execution_id, execution_id)
         self.holdings[account] = holding = holding._replace(execution_id=largest)
+        self._count(account, execution_id)
         if self._names is not None:
             self._write(self._names.account_record(account, holding, execution_id))
 
@@ -113,6 +117,15 @@ class Ledger:
         self.results[key] = result
         if self._names is not None:
             self._write(self._names.result_record(key, result))
+
+    def _count(self, account: Account, execution_id: int) -> None:
+        """An execution is in the account's position; only so many are known one by one."""
+        counted = self.counted.setdefault(account, set())
+        counted.add(execution_id)
+        if len(counted) > EXECUTIONS_MAX:
+            oldest = sorted(counted)[: EXECUTIONS_MAX // 2]
+            counted.difference_update(oldest)
+            self.floors[account] = max(self.floors.get(account, 0), oldest[-1])
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -128,7 +141,7 @@ class Ledger:
             self.holdings[account] = Holding(
                 record.lots, record.filled_lots, bool(record.state_after), largest
             )
-            self.counted.setdefault(account, set()).add(record.reason)
+            self._count(account, record.reason)
         elif record.kind == J.EVENT_RESULT:
             key = bool(record.state_before), header.instruments[record.instrument]
             self.results[key] = Result(

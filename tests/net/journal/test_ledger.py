@@ -8,7 +8,7 @@ import pytest
 
 from engine.maker import journal_codes as J
 from net.journal.files import JournalError, Record, segment_numbers, segment_path
-from net.journal.ledger import Account, Holding, Ledger, Result, read_ledger
+from net.journal.ledger import EXECUTIONS_MAX, Account, Holding, Ledger, Result, read_ledger
 from net.journal.writer import JournalWriter
 
 pytestmark = pytest.mark.kernel
@@ -102,3 +102,12 @@ def test_a_damaged_journal_is_an_error_that_names_the_place(tmp_path: Path) -> N
     path.write_bytes(content)
     with pytest.raises(JournalError, match=r"JOURNAL-000001\.pollux.*what the accounts held"):
         read_ledger(tmp_path)
+
+
+def test_what_this_process_has_counted_is_counted_for_its_next_engine_too() -> None:
+    ledger = Ledger()
+    for execution in range(1, 3 * EXECUTIONS_MAX, 2):
+        ledger.set_holding(LIVE, Holding(1, execution, True, 0), execution)
+        assert ledger.has_counted(LIVE, execution) and not ledger.has_counted(LIVE, execution + 1)
+    assert len(ledger.counted[LIVE]) <= EXECUTIONS_MAX
+    assert ledger.has_counted(LIVE, 1) and not ledger.has_counted(OTHER, 1)
