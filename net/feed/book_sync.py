@@ -398,7 +398,7 @@ class BookSync:
 
     def bound(self, now_ns: int) -> None:
         """What a frame's time may be from here on, for the kernel to take it by itself."""
-        bounds = self.timeliness.lag_bounds_ns(self._host.wall_ns() - now_ns)
+        bounds = self.timeliness.lag_bounds_ns(self._host.wall_ns(), now_ns)
         self._engine.set_lag_bounds(self.feed, *(bounds or (-L.ANY_LAG_NS, L.ANY_LAG_NS)))
 
     def go_stale(self, reason: str, now_ns: int) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from engine.layout.layout import ANY_LAG_NS
 from engine.layout.units import NS_PER_MS, NS_PER_S
 
 DRIFT = 1e-4
@@ -27,6 +28,8 @@ FEW_FRAMES = 8
 """After so many a feed knows its best lag; until then that of the venue's other feeds counts."""
 PEER_NS = 60 * NS_PER_S
 """One that has said nothing for longer is not asked."""
+WALL_WRONG_NS = 20 * NS_PER_S
+"""Where the best lag seems larger by the wall clock, that is wrong: no feed is so slow."""
 GIVE_UP_NS = 600 * NS_PER_S
 """After being late for so long, while the wall clock says otherwise, the venue's clock was set."""
 
@@ -97,8 +100,9 @@ class Timeliness:
             best_ns = min([best_ns, *(each_ns for each_ns in known if each_ns is not None)])
         if lag_ns > best_ns + self._late_after_ns and self._is_back(lag_ns, wall_lag_ns):
             best_ns = lag_ns
-        if not is_early and lag_ns < best_ns - EARLY_NS and abs(wall_lag_ns) > EARLY_NS:
-            # The wall clock, which is wrong, cannot tell whether this one is from the future.
+        is_wall_wrong = abs(best_ns + stamp_ns - arrival_ns) > WALL_WRONG_NS
+        if not is_early and lag_ns < best_ns - EARLY_NS and is_wall_wrong:
+            # The wall clock cannot tell whether this one is from the future.
             self._leaps += 1
             if self._leaps < EARLY_FRAMES:
                 self._best_ns, self._seen_ns = best_ns, arrival_ns
@@ -117,11 +121,21 @@ class Timeliness:
             return Timing.GOOD
         return Timing.LATE
 
-    def lag_bounds_ns(self, wall_minus_steady_ns: int) -> tuple[int, int] | None:
-        """The lags by the wall clock, as it is now, that are good; None: any, for now."""
-        if self._best_ns is None or self._is_late:
+    def lag_bounds_ns(self, wall_ns: int, now_ns: int) -> tuple[int, int] | None:
+        """The lags by the wall clock, as it is now, that are good; None: any, for now.
+
+        Before its first frame a feed has the best of the venue's others, if any knows it: none is
+        too late without that, but one from the future is known.
+        """
+        if self._is_late or self._late_after_ns == 0:
             return None
-        best_ns = self._best_ns + wall_minus_steady_ns
+        known_ns = self._best_ns
+        if known_ns is None:
+            peers = (each._best_known_ns(now_ns) for each in self.peers)
+            known_ns = min((each for each in peers if each is not None), default=None)
+        if known_ns is None:
+            return -EARLY_NS, ANY_LAG_NS
+        best_ns = known_ns + wall_ns - now_ns
         return min(best_ns, 0) - EARLY_NS, best_ns + self._late_after_ns
 
     def _best_known_ns(self, arrival_ns: int) -> int | None:

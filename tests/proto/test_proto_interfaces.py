@@ -145,6 +145,7 @@ MAKER_FIELDS = {
     ),
     "MakerVenue": (
         "venue entry_state trouble orders cancels replaces fills fee_ppm fees_units"
+        " difference_lots"
     ),
     "MakerOrder": (
         "venue side level state price_ticks price amount_lots amount filled_lots order_id"
@@ -165,6 +166,7 @@ def test_the_market_makers_messages_keep_their_numbers() -> None:
         f"{service}/StreamMaker": ("pollux.v1.StreamMakerRequest", "pollux.v1.Maker", True),
         f"{service}/Kill": ("pollux.v1.KillRequest", "pollux.v1.KillResponse", False),
         f"{service}/Release": ("pollux.v1.ReleaseRequest", "pollux.v1.ReleaseResponse", False),
+        f"{service}/Accept": ("pollux.v1.AcceptRequest", "pollux.v1.AcceptResponse", False),
     }
 
 

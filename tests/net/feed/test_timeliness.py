@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from engine.layout.layout import ANY_LAG_NS
 from net.feed.timeliness import (
     EARLY_FRAMES,
     EARLY_NS,
@@ -153,23 +154,35 @@ def test_zero_switches_it_off_and_a_venue_without_times_is_never_late() -> None:
     feed.take(0, 20 * MS)
     assert feed.take(100 * MS, 900 * SECOND) is Timing.GOOD
     assert feed.take(100 * MS, -900 * SECOND) is Timing.GOOD
-    assert feed.timeliness.lag_bounds_ns(0) is None
+    assert feed.timeliness.lag_bounds_ns(VENUE_NS, STEADY_NS) is None
     assert Timeliness(2000).take(0, STEADY_NS, 0) is Timing.GOOD
 
 
 def test_the_bounds_follow_the_wall_clock() -> None:
-    feed = Feed()
-    assert feed.timeliness.lag_bounds_ns(0) is None, "nothing is known yet"
+    feed, other = Feed(), Feed()
+
+    def bounds(ahead_ns: int = 0) -> tuple[int, int] | None:
+        return feed.timeliness.lag_bounds_ns(VENUE_NS + ahead_ns, STEADY_NS)
+
+    feed.timeliness.peers = (other.timeliness,)
+    assert bounds() == (-EARLY_NS, ANY_LAG_NS), "nothing is known yet, but the future (seed 31269)"
+    for _ in range(FEW_FRAMES):
+        other.take(0, 50 * MS)
+    assert bounds() == (-EARLY_NS, 2050 * MS), "as the venue's other feeds (seed 32498)"
     feed.take(0, 20 * MS)
-    offset_ns = VENUE_NS - STEADY_NS
-    bounds = feed.timeliness.lag_bounds_ns(offset_ns)
-    assert bounds == (-EARLY_NS, 2020 * MS)
-    assert feed.timeliness.lag_bounds_ns(offset_ns + 3600 * SECOND) == (
-        -EARLY_NS,
-        3602 * SECOND + 20 * MS,
-    )
+    assert bounds() == (-EARLY_NS, 2020 * MS)
+    assert bounds(3600 * SECOND) == (-EARLY_NS, 3602 * SECOND + 20 * MS)
     feed.take(0, 3 * SECOND)
-    assert feed.timeliness.lag_bounds_ns(offset_ns) is None, "late: every frame is looked at"
+    assert bounds() is None, "late: every frame is looked at"
+
+
+def test_a_backlog_that_is_not_quite_worked_off_lowers_the_best() -> None:
+    """Seed 34771: eight seconds late from the first frame on, then three, by a right wall clock."""
+    feed = Feed()
+    for _ in range(5):
+        assert feed.take(100 * MS, 8 * SECOND) is Timing.GOOD
+    assert feed.take(100 * MS, 3 * SECOND) is Timing.GOOD
+    assert feed.take(100 * MS, 8 * SECOND) is Timing.LATE
 
 
 # --- a book whose frames are late ----------------------------------------------------------------
