@@ -46,6 +46,8 @@ pytestmark = pytest.mark.timeout(180)
 SETTLED_S = 0.5
 """A book that is right must stay so while what was under way arrives: a frame comes every 0.1 s
 to 0.3 s, and the venues are paused."""
+BACKOFF_S = 3.0
+"""A replay draws its own waits after a refused snapshot, and they end with the tape: it goes on."""
 PLAIN_PORT = 5002
 """The port that existing clients of the plain interface connect to."""
 
@@ -455,6 +457,7 @@ def test_13_a_killed_recording_of_lost_connections_replays_to_the_venues_books(
         for venue in ("binance", "bitstamp"):
             venues.post(venue, "drop")
         until(lambda: recorder.text.count('"live"') == 4, what="both venues again")
+        time.sleep(BACKOFF_S)
         venues.pause()
         try:
             time.sleep(FRAME_S + SETTLED_S)

@@ -231,7 +231,7 @@ def test_a_kill_outlives_the_daemon_and_a_deposit_waits_for_a_word(quoting: Quot
             assert stat(name)["maker"]["risk_state"] == "HALTED" and not open_at(quoting.venues)
             assert run(what, "--name", name).returncode == 0
         quoting.wait_for_quotes()
-        assert "pollux accept the accounts first" in process.process.text
+        assert "release refused: an account is disputed" in process.process.text
         killed = run("kill", "--name", name)
         assert killed.returncode == 0 and not open_at(quoting.venues), killed.stderr
         net = net_lots_at(quoting.venues) - base_fees_at(quoting.venues)
