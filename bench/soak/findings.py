@@ -49,4 +49,6 @@ class Findings:
     last_look: Look | None = None
     """What was counted at the end."""
     exit_status: int | None = None
+    is_interrupted: bool = False
+    """Whether it was ended before its time: memory cannot be compared, and that is no fault."""
     trouble: str = ""

@@ -82,7 +82,7 @@ def check(found: Findings, watcher: Watcher, subscriber: Subscriber) -> list[Che
             checks.append(
                 _at_most(f"{name}: descriptors", last.sizes[name][1], fds + DESCRIPTORS_SPARE)
             )
-    else:
+    elif not found.is_interrupted:
         checks.append(Check("marks", str(len(found.marks)), str(MARKS), False))
     return checks
 

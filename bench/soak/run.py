@@ -124,6 +124,7 @@ class Soak:
             self._episode()
         self._mark(calm_s)
         self.findings.last_look = self._sample()
+        self.findings.is_interrupted = self._is_stopped()
         self.findings.seconds = self._now_s
         self.findings.passes = self._schedule.passes
         self.subscriber.close()
