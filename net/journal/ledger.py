@@ -106,17 +106,30 @@ class Ledger:
 
     def set_holding(self, account: Account, holding: Holding, execution_id: int = 0) -> None:
         """An account has changed, by this execution where it was one."""
-        largest = max(holding.execution_id, execution_id)
-        self.holdings[account] = holding = holding._replace(execution_id=largest)
-        self._count(account, execution_id)
+        holding = self._keep(account, holding, execution_id)
         if self._names is not None:
             self._write(self._names.account_record(account, holding, execution_id))
+
+    def close_orders(self, account: Account) -> None:
+        """No order of ours is open there any more."""
+        holding = self.holdings.get(account)
+        if holding is not None and holding.may_have_orders:
+            self.set_holding(account, holding._replace(may_have_orders=False))
 
     def set_result(self, key: tuple[bool, str], result: Result) -> None:
         """A result, its day or its halt has changed."""
         self.results[key] = result
         if self._names is not None:
             self._write(self._names.result_record(key, result))
+
+    def _keep(self, account: Account, holding: Holding, execution_id: int) -> Holding:
+        """Remember an account, and the largest execution that was ever in it."""
+        before = self.holdings.get(account)
+        known = before.execution_id if before is not None else 0
+        largest = max(known, holding.execution_id, execution_id)
+        self.holdings[account] = holding = holding._replace(execution_id=largest)
+        self._count(account, execution_id)
+        return holding
 
     def _count(self, account: Account, execution_id: int) -> None:
         """An execution is in the account's position; only so many are known one by one."""
@@ -135,13 +148,8 @@ class Ledger:
             account = Account(
                 bool(record.state_before), header.venues[record.venue], header.markets[record.slot]
             )
-            known = self.holdings.get(account)
-            before = known.execution_id if known is not None else 0
-            largest = max(before, record.reason)
-            self.holdings[account] = Holding(
-                record.lots, record.filled_lots, bool(record.state_after), largest
-            )
-            self._count(account, record.reason)
+            holding = Holding(record.lots, record.filled_lots, bool(record.state_after), 0)
+            self._keep(account, holding, record.reason)
         elif record.kind == J.EVENT_RESULT:
             key = bool(record.state_before), header.instruments[record.instrument]
             self.results[key] = Result(

@@ -9,7 +9,7 @@ Runs on: the engine thread.
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -67,18 +67,15 @@ class Accounts:
 
     def _memory(self, spec: AccountSpec) -> Memory:
         holding = self._ledger.holdings.get(spec.account)
-        memory = Memory(
+        is_given = spec.neutral_lots is not None
+        remembered_lots = holding.neutral_lots if holding is not None else None
+        return Memory(
             spec.base,
+            spec.neutral_lots if is_given else remembered_lots,
+            holding.position_lots if holding is not None else 0,
             is_paper=not spec.account.is_live,
-            is_given=spec.neutral_lots is not None,
+            is_given=is_given,
             has_counted=partial(self._ledger.has_counted, spec.account),
-        )
-        if holding is not None:
-            memory = replace(
-                memory, neutral_lots=holding.neutral_lots, position_lots=holding.position_lots
-            )
-        return (
-            memory if spec.neutral_lots is None else replace(memory, neutral_lots=spec.neutral_lots)
         )
 
     # --- at a start ------------------------------------------------------------------------------
@@ -135,8 +132,7 @@ class Accounts:
     def accept_left_behind(self) -> None:
         """An operator's word: nothing of ours is open there."""
         for account in self.left_behind:
-            holding = self._ledger.holdings[account]
-            self._ledger.set_holding(account, holding._replace(may_have_orders=False))
+            self._ledger.close_orders(account)
 
     # --- as things happen ------------------------------------------------------------------------
 
@@ -160,14 +156,12 @@ class Accounts:
                 continue
             account = spec.account
             at = O.ACCOUNT_WORDS + each * O.VENUE_WORDS + O.VENUE_POSITION_LOTS
-            now = Holding(neutral_lots, int(self._table[at]), account.is_live, 0)
             before = self._ledger.holdings.get(account)
+            known = before.execution_id if before is not None else 0
+            now = Holding(neutral_lots, int(self._table[at]), account.is_live, known)
             is_execution = each == venue and execution_id > 0
-            if is_execution or before is None or now[:3] != before[:3]:
-                known = before.execution_id if before is not None else 0
-                self._ledger.set_holding(
-                    account, now._replace(execution_id=known), execution_id * is_execution
-                )
+            if is_execution or now != before:
+                self._ledger.set_holding(account, now, execution_id if is_execution else 0)
 
     def _look_at_result(self) -> None:
         mantissa, decimals = self._spec.unit
@@ -188,8 +182,5 @@ class Accounts:
         """The market maker has ended, and only at these venues may an order of ours be open."""
         self.look()
         for venue, spec in enumerate(self._spec.venues):
-            if spec is None or venue in open_venues:
-                continue
-            holding = self._ledger.holdings.get(spec.account)
-            if holding is not None and holding.may_have_orders:
-                self._ledger.set_holding(spec.account, holding._replace(may_have_orders=False))
+            if spec is not None and venue not in open_venues:
+                self._ledger.close_orders(spec.account)
