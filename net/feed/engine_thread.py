@@ -310,12 +310,12 @@ class EngineThread:
         """Halt quoting and cancel everything."""
         if self.maker is not None:
             maker = self.maker
-            self._call(lambda: maker.kill(reason, steady_ns()))
+            self._call(lambda: maker.halts.kill(reason, steady_ns()))
 
     def block_maker(self, is_blocked: bool) -> None:
         """Whether a release of the market maker is refused."""
         if self.maker is not None:
-            self.maker.is_blocked = is_blocked
+            self.maker.halts.is_blocked = is_blocked
 
     def guard_maker(self, is_guarded: bool) -> None:
         """Whether somebody would cancel the market maker's orders if this process ended."""

@@ -5,7 +5,7 @@
 
 Nothing is quoted before every quoted venue has told what is open, traded and held there, and no
 order of an earlier run of this program is left. An order whose state is UNKNOWN is asked about
-until the venue has told where it stands. `kill` cancels everything and stays until `release`.
+until the venue has told where it stands.
 Runs on: the engine thread.
 """
 
@@ -19,14 +19,11 @@ from engine.engine import Engine
 from engine.layout.units import DAY_NS
 from engine.maker import journal_codes as J
 from engine.maker import order_layout as O
-from engine.maker import risk_codes as R
 from engine.maker import risk_gate
 from engine.maker import state_board_layout as B
 from engine.maker.client_ids import format_client_id
 from engine.maker.funds import limit_venues
 from engine.maker.orders import new_table
-from engine.maker.risk_codes import NO_DAY
-from engine.maker.state_board import Requests
 from engine.maker.state_board_writer import StateBoardWriter
 from engine.maker.step import CANCEL, LEAVE, QUOTE, MakerStep, step_maker
 from net.journal.files import Record
@@ -38,6 +35,7 @@ from net.maker.balances import Balances
 from net.maker.basis_report import BasisReport
 from net.maker.event_journal import EventJournal, Journal
 from net.maker.fees import FeeCounter
+from net.maker.halts import Halts
 from net.maker.model_report import ModelReport
 from net.maker.order_sender import OrderSender
 from net.maker.own_orders import OwnOrders, side_of
@@ -45,11 +43,10 @@ from net.maker.paper_orders import PaperEntry
 from net.maker.price_fit import PriceFit
 from net.maker.recovery import Recovery, Start
 from net.maker.refusal_backoff import RefusalBackoff
-from net.maker.risk_report import MakerHost, RiskReport
+from net.maker.risk_report import MakerHost
 from net.maker.scaled_settings import MakerRules
 from net.maker.tick_fit import TickFit
 from net.maker.venue_report import (
-    tell_accepted,
     tell_fee,
     tell_rejected,
     tell_start,
@@ -112,15 +109,10 @@ class Maker:
         self.audit = Audit(
             orders, self.recovery, self.balances, self.venue_names, epoch, host.note_maker
         )
-        self.is_stopping = False
-        self.is_blocked = False
-        """Whether a release is refused: an operator's kill file is there."""
         self.is_guarded = True
         """Whether our orders would be cancelled if this process ended: if not, none is placed."""
         self._is_started = False
         """Whether the position is known."""
-        self._requests_seen = Requests(0, 0, 0)
-        """Asked for through the board, as far as they were taken."""
         self._host = host
         self._engine = engine
         self._reports = (
@@ -128,7 +120,9 @@ class Maker:
             ModelReport(rules.model, self._step.model, host),
             PriceFit(rules, self.venue_names, self.risk, host),
         )
-        self._risk_report = RiskReport(self.table, self.risk, self._journal, host)
+        self.halts = Halts(
+            self._step, orders, self.accounts, self.recovery, self._journal, board, host, self._act
+        )
         self.papers: dict[int, PaperEntry] = {}
         """The entries that are on paper, by venue; on a tape they are asked when they are due."""
         self._tick_fit = TickFit(engine, self.venue_names, host)
@@ -158,10 +152,6 @@ class Maker:
         return self.orders.live_orders == 0 and not self.recovery.has_strays
 
     @property
-    def is_halted(self) -> bool:
-        return int(self.risk[O.RISK_STATE]) == O.HALTED
-
-    @property
     def step_address(self) -> int:
         """What `step_maker` takes, for a loop that steps by itself; 0 while nothing is decided."""
         return self._step.address if self._is_started else 0
@@ -187,29 +177,16 @@ class Maker:
                     self.orders.ask_unknown(venue, entry, now_ns)
                     self.recovery.cancel_again(venue, entry, now_ns)
                     self.audit.on_timer(venue, entry, now_ns)
-        if self._journal.is_full and not self.is_halted:
-            self.kill(J.REASON_JOURNAL_FULL, now_ns)
+        if self._journal.is_full and not self.halts.is_halted:
+            self.halts.kill(J.REASON_JOURNAL_FULL, now_ns)
         for venue, asset in self.fees.take_untold():
             facts = {"venue": self.venue_names[venue], "asset": asset}
             self._host.note_maker("warning", "fees without a rate are in no result", **facts)
-        self._take_requests(now_ns)
+        asked = self.halts.take_requests(now_ns)
         self._run(now_ns)
         self._publish(now_ns)
-
-    def _take_requests(self, now_ns: int) -> None:
-        """Kills and releases that others have asked for through the board."""
-        asked, seen = self.board.requests(), self._requests_seen
-        if asked == seen:
-            return
-        if asked.accepts != seen.accepts:
-            self.accept(now_ns)
-        if asked.releases != seen.releases:
-            self.release(now_ns)
-        if asked.kills != seen.kills:
-            self.kill(J.REASON_OPERATOR, now_ns)
-        self._requests_seen = asked
-        self._publish(now_ns)
-        self.board.answer(asked)
+        if asked is not None:
+            self.board.answer(asked)
 
     def _publish(self, now_ns: int) -> None:
         for venue, entry in enumerate(self.entries):
@@ -232,7 +209,7 @@ class Maker:
         count = step_maker(self._step.address, now_ns, 1) if self._is_started else 0
         if count:
             self._act(count, now_ns)
-        self._risk_report.look(now_ns)
+        self.halts.look(now_ns)
         for report in self._reports:
             report.look(now_ns)
         self.accounts.on_timer(now_ns)
@@ -248,7 +225,7 @@ class Maker:
             return LEAVE
         if self.refusal_backoff.must_wait(venue, now_ns):
             return LEAVE
-        if self.is_stopping or not self.is_guarded or venue in self._tick_fit.off_tick:
+        if self.halts.is_stopping or not self.is_guarded or venue in self._tick_fit.off_tick:
             return CANCEL
         if not self.recovery.is_known or not self.recovery.is_clean(venue):
             return CANCEL
@@ -269,67 +246,14 @@ class Maker:
             name, order = self.venue_names[action.venue], format_client_id(action.new_id)
             facts = {"venue": name, "order": order, "reason": reason}
             self._host.note_maker("error", "an order could not be written", **facts)
-            self.kill(J.REASON_VENUE_REFUSED, now_ns)
+            self.halts.kill(J.REASON_VENUE_REFUSED, now_ns)
 
-    # --- kill, release, stop ---------------------------------------------------------------------
-
-    def kill(self, reason: int, now_ns: int) -> None:
-        """Halt, cancel everything, stay so until `release`. `reason`: of the journal's."""
-        was_halted = self.is_halted
-        count = risk_gate.kill(self.table, self.risk, self._step.actions)
-        self._act(count, now_ns)
-        self._risk_report.on_kill()
-        if reason != J.REASON_SHUTDOWN and self.accounts.halt == J.REASON_NONE:
-            self.accounts.halt = reason
-        self.accounts.look()
-        if not was_halted:
-            self._journal.write(Record(J.EVENT_KILL, reason=reason))
-            facts = {"reason": J.REASON_NAMES[reason], "cancels": count}
-            level = "info" if self.is_stopping else "warning"
-            self._host.note_maker(level, "quoting killed", **facts)
-
-    def release(self, now_ns: int) -> None:
-        """Quote again: an operator's word."""
-        if self.is_stopping:
-            return
-        if self.is_blocked:
-            self._host.note_maker("error", "release refused: the kill file is there")
-        elif self.recovery.disputed or self.accounts.left_behind:
-            self._host.note_maker(
-                "error", "release refused: an account is disputed (pollux accept)"
-            )
-        elif self.is_halted:
-            self._release(now_ns)
-
-    def _release(self, now_ns: int) -> None:
-        """End the halt, and say what that resets."""
-        facts = {"halted_by": J.name_of(J.REASON_NAMES, self.accounts.halt)}
-        if self.risk[O.RISK_DAY] != NO_DAY and (fair := int(self.risk[O.RISK_FAIR_PRICE])):
-            result = self.orders.result_value(fair) - int(self.risk[O.RISK_DAY_START_VALUE])
-            facts["day_result_reset"] = f"{result * self.rules.value_size:f}"
-        risk_gate.release(self.table, self.risk)
-        self.accounts.halt = J.REASON_NONE
-        self._journal.write(Record(J.EVENT_RELEASE, reason=J.REASON_OPERATOR))
-        self._host.note_maker("warning", "quoting released", **facts)
-        self._run(now_ns)
-
-    def accept(self, now_ns: int) -> None:
-        """What the accounts hold beyond what was counted is no position: an operator's word."""
-        self.recovery.accept(venues := self.recovery.disputed)
-        self.accounts.accept_left_behind()
-        for venue in venues:
-            start = self.recovery.starts[venue]
-            assert start is not None
-            self.accounts.open(venue, start)
-            self.board.set_venue(venue, B.VENUE_DIFFERENCE_LOTS, 0)
-            tell_accepted(self._host, self.venue_names[venue], start)
-        if self.accounts.halt == J.REASON_ACCOUNT:
-            self.release(now_ns)
+    # --- the end ---------------------------------------------------------------------------------
 
     def stop(self, now_ns: int) -> None:
         """Quote no more and cancel everything: the end. `is_quiet` tells when it is done."""
-        self.is_stopping = True
-        self.kill(J.REASON_SHUTDOWN, now_ns)
+        self.halts.is_stopping = True
+        self.halts.kill(J.REASON_SHUTDOWN, now_ns)
 
     def unconfirmed(self) -> list[str]:
         """Orders that may be open, by name and state."""
@@ -395,14 +319,14 @@ class Maker:
             if event.kind is Kind.ACCEPTED:
                 self.recovery.meet(venue, event, self.epoch)
         if self._is_newer_run(events):
-            self._yield_to_another(venue, now_ns)
+            self.halts.yield_to_another(self.venue_names[venue], now_ns)
         self._run(now_ns)
 
     def on_audit(self, venue: int, reading: Opening, now_ns: int) -> None:
         entry = self.entries[venue]
         assert entry is not None
         if self.audit.take(venue, entry, reading, now_ns) and self._is_started:
-            self._yield_to_another(venue, now_ns)
+            self.halts.yield_to_another(self.venue_names[venue], now_ns)
         self._run(now_ns)
 
     def _is_newer_run(self, events: tuple[OrderEvent, ...]) -> bool:
@@ -412,19 +336,11 @@ class Maker:
             order_id is not None and order_id >> 32 > self.epoch for order_id in ids
         )
 
-    def _yield_to_another(self, venue: int, now_ns: int) -> None:
-        """Two on one account and market would cancel each other's orders: the newer one stays."""
-        if self.is_halted:
-            return
-        self.kill(J.REASON_OTHER_MAKER, now_ns)
-        self.risk[O.RISK_HALT_REASON] = R.OTHER_MAKER
-        self._host.note_maker("error", R.TEXTS[R.OTHER_MAKER], venue=self.venue_names[venue])
-
     def on_ready(self, venue: int, opening: Opening, now_ns: int) -> None:
         entry = self.entries[venue]
         assert entry is not None
         if self._is_newer_run(opening.open_orders):
-            self._yield_to_another(venue, now_ns)
+            self.halts.yield_to_another(self.venue_names[venue], now_ns)
             ours = tuple(o for o in opening.open_orders if not self._is_newer_run((o,)))
             opening = opening._replace(open_orders=ours)
         self._take_fee_rate(venue, opening.maker_fee_ppm)
@@ -462,9 +378,8 @@ class Maker:
         """What is so of an account at the start; halt where only an operator can say."""
         tell_start(self._host, self.venue_names[venue], start)
         self.board.set_venue(venue, B.VENUE_DIFFERENCE_LOTS, start.difference_lots)
-        if start.is_disputed and not self.is_halted:
-            self.accounts.halt_for(J.REASON_ACCOUNT)
-            self._risk_report.look(now_ns)
+        if start.is_disputed:
+            self.halts.dispute(now_ns)
 
     def _start(self) -> None:
         """Every quoted venue has told what it holds: from here on there is something to decide."""
@@ -479,7 +394,7 @@ class Maker:
         self.orders.lose(venue)
         self.audit.lose(venue)
         name = self.venue_names[venue]
-        level = "info" if self.is_stopping else "warning"
+        level = "info" if self.halts.is_stopping else "warning"
         self._host.note_maker(level, "order entry lost", venue=name, reason=reason)
         self._permit(now_ns)
 
@@ -496,5 +411,5 @@ class Maker:
         self._permit(now_ns)
 
     def note_entry(self, venue: int, note: Note, **facts: object) -> None:
-        level = "info" if self.is_stopping else note.level
+        level = "info" if self.halts.is_stopping else note.level
         self._host.note_maker(level, note.text, venue=self.venue_names[venue], **facts)

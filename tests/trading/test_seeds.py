@@ -114,14 +114,14 @@ def passes_the_gate(life: Life) -> None:
 def forgets_a_slot(life: Life) -> None:
     """A kill that does not send its last cancel."""
     maker = life.maker
-    kill, send = maker.kill, maker.sender.send
+    kill, send = maker.halts.kill, maker.sender.send
 
     def broken(reason: int, now_ns: int) -> None:
         vars(maker.sender)["send"] = lambda count, now_ns: send(max(count - 1, 0), now_ns)
         kill(reason, now_ns)
         vars(maker.sender)["send"] = send
 
-    vars(maker)["kill"] = broken
+    vars(maker.halts)["kill"] = broken
 
 
 def believes_at_once(life: Life) -> None:

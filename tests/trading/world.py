@@ -302,7 +302,7 @@ class World:
         if self.life is not None:
             self.life.maker.on_timer(self.steady_ns)
             if self.life.maker.recovery.disputed and self.rng.random() < ACCEPT_SHARE:
-                self.life.maker.accept(self.steady_ns)
+                self.life.maker.halts.accept()
         self.after((SLOW_TIMER_MS if self._is_slow else TIMER_MS) * MS, self._tick)
 
     def _move(self, feed: int) -> None:
@@ -337,8 +337,8 @@ class World:
     # --- moments ---------------------------------------------------------------------------------
 
     def _kill(self, venue: int, lasts_ns: int) -> None:
-        if self.life is not None and not self.life.maker.is_halted:
-            self.life.maker.kill(J.REASON_OPERATOR, self.steady_ns)
+        if self.life is not None and not self.life.maker.halts.is_halted:
+            self.life.maker.halts.kill(J.REASON_OPERATOR, self.steady_ns)
             self.judge.is_killed = True
             self.after(lasts_ns, self._release)
 
@@ -346,9 +346,9 @@ class World:
         """An operator's release, of whichever life there is: a kill outlives the killed."""
         if self.life is None or self.life.maker.recovery.disputed:
             self.after(RESTART_NS, self._release)
-        elif not self.life.maker.is_stopping:
+        elif not self.life.maker.halts.is_stopping:
             self.judge.is_killed = False
-            self.life.maker.release(self.steady_ns)
+            self.life.maker.halts.release()
 
     def _crash(self, venue: int, lasts_ns: int) -> None:
         """The process is gone; the next one starts with what the journal says."""
@@ -420,7 +420,7 @@ class World:
         """Nothing of ours is open once a kill is done, until the release."""
         life = self.life
         assert life is not None
-        life.maker.kill(J.REASON_OPERATOR, self.steady_ns)
+        life.maker.halts.kill(J.REASON_OPERATOR, self.steady_ns)
         self.judge.is_killed = self._is_slow = True
         self._until(lambda: life.maker.is_quiet, QUIET_NS, "quiet")
         end_ns = self.now_ns + DETECT_NS
@@ -433,7 +433,7 @@ class World:
 
     def _is_quoted(self, quoted: set[str]) -> bool:
         """An order of this life has been open at every venue since the first call."""
-        if self.life is not None and not self.life.maker.is_halted:
+        if self.life is not None and not self.life.maker.halts.is_halted:
             for venue, order in self.judge.open_orders():
                 order_id = parse_client_id(order.client_order_id)
                 if order_id is not None and order_id >> 32 == self.life.epoch:

@@ -198,20 +198,20 @@ def test_a_kill_outlives_the_process_until_its_release() -> None:
     ledger = Ledger()
     first, _ = build(config_of(), DigestJournal(), ledger=ledger)
     first.on_timer(NOW_NS)
-    first.kill(J.REASON_WATCHDOG, NOW_NS)
+    first.halts.kill(J.REASON_WATCHDOG, NOW_NS)
     for _ in range(2):
         maker, _ = build(config_of(), DigestJournal(), ledger=ledger)
-        assert maker.is_halted and maker.accounts.halt == J.REASON_WATCHDOG
+        assert maker.halts.is_halted and maker.accounts.halt == J.REASON_WATCHDOG
         maker.on_timer(NOW_NS)
-        assert maker.is_halted
+        assert maker.halts.is_halted
         maker.stop(NOW_NS)
         maker.end()
     maker, host = build(config_of(), DigestJournal(), ledger=ledger)
-    maker.release(NOW_NS)
-    assert not maker.is_halted and ("warning", "quoting released") in host.notes
+    maker.halts.release()
+    assert not maker.halts.is_halted and ("warning", "quoting released") in host.notes
     maker.stop(NOW_NS)
     maker.end()
-    assert not build(config_of(), DigestJournal(), ledger=ledger)[0].is_halted
+    assert not build(config_of(), DigestJournal(), ledger=ledger)[0].halts.is_halted
 
 
 def test_a_setting_that_does_not_fit_the_market_names_its_key() -> None:
@@ -222,17 +222,17 @@ def test_a_setting_that_does_not_fit_the_market_names_its_key() -> None:
 def test_a_kill_is_told_once_and_no_release_passes_the_kill_file() -> None:
     maker, host = build(config_of(), DigestJournal())
     maker.on_timer(NOW_NS)
-    assert not maker.is_halted
-    maker.kill(J.REASON_OPERATOR, NOW_NS)
-    assert maker.is_halted and int(maker.risk[O.RISK_HALTS]) == 1
-    maker.kill(J.REASON_OPERATOR, NOW_NS)
+    assert not maker.halts.is_halted
+    maker.halts.kill(J.REASON_OPERATOR, NOW_NS)
+    assert maker.halts.is_halted and int(maker.risk[O.RISK_HALTS]) == 1
+    maker.halts.kill(J.REASON_OPERATOR, NOW_NS)
     assert host.notes.count(("warning", "quoting killed")) == 1
-    maker.is_blocked = True
-    maker.release(NOW_NS)
-    assert maker.is_halted
-    maker.is_blocked = False
-    maker.release(NOW_NS)
-    assert not maker.is_halted
+    maker.halts.is_blocked = True
+    maker.halts.release()
+    assert maker.halts.is_halted
+    maker.halts.is_blocked = False
+    maker.halts.release()
+    assert not maker.halts.is_halted
 
 
 def test_a_market_of_which_only_the_tick_is_known_has_no_limits() -> None:
@@ -342,7 +342,7 @@ def test_a_newer_run_on_the_same_account_and_market_halts_this_one(how: str) -> 
     vars(maker._journal)["write"] = records.append
     maker._is_started = True
     SEEN[how](maker, NEWER)
-    assert maker.is_halted and maker.risk[O.RISK_HALT_REASON] == R.OTHER_MAKER
+    assert maker.halts.is_halted and maker.risk[O.RISK_HALT_REASON] == R.OTHER_MAKER
     kills = [each.reason for each in records if each.kind == J.EVENT_KILL]
     assert kills == [J.REASON_OTHER_MAKER] and not maker.recovery.has_strays
     told = ("error", R.TEXTS[R.OTHER_MAKER])
@@ -356,10 +356,10 @@ def test_an_order_of_an_older_run_is_cancelled_and_halts_nothing(how: str) -> No
     maker, _ = live(config_of("live"))
     maker._is_started = True
     SEEN[how](maker, OLDER)
-    assert not maker.is_halted and maker.recovery.is_stray(0, OLDER << 32 | 1)
+    assert not maker.halts.is_halted and maker.recovery.is_stray(0, OLDER << 32 | 1)
 
 
 def test_before_the_start_whatever_is_open_under_our_names_is_left_from_before() -> None:
     maker, _ = live(config_of("live"))
     SEEN["an opening"](maker, NEWER)
-    assert not maker.is_halted and maker.recovery.is_stray(0, NEWER << 32 | 1)
+    assert not maker.halts.is_halted and maker.recovery.is_stray(0, NEWER << 32 | 1)

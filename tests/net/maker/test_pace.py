@@ -134,7 +134,7 @@ def test_at_the_limit_of_fills_all_quotes_go_and_it_is_told() -> None:
     desk.turn(0.01)
     assert desk.orders() == []
     assert ("warning", "order refused by risk") in desk.told
-    assert not desk.maker.is_halted
+    assert not desk.maker.halts.is_halted
 
 
 def test_the_volume_of_a_minute_is_never_passed() -> None:

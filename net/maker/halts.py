@@ -1,0 +1,149 @@
+"""What stops quoting until an operator's word, and that word: kill, release, accept.
+
+A kill cancels everything and stays until the release, also across restarts. A release is refused
+while the kill file is there, or an account disputed.
+Runs on: the engine thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+from engine.maker import journal_codes as J
+from engine.maker import order_layout as O
+from engine.maker import risk_codes as R
+from engine.maker import risk_gate
+from engine.maker import state_board_layout as B
+from engine.maker.state_board import Requests
+from engine.maker.state_board_writer import StateBoardWriter
+from engine.maker.step import MakerStep
+from net.journal.files import Record
+from net.maker.accounts import Accounts
+from net.maker.event_journal import EventJournal
+from net.maker.own_orders import OwnOrders
+from net.maker.recovery import Recovery
+from net.maker.risk_report import MakerHost, RiskReport
+from net.maker.venue_report import tell_accepted
+
+
+class Halts:
+    """Of one market maker. `send(count, now_ns)`: sends the step's first `count` actions."""
+
+    def __init__(
+        self,
+        step: MakerStep,
+        orders: OwnOrders,
+        accounts: Accounts,
+        recovery: Recovery,
+        journal: EventJournal,
+        board: StateBoardWriter,
+        host: MakerHost,
+        send: Callable[[int, int], None],
+    ) -> None:
+        self.is_stopping = False
+        """Whether it is the end: then nothing is released."""
+        self.is_blocked = False
+        """Whether a release is refused: an operator's kill file is there."""
+        self._step = step
+        self._risk = step.risk
+        self._orders = orders
+        self._accounts = accounts
+        self._recovery = recovery
+        self._journal = journal
+        self._board = board
+        self._host = host
+        self._send = send
+        self._requests_seen = Requests(0, 0, 0)
+        """Asked for through the board, as far as they were taken."""
+        self._report = RiskReport(step.table, step.risk, journal, host)
+
+    @property
+    def is_halted(self) -> bool:
+        return int(self._risk[O.RISK_STATE]) == O.HALTED
+
+    def take_requests(self, now_ns: int) -> Requests | None:
+        """Do what others have asked for through the board; what is to be answered."""
+        asked, seen = self._board.requests(), self._requests_seen
+        if asked == seen:
+            return None
+        if asked.accepts != seen.accepts:
+            self.accept()
+        if asked.releases != seen.releases:
+            self.release()
+        if asked.kills != seen.kills:
+            self.kill(J.REASON_OPERATOR, now_ns)
+        self._requests_seen = asked
+        return asked
+
+    def look(self, now_ns: int) -> None:
+        """Tell what the gate has decided by itself."""
+        self._report.look(now_ns)
+
+    def kill(self, reason: int, now_ns: int) -> None:
+        """Halt, cancel everything, stay so until `release`. `reason`: of the journal's."""
+        was_halted = self.is_halted
+        count = risk_gate.kill(self._step.table, self._risk, self._step.actions)
+        self._send(count, now_ns)
+        self._report.on_kill()
+        if reason != J.REASON_SHUTDOWN and self._accounts.halt == J.REASON_NONE:
+            self._accounts.halt = reason
+        self._accounts.look()
+        if not was_halted:
+            self._journal.write(Record(J.EVENT_KILL, reason=reason))
+            facts = {"reason": J.REASON_NAMES[reason], "cancels": count}
+            level = "info" if self.is_stopping else "warning"
+            self._host.note_maker(level, "quoting killed", **facts)
+
+    def yield_to_another(self, venue_name: str, now_ns: int) -> None:
+        """Two on one account and market would cancel each other's orders: the newer one stays."""
+        if self.is_halted:
+            return
+        self.kill(J.REASON_OTHER_MAKER, now_ns)
+        self._risk[O.RISK_HALT_REASON] = R.OTHER_MAKER
+        self._host.note_maker("error", R.TEXTS[R.OTHER_MAKER], venue=venue_name)
+
+    def dispute(self, now_ns: int) -> None:
+        """An account holds what nobody has counted: only an operator can say what it is."""
+        if not self.is_halted:
+            self._accounts.halt_for(J.REASON_ACCOUNT)
+            self.look(now_ns)
+
+    def release(self) -> None:
+        """Quote again, from the next step on: an operator's word."""
+        if self.is_stopping:
+            return
+        if self.is_blocked:
+            self._host.note_maker("error", "release refused: the kill file is there")
+        elif self._recovery.disputed or self._accounts.left_behind:
+            self._host.note_maker(
+                "error", "release refused: an account is disputed (pollux accept)"
+            )
+        elif self.is_halted:
+            self._release()
+
+    def _release(self) -> None:
+        """End the halt, and say what that resets."""
+        facts = {"halted_by": J.name_of(J.REASON_NAMES, self._accounts.halt)}
+        if self._risk[O.RISK_DAY] != R.NO_DAY and (fair := int(self._risk[O.RISK_FAIR_PRICE])):
+            result = self._orders.result_value(fair) - int(self._risk[O.RISK_DAY_START_VALUE])
+            info = self._board.info
+            value = Decimal(result * info.value_mantissa).scaleb(-info.value_decimals)
+            facts["day_result_reset"] = f"{value:f}"
+        risk_gate.release(self._step.table, self._risk)
+        self._accounts.halt = J.REASON_NONE
+        self._journal.write(Record(J.EVENT_RELEASE, reason=J.REASON_OPERATOR))
+        self._host.note_maker("warning", "quoting released", **facts)
+
+    def accept(self) -> None:
+        """What the accounts hold beyond what was counted is no position: an operator's word."""
+        self._recovery.accept(venues := self._recovery.disputed)
+        self._accounts.accept_left_behind()
+        for venue in venues:
+            start = self._recovery.starts[venue]
+            assert start is not None
+            self._accounts.open(venue, start)
+            self._board.set_venue(venue, B.VENUE_DIFFERENCE_LOTS, 0)
+            tell_accepted(self._host, self._board.info.venues[venue], start)
+        if self._accounts.halt == J.REASON_ACCOUNT:
+            self.release()
