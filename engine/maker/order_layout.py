@@ -196,6 +196,7 @@ ACTION_WORDS = 6
     RISK_STATE,
     RISK_HALT_REASON,
     RISK_FAIR_PRICE,
+    RISK_RESULT_VALUE,
     RISK_NOW_NS,
     RISK_TODAY,
     RISK_DAY,
@@ -207,9 +208,10 @@ ACTION_WORDS = 6
     RISK_TRADED_LOTS_SEEN,
     RISK_FILL_NS,
     RISK_REFUSALS_AT,
-) = range(22)
-"""NOTIONAL, EXPOSURE and DAILY_LOSS are values; DAY is -1 before the first fair price. TODAY is for
-the market maker to write: days since the epoch in UTC, which never go back. RESUMED_DAY: the one
+) = range(23)
+"""NOTIONAL, EXPOSURE and DAILY_LOSS are values; DAY is -1 before the first fair price. RESULT:
+cash and the position at the fair price, of the last time there was one. TODAY is for the market
+maker to write: days since the epoch in UTC, which never go back. RESUMED_DAY: the one
 that an earlier run has begun, -1 for none. SEEN: what the windows have counted of the table's
 fills; FILL_NS: when the latest was."""
 (NORMAL, REDUCING, HALTED) = range(3)
@@ -234,6 +236,11 @@ assert WINDOW_BUCKETS >= 2 and VENUES_MAX >= 1
 def table_words(venues: int) -> int:
     """Words of the order table of `venues` venues."""
     return ACCOUNT_WORDS + venues * VENUE_WORDS
+
+
+def venue_word(venue: int, word: int) -> int:
+    """Where a VENUE word of one venue is in the order table."""
+    return ACCOUNT_WORDS + venue * VENUE_WORDS + word
 
 
 def wanted_words(venues: int) -> int:

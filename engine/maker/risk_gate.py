@@ -182,6 +182,7 @@ def _assess(table: Words, risk: Words, fair_price: int, now_ns: int) -> None:
     risk[O.RISK_FAIR_PRICE] = fair_price if has_fair else 0
     if has_fair:
         result = _result_value(table, fair_price)
+        risk[O.RISK_RESULT_VALUE] = result
         if risk[O.RISK_DAY] != risk[O.RISK_TODAY]:
             risk[O.RISK_DAY] = risk[O.RISK_TODAY]
             risk[O.RISK_DAY_START_VALUE] = result
@@ -398,15 +399,16 @@ def decide(
     return decide_all(table, risk, wanted, actions, fair_price, now_ns)
 
 
-@kernel("int64(int64[::1], int64[::1], int64[::1])")
-def kill(table: Words, risk: Words, actions: Words) -> int:
+@kernel("int64(int64[::1], int64[::1], int64[::1], int64)")
+def kill(table: Words, risk: Words, actions: Words, reason: int) -> int:
     """Halt, and cancel every live order now, whatever it waits for; how many cancels.
 
+    `reason`: of engine.maker.risk_codes; where it is halted already, the first one stays.
     What cannot be cancelled at once (its cancel is refused, or its outcome unknown) is cancelled
     by `decide` as soon as it is known to be open: call it, and answer its questions, until no
     order is live.
     """
-    _halt(risk, KILLED)
+    _halt(risk, reason)
     count = 0
     for slot in range(table[O.ACCOUNT_VENUES] * O.VENUE_SLOTS):
         row = rows_at(table, slot)

@@ -17,7 +17,6 @@ from engine.layout import layout as L
 from engine.maker import order_layout as O
 from engine.maker import quote_layout as Q
 from engine.maker import state_board_layout as B
-from engine.maker.account import value_of
 from engine.maker.orders import is_live
 from engine.maker.risk_codes import NO_DAY
 from engine.maker.state_board import BOARD_KIND, Requests, StateBoardInfo
@@ -25,19 +24,13 @@ from engine.sharing.segment import OwnedSegment, put_text, read_word, segment_pa
 
 
 @inner
-def _value_result(
-    board: Words, slot: int, before: int, table: Words, risk: Words, stamp_ns: int
-) -> None:
-    """The result at the fair price; where there is none, what it was at the last one."""
-    fair_price = risk[O.RISK_FAIR_PRICE]
-    if fair_price == 0:
+def _copy_result(board: Words, slot: int, before: int, risk: Words, stamp_ns: int) -> None:
+    """The result as the gate has valued it; without a fair price, what it was at the last one."""
+    if risk[O.RISK_FAIR_PRICE] == 0:
         for word in (B.SLOT_RESULT_NS, B.SLOT_RESULT_VALUE, B.SLOT_START_VALUE):
             board[slot + word] = board[before + word]
         return
-    position = table[O.ACCOUNT_POSITION_LOTS]
-    # As the gate does: rounded against us.
-    value = value_of(table, fair_price, abs(position), position < 0)
-    result = table[O.ACCOUNT_CASH_VALUE] + (value if position >= 0 else -value)
+    result = risk[O.RISK_RESULT_VALUE]
     board[slot + B.SLOT_RESULT_VALUE] = result
     start_value = board[before + B.SLOT_START_VALUE]
     if board[before + B.SLOT_RESULT_NS] == 0:
@@ -80,7 +73,7 @@ def publish_state_board(
     store_release(board, slot + B.SLOT_VERSION, 2 * sequence - 1)
     fence_release()
     board[slot + B.SLOT_PUBLISH_NS] = stamp_ns
-    _value_result(board, slot, before, table, risk, stamp_ns)
+    _copy_result(board, slot, before, risk, stamp_ns)
     board[slot + B.SLOT_FAIR_STATUS] = fair[Q.FAIR_STATUS]
     board[slot + B.SLOT_FAIR_PRICE] = fair[Q.FAIR_PRICE]
     for word in range(O.ACCOUNT_WORDS):

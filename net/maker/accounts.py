@@ -24,7 +24,8 @@ from net.maker.recovery import Memory, Start
 
 CHECKPOINT_NS = 600 * NS_PER_S
 """So much of a journal at the most is read at a start."""
-GATE_HALTS = {code: why for code, why in reasons.HALTS.items() if code != R.KILLED}
+BY_ITSELF = {code: why for code, why in reasons.HALTS.items() if code != R.KILLED}
+"""What the gate halts for by itself, and the journal's reason."""
 
 
 class AccountSpec(NamedTuple):
@@ -97,9 +98,8 @@ class Accounts:
     def halt_for(self, reason: int) -> None:
         """Halt, or stay halted, for a reason of the journal's, before anything is quoted."""
         self.halt = reason
-        codes = {each: code for code, each in reasons.HALTS.items()}
         self._risk[O.RISK_STATE] = O.HALTED
-        self._risk[O.RISK_HALT_REASON] = codes.get(reason, R.KILLED)
+        self._risk[O.RISK_HALT_REASON] = reasons.GATE_HALTS.get(reason, R.KILLED)
         self._risk[O.RISK_HALTS] += 1
 
     def _value(self, result: Result, value: int) -> int:
@@ -112,7 +112,7 @@ class Accounts:
 
     def open(self, venue: int, start: Start) -> None:
         """An account is known: its part of the position is the table's from here on."""
-        at = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS + O.VENUE_POSITION_LOTS
+        at = O.venue_word(venue, O.VENUE_POSITION_LOTS)
         if self._neutral_lots[venue] is None:
             self._table[at] += start.position_lots
             self._table[O.ACCOUNT_POSITION_LOTS] += start.position_lots
@@ -148,14 +148,14 @@ class Accounts:
         """Write what has changed; `execution_id`: of the fill at `venue` that may have done it."""
         if self.halt == J.REASON_NONE and self._risk[O.RISK_STATE] == O.HALTED:
             # By the gate itself. Who kills says why, and a kill at the end is no halt.
-            self.halt = GATE_HALTS.get(int(self._risk[O.RISK_HALT_REASON]), J.REASON_NONE)
+            self.halt = BY_ITSELF.get(int(self._risk[O.RISK_HALT_REASON]), J.REASON_NONE)
         self._look_at_result()
         for each, spec in enumerate(self._spec.venues):
             neutral_lots = self._neutral_lots[each]
             if spec is None or neutral_lots is None:
                 continue
             account = spec.account
-            at = O.ACCOUNT_WORDS + each * O.VENUE_WORDS + O.VENUE_POSITION_LOTS
+            at = O.venue_word(each, O.VENUE_POSITION_LOTS)
             before = self._ledger.holdings.get(account)
             known = before.execution_id if before is not None else 0
             now = Holding(neutral_lots, int(self._table[at]), account.is_live, known)

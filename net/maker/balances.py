@@ -113,8 +113,8 @@ class Balances:
 
     def positions(self) -> list[int]:
         """Each venue's part of the position."""
-        at = O.ACCOUNT_WORDS + O.VENUE_POSITION_LOTS
-        return [int(self._table[at + v * O.VENUE_WORDS]) for v in range(len(self._brought))]
+        words = (O.venue_word(v, O.VENUE_POSITION_LOTS) for v in range(len(self._brought)))
+        return [int(self._table[word]) for word in words]
 
     def bring(self, before: list[int]) -> None:
         """Since these positions each venue's part has changed by what was held at the start: that
@@ -152,14 +152,13 @@ class Balances:
     def counted(self, venue: int, side: int) -> int:
         """What the venue's fills have come to so far, fees included, in what a side pays with: fees
         in a third asset are the cash's, and no part of the balance in quote."""
-        at = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS
-        if side == O.SELL:
-            return int(self._table[at + O.VENUE_POSITION_LOTS]) - self._brought[venue]
-        return int(self._table[at + O.VENUE_CASH_VALUE]) + self._fees.other_value[venue]
+        word = O.venue_word(venue, O.VENUE_POSITION_LOTS if side == O.SELL else O.VENUE_CASH_VALUE)
+        others = -self._brought[venue] if side == O.SELL else self._fees.other_value[venue]
+        return int(self._table[word]) + others
 
     def _open(self, venue: int, side: int) -> tuple[int, int]:
         """What all live orders of a side are worth, and their lots."""
-        at = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS + O.VENUE_ROWS_AT
+        at = O.venue_word(venue, O.VENUE_ROWS_AT)
         rows = self._table[at : at + O.VENUE_SLOTS * O.SLOT_WORDS].reshape(-1, O.ORDER_WORDS)
         scale = int(self._table[O.ACCOUNT_VALUE_SCALE])
         states = rows[:, O.ORDER_STATE]

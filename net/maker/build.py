@@ -6,7 +6,6 @@ Runs on: the main thread.
 from __future__ import annotations
 
 import hashlib
-import math
 import random
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,6 @@ from engine.engine import Engine
 from engine.layout.layout import LOT_DECIMALS
 from engine.maker import journal_records as JR
 from engine.maker import order_layout as O
-from engine.maker.fair import read_price
 from engine.maker.state_board import StateBoardInfo
 from engine.maker.state_board_writer import StateBoardWriter
 from engine.specs import InstrumentSpec
@@ -130,16 +128,12 @@ def plain_market(symbol: str, tick_size: str) -> MarketRules:
 def result_texts(maker: Maker) -> dict[str, str]:
     """Position, fees and result as decimals, and how often there was a fill."""
     table, scale = maker.table, maker.rules.value_size
-    fair = read_price(maker.fair)
-    cash = int(table[O.ACCOUNT_CASH_VALUE]) * scale
     position = Decimal(maker.orders.position_lots).scaleb(-LOT_DECIMALS)
-    mantissa, decimals = maker.rules.unit
     fees = int(table[O.ACCOUNT_FEE_VALUE]) * scale
     texts = {"fills": str(table[O.ACCOUNT_FILLS]), "position": f"{position:f}"}
     texts["fees"] = f"{fees.quantize(Decimal('0.01'), ROUND_CEILING):f}"
-    if not math.isnan(fair):
-        marked = cash + position * Decimal(round(fair) * mantissa).scaleb(-decimals)
-        texts["result"] = f"{marked:.2f}"
+    if maker.risk[O.RISK_FAIR_PRICE]:
+        texts["result"] = f"{int(maker.risk[O.RISK_RESULT_VALUE]) * scale:.2f}"
     return texts
 
 

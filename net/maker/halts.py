@@ -21,7 +21,7 @@ from engine.maker.step import MakerStep
 from net.journal.files import Record
 from net.maker.accounts import Accounts
 from net.maker.event_journal import EventJournal
-from net.maker.own_orders import OwnOrders
+from net.maker.journal_reasons import GATE_HALTS
 from net.maker.recovery import Recovery
 from net.maker.risk_report import MakerHost, RiskReport
 from net.maker.venue_report import tell_accepted
@@ -33,7 +33,6 @@ class Halts:
     def __init__(
         self,
         step: MakerStep,
-        orders: OwnOrders,
         accounts: Accounts,
         recovery: Recovery,
         journal: EventJournal,
@@ -47,7 +46,6 @@ class Halts:
         """Whether a release is refused: an operator's kill file is there."""
         self._step = step
         self._risk = step.risk
-        self._orders = orders
         self._accounts = accounts
         self._recovery = recovery
         self._journal = journal
@@ -83,7 +81,8 @@ class Halts:
     def kill(self, reason: int, now_ns: int) -> None:
         """Halt, cancel everything, stay so until `release`. `reason`: of the journal's."""
         was_halted = self.is_halted
-        count = risk_gate.kill(self._step.table, self._risk, self._step.actions)
+        code = GATE_HALTS.get(reason, R.KILLED)
+        count = risk_gate.kill(self._step.table, self._risk, self._step.actions, code)
         self._send(count, now_ns)
         self._report.on_kill()
         if reason != J.REASON_SHUTDOWN and self._accounts.halt == J.REASON_NONE:
@@ -100,7 +99,6 @@ class Halts:
         if self.is_halted:
             return
         self.kill(J.REASON_OTHER_MAKER, now_ns)
-        self._risk[O.RISK_HALT_REASON] = R.OTHER_MAKER
         self._host.note_maker("error", R.TEXTS[R.OTHER_MAKER], venue=venue_name)
 
     def dispute(self, now_ns: int) -> None:
@@ -125,10 +123,10 @@ class Halts:
     def _release(self) -> None:
         """End the halt, and say what that resets."""
         facts = {"halted_by": J.name_of(J.REASON_NAMES, self._accounts.halt)}
-        if self._risk[O.RISK_DAY] != R.NO_DAY and (fair := int(self._risk[O.RISK_FAIR_PRICE])):
-            result = self._orders.result_value(fair) - int(self._risk[O.RISK_DAY_START_VALUE])
+        if self._risk[O.RISK_DAY] != R.NO_DAY and self._risk[O.RISK_FAIR_PRICE]:
+            result = self._risk[O.RISK_RESULT_VALUE] - self._risk[O.RISK_DAY_START_VALUE]
             info = self._board.info
-            value = Decimal(result * info.value_mantissa).scaleb(-info.value_decimals)
+            value = Decimal(int(result) * info.value_mantissa).scaleb(-info.value_decimals)
             facts["day_result_reset"] = f"{value:f}"
         risk_gate.release(self._step.table, self._risk)
         self._accounts.halt = J.REASON_NONE

@@ -16,6 +16,8 @@ HALTS = {
     R.OTHER_MAKER: J.REASON_OTHER_MAKER,
     R.ACCOUNT: J.REASON_ACCOUNT,
 }
+GATE_HALTS = {reason: code for code, reason in HALTS.items()}
+"""The gate's code of a halt that the journal has; of any other it is KILLED."""
 REFUSALS = {
     R.ORDER_SIZE: J.REASON_ORDER_LOTS_LIMIT,
     R.NOTIONAL: J.REASON_ORDER_LOTS_LIMIT,

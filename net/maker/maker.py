@@ -121,7 +121,7 @@ class Maker:
             PriceFit(rules, self.venue_names, self.risk, host),
         )
         self.halts = Halts(
-            self._step, orders, self.accounts, self.recovery, self._journal, board, host, self._act
+            self._step, self.accounts, self.recovery, self._journal, board, host, self._act
         )
         self.papers: dict[int, PaperEntry] = {}
         """The entries that are on paper, by venue; on a tape they are asked when they are due."""
@@ -143,8 +143,7 @@ class Maker:
         self.entries[venue] = entry
         if isinstance(entry, PaperEntry):
             self.papers[venue] = entry
-        at = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS
-        self.table[at + O.VENUE_CANNOT_REPLACE] = not entry.can_replace
+        self.table[O.venue_word(venue, O.VENUE_CANNOT_REPLACE)] = not entry.can_replace
 
     @property
     def is_quiet(self) -> bool:
@@ -193,8 +192,7 @@ class Maker:
             if entry is not None:
                 self.board.set_venue(venue, B.VENUE_ENTRY_STATE, entry.state)
                 self.board.set_venue(venue, B.VENUE_FILLS, self.orders.fills[venue])
-                at = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS
-                fees = int(self.table[at + O.VENUE_FEE_VALUE])
+                fees = int(self.table[O.venue_word(venue, O.VENUE_FEE_VALUE)])
                 self.board.set_venue(venue, B.VENUE_FEE_VALUE, fees)
                 self.board.set_venue(venue, B.VENUE_FEE_PPM, self.fees.maker_ppm[venue])
         self.board.publish(self.table, self.risk, self.fair, self.wall_ns(), now_ns)

@@ -118,17 +118,11 @@ class OwnOrders:
     def position_lots(self) -> int:
         return int(self.table[O.ACCOUNT_POSITION_LOTS])
 
-    def result_value(self, fair_units: int) -> int:
-        """Cash and the position at a fair price, rounded down."""
-        table = self.table
-        value = self.position_lots * fair_units // int(table[O.ACCOUNT_VALUE_SCALE])
-        return int(table[O.ACCOUNT_CASH_VALUE]) + value
-
     def ask_unknown(self, venue: int, entry: VenueEntry, now_ns: int) -> None:
         """Ask the venue where UNKNOWN orders stand: at once, and then every second."""
         if unknown_orders(self.table, venue) == 0:
             return
-        at = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS + O.VENUE_ROWS_AT
+        at = O.venue_word(venue, O.VENUE_ROWS_AT)
         rows = self.table[at : at + O.VENUE_SLOTS * O.SLOT_WORDS].reshape(-1, O.ORDER_WORDS)
         asked = 0
         for index in np.flatnonzero(rows[:, O.ORDER_STATE] == O.UNKNOWN):

@@ -48,7 +48,7 @@ class MakerTrack:
             self.fair.values[bin_] = NONE
         prices: tuple[list[int], list[int]] = ([], [])
         for venue in range(self._venues):
-            at = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS + O.VENUE_ROWS_AT
+            at = O.venue_word(venue, O.VENUE_ROWS_AT)
             rows = table[at : at + O.VENUE_SLOTS * O.SLOT_WORDS].reshape(-1, O.ORDER_WORDS)
             states = rows[:, O.ORDER_STATE]
             for row in rows[(states >= O.PENDING_NEW) & (states <= O.UNKNOWN)].tolist():

@@ -10,6 +10,7 @@ import numpy as np
 from engine.compiling.atomics import Words
 from engine.layout.units import DAY_NS
 from engine.maker import order_layout as O
+from engine.maker import risk_codes as R
 from engine.maker import risk_gate
 from engine.maker.orders import new_table, on_event, on_fill
 
@@ -123,8 +124,8 @@ class Maker:
         assert found and self.event(O.ACK, found, venue=venue) == O.OPEN
         return found
 
-    def kill(self) -> list[Action]:
-        return self.read(risk_gate.kill(self.table, self.risk, self.actions))
+    def kill(self, reason: int = R.KILLED) -> list[Action]:
+        return self.read(risk_gate.kill(self.table, self.risk, self.actions, reason))
 
     def event(self, event: int, id: int, filled_lots: int = 0, venue: int = 0) -> int:
         return int(on_event(self.table, event, venue, id, filled_lots))

@@ -266,6 +266,13 @@ def test_without_a_fair_price_nothing_stays() -> None:
     assert maker.risk_state == O.NORMAL
 
 
+def test_the_first_reason_of_a_halt_stays() -> None:
+    maker = Maker()
+    maker.kill(R.OTHER_MAKER)
+    maker.kill()
+    assert maker.risk[O.RISK_HALT_REASON] == R.OTHER_MAKER and maker.risk[O.RISK_HALTS] == 1
+
+
 def test_a_kill_cancels_everything_live_at_once() -> None:
     maker = maker_with(venues=2)
     pending = maker.new(O.BUY, FAIR - 5, 10)

@@ -9,14 +9,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
-import numpy as np
 import pytest
 
-from engine.maker import fair_codes
 from engine.maker import journal_codes as J
 from engine.maker import order_layout as O
 from engine.maker import quote_layout as Q
 from engine.maker import risk_codes as R
+from engine.maker import risk_gate
 from engine.maker import state_board_layout as B
 from engine.maker.client_ids import format_client_id
 from engine.maker.state_board import BOARD_KIND, StateBoardReader
@@ -143,11 +142,10 @@ def test_a_result_is_marked_to_the_fair_price_once_there_is_one() -> None:
     maker, _ = build(config_of(), DigestJournal())
     mantissa, decimals = maker.rules.unit
     price = round(60_000 * 10**decimals / mantissa)
-    maker.fair[Q.FAIR_STATUS] = fair_codes.AVAILABLE
-    maker.fair[Q.FAIR_PRICE : Q.FAIR_PRICE + 1].view(np.float64)[0] = price
     maker.table[O.ACCOUNT_POSITION_LOTS] = 50_000_000
     maker.table[O.ACCOUNT_CASH_VALUE] = round(-29_000 / maker.rules.value_size)
     maker.table[O.ACCOUNT_FEE_VALUE] = round(7.251 / float(maker.rules.value_size))
+    risk_gate.submit(maker.table, maker.risk, maker._step.actions, 0, price, NOW_NS)
     texts = {"fills": "0", "position": "0.50000000", "fees": "7.26", "result": "1000.00"}
     assert result_texts(maker) == texts
 
@@ -339,9 +337,16 @@ SEEN: dict[str, Callable[[Maker, int], None]] = {
 def test_a_newer_run_on_the_same_account_and_market_halts_this_one(how: str) -> None:
     maker, host = live(config_of("live"))
     records: list[Record] = []
-    vars(maker._journal)["write"] = records.append
+    shown: list[int] = []
+
+    def write(record: Record) -> None:
+        records.append(record)
+        shown.append(int(maker.risk[O.RISK_HALT_REASON]))
+
+    vars(maker._journal)["write"] = write
     maker._is_started = True
     SEEN[how](maker, NEWER)
+    assert R.KILLED not in shown, "the reason is there from the first moment of the halt"
     assert maker.halts.is_halted and maker.risk[O.RISK_HALT_REASON] == R.OTHER_MAKER
     kills = [each.reason for each in records if each.kind == J.EVENT_KILL]
     assert kills == [J.REASON_OTHER_MAKER] and not maker.recovery.has_strays
