@@ -220,6 +220,7 @@ def test_a_third_venue_is_served_over_real_sockets(
 
     monkeypatch.setattr(rig, "command", command)
     toml = CONFIG + f'[venue.toy]\nws_url = "ws://127.0.0.1:{server.port}"\n'
+    toml += "late_after_ms = 0\n"  # the market's times are made up, a hundredth of a second a move
     toml += rig.settings(f"toy-{port}", port)
     with rig.daemon(tmp_path, toml, port) as daemon:
 
