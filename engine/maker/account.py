@@ -76,6 +76,17 @@ def count_fill(table: Words, venue: int, side: int, price: int, lots: int) -> No
 
 
 @inner
+def reprice_fill(
+    table: Words, venue: int, side: int, counted_at: int, price: int, lots: int
+) -> None:
+    """The price of lots that were counted before it was known, at another one."""
+    if price != counted_at:
+        is_buy = side == O.BUY
+        value = value_of(table, counted_at, lots, is_buy) - value_of(table, price, lots, is_buy)
+        _add_cash(table, venue, value if is_buy else -value)
+
+
+@inner
 def count_fee(table: Words, venue: int, price: int, base_lots: int, value: int) -> None:
     """What an execution has cost: the position pays what is in base, the cash the rest.
 

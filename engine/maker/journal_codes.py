@@ -32,15 +32,17 @@ EVENT_ACCOUNT = 21
 EVENT_RESULT = 22
 EVENT_CHECKPOINT = 23
 EVENT_FEE = 24
+EVENT_TAKE = 25
 """JOURNAL_CLOSED and JOURNAL_LOST are the journal's own: its writer's end, and how many records
 before this one found no room (their number is in the reason's place).
 
-SUBMIT, REPLACE, CANCEL: what was sent, which is every decision that the risk gate has passed; a
-REPLACE has the old order's id in the place of the filled lots. RISK_REFUSAL: what it has not
-passed, once a minute for each reason (the lots are the gate's code). ACK, FILL, REJECT,
-CANCEL_REJECT, EXPIRED: what a venue says; RECONCILED: that it says where an order stands, a
-confirmed cancel included, or, without an order, the position at the start. DISCONNECT, RECONNECT:
-of a venue's order entry, or of one order whose answer did not come. KILL, RELEASE: with the reason.
+SUBMIT, REPLACE, CANCEL, TAKE: what was sent, which is every decision that the risk gate has passed;
+a TAKE takes and never rests, a REPLACE has the old order's id in the place of the filled lots.
+RISK_REFUSAL: what it has not passed, once a minute for each reason (the lots are the gate's code).
+ACK, FILL, REJECT, CANCEL_REJECT, EXPIRED: what a venue says; RECONCILED: that it says where an
+order stands, a confirmed cancel included, or, without an order, the position at the start.
+DISCONNECT, RECONNECT: of a venue's order entry, or of one order whose answer did not come. KILL,
+RELEASE: with the reason.
 
 FEE, after the FILL that has cost it: the fee in lots of its asset as the lots, its value as the
 filled lots, in which kind of asset it was paid as the reason.
@@ -79,6 +81,7 @@ EVENT_NAMES = (
     "result",
     "checkpoint",
     "fee",
+    "take",
 )
 
 REASON_NONE = 0
@@ -142,7 +145,7 @@ REASON_NAMES = (
 
 SIDE_NAMES = {NO_SIDE: "none", BUY: "buy", SELL: "sell"}
 
-assert EVENT_NAMES[EVENT_FEE] == "fee" and EVENT_NAMES[EVENT_KILL] == "kill"
+assert EVENT_NAMES[EVENT_TAKE] == "take" and EVENT_NAMES[EVENT_KILL] == "kill"
 assert REASON_NAMES[REASON_AUDIT] == "audit"
 assert REASON_NAMES[REASON_ACCOUNT] == "account" and REASON_NAMES[REASON_LOSS_LIMIT] == "loss-limit"
 

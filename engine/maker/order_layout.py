@@ -27,6 +27,8 @@ NO_SIDE = -1
 SIDES = 2
 SLOT_LEVELS = 10
 """Quotes a side and venue: the depth that is published by default."""
+TAKE_LEVEL = SLOT_LEVELS - 1
+"""Where orders that take have their slot: who sends any quotes one level less."""
 VENUE_SLOTS = SIDES * SLOT_LEVELS
 
 # --- bounds: with them no sum or product below leaves int64 --------------------------------------
@@ -146,7 +148,7 @@ TRADED_LOTS_MASK = POSITION_LOTS_MAX - 1
 """Traded lots count on from zero after it: only differences of them mean something."""
 VENUE_EXECUTIONS_AT = 2 * CACHE_LINE_WORDS
 VENUE_FORGOTTEN_AT = VENUE_EXECUTIONS_AT + EXECUTIONS
-(FORGOTTEN_ID, FORGOTTEN_OWED_LOTS, FORGOTTEN_WORDS) = range(3)
+(FORGOTTEN_ID, FORGOTTEN_OWED_LOTS, FORGOTTEN_PRICE, FORGOTTEN_WORDS) = range(4)
 VENUE_ROWS_AT = VENUE_FORGOTTEN_AT + FORGOTTEN * FORGOTTEN_WORDS
 
 SLOT_ROWS = 4
@@ -180,7 +182,8 @@ LEFT_ALONE = -1
 (ACTION_KIND, ACTION_SLOT, ACTION_ID, ACTION_NEW_ID, ACTION_PRICE, ACTION_LOTS) = range(6)
 ACTION_WORDS = 6
 """ID: the order to cancel or to replace. NEW_ID: the order that is new, once risk has passed it."""
-(ACTION_SUBMIT, ACTION_CANCEL, ACTION_REPLACE) = range(1, 4)
+(ACTION_SUBMIT, ACTION_CANCEL, ACTION_REPLACE, ACTION_TAKE) = range(1, 5)
+"""TAKE: a new order that takes at once, and of which nothing rests."""
 
 # --- risk ----------------------------------------------------------------------------------------
 

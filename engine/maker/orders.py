@@ -25,7 +25,7 @@ from engine.compiling.atomics import Words
 from engine.compiling.jit import inner, kernel
 from engine.layout.layout import VENUES_MAX
 from engine.maker import order_layout as O
-from engine.maker.account import bounded, count_fee, count_fill, value_of
+from engine.maker.account import bounded, count_fee, count_fill, reprice_fill, value_of
 
 IGNORE = -1
 """The transition of an event that cannot matter: the state stays, and the event is counted."""
@@ -191,18 +191,21 @@ def _forget(table: Words, row: int) -> None:
         at = ring + O.VENUE_FORGOTTEN_AT + turn * O.FORGOTTEN_WORDS
         table[at + O.FORGOTTEN_ID] = table[row + O.ORDER_ID]
         table[at + O.FORGOTTEN_OWED_LOTS] = owed_lots
+        table[at + O.FORGOTTEN_PRICE] = table[row + O.ORDER_PRICE]
         table[ring + O.VENUE_FORGOTTEN_TURN] = (turn + 1) % O.FORGOTTEN
     table[row + O.ORDER_STATE] = O.FREE
 
 
 @inner
-def _unowed_lots(table: Words, venue: int, order_id: int, lots: int) -> int:
-    """The lots of a forgotten order's execution that have not been counted in advance."""
+def _unowed_lots(table: Words, venue: int, order_id: int, side: int, price: int, lots: int) -> int:
+    """The lots of a forgotten order's execution that have not been counted in advance; the others
+    have their price now."""
     at = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS + O.VENUE_FORGOTTEN_AT
     for _ in range(O.FORGOTTEN):
         if table[at + O.FORGOTTEN_ID] == order_id:
             counted = min(table[at + O.FORGOTTEN_OWED_LOTS], lots)
             table[at + O.FORGOTTEN_OWED_LOTS] -= counted
+            reprice_fill(table, venue, side, table[at + O.FORGOTTEN_PRICE], price, counted)
             return lots - counted
         at += O.FORGOTTEN_WORDS
     return lots
@@ -258,7 +261,7 @@ def _absorb(table: Words, row: int, price: int, lots: int, cumulative_lots: int)
     """Count what an order has filled beyond what is known: one execution, or none and a sum.
 
     Lots that only the sum knows of are valued at the order's own price, the worst they can be had
-    at; for a post-only order it is their price.
+    at, until their execution comes; for a post-only order it is their price.
     """
     executed = bounded(table, table[row + O.ORDER_EXECUTED_LOTS] + lots, O.POSITION_LOTS_MAX)
     table[row + O.ORDER_EXECUTED_LOTS] = executed
@@ -269,6 +272,8 @@ def _absorb(table: Words, row: int, price: int, lots: int, cumulative_lots: int)
     known = min(filled - before, lots)
     if known > 0:
         count_fill(table, venue, side, price, known)
+    if lots > known:
+        reprice_fill(table, venue, side, table[row + O.ORDER_PRICE], price, lots - known)
     if filled - before > known:
         count_fill(table, venue, side, table[row + O.ORDER_PRICE], filled - before - known)
         table[O.ACCOUNT_INFERRED_FILLS] += 1
@@ -328,7 +333,8 @@ def on_fill(
     count_fee(table, venue, price, fee_base_lots, fee_value)
     if row == NO_ROW:
         table[O.ACCOUNT_ORPHAN_FILLS] += 1
-        count_fill(table, venue, side, price, _unowed_lots(table, venue, order_id, lots))
+        new_lots = _unowed_lots(table, venue, order_id, side, price, lots)
+        count_fill(table, venue, side, price, new_lots)
         return NO_ROW
     _absorb(table, row, price, lots, cumulative_lots)
     return apply_event(table, row, O.FILL)

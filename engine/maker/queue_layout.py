@@ -33,9 +33,13 @@ QUEUE_MODEL_NAMES = ("proportional", "behind")
     FILLED_CAUSE,
     FILLED_WORDS,
 ) = range(7)
-(BY_PRICE, BY_DEPLETION, BY_TRADE) = range(3)
-CAUSE_NAMES = ("price", "depletion", "trade")
-"""Why an order was filled: the other side reached its price; its level emptied; a trade told."""
+(BY_PRICE, BY_DEPLETION, BY_TRADE, BY_TAKING) = range(4)
+CAUSE_NAMES = ("price", "depletion", "trade", "taking")
+"""Why an order was filled: the other side reached its price; its level emptied; a trade told; it
+took."""
+TAKEN_WORDS = 2
+(TAKEN_PRICE, TAKEN_LOTS) = range(TAKEN_WORDS)
+"""Of one level, what an order takes: the price in the ticks that the venue declares."""
 
 (
     RESTING_ID,

@@ -231,6 +231,39 @@ def join_queue(
     return P.RESTS
 
 
+@kernel("int64(int64, int64, int64, int64, int64, int64[::1])")
+def take_levels(
+    arena_address: int, feed_index: int, side: int, price_ticks: int, lots: int, taken: Words
+) -> int:
+    """What an order takes that reaches the venue and never rests: how many levels, in `taken`.
+
+    The other side's best levels, as far as they are at the order's price or better; a price between
+    two declared ticks is the worse one. Nothing where the book is not LIVE. `taken`: TAKEN words of
+    DEPTH_MAX levels.
+    """
+    arena = view_arena(arena_address)
+    feed = feed_at(arena, feed_index)
+    if arena[feed + L.FEED_STATE] != L.LIVE:
+        return 0
+    other = side_at(arena, feed, arena[feed + L.FEED_ACTIVE_BOOK], 1 - side)
+    parts, limit = arena[feed + L.FEED_DECLARED_UNITS], _key_of(arena, feed, side, price_ticks)
+    sign = -1 if side == O.BUY else 1
+    count = 0
+    for level in range(arena[other + L.SIDE_TOP_LEVELS]):
+        key = arena[other + L.SIDE_TOP_KEYS_AT + level]
+        if lots <= 0 or key < -limit:
+            break
+        level_has = _order_lots(
+            arena[other + L.SIDE_TOP_LOTS_AT + level], arena[feed + L.FEED_LOT_DECIMALS]
+        )
+        at = count * P.TAKEN_WORDS
+        taken[at + P.TAKEN_PRICE] = sign * (key // parts)
+        taken[at + P.TAKEN_LOTS] = min(level_has, lots)
+        lots -= taken[at + P.TAKEN_LOTS]
+        count += 1
+    return count
+
+
 @kernel("int64(int64, int64)")
 def leave_queue(address: int, order_id: int) -> int:
     """An order is cancelled: what was left of it in lots, or NOT_RESTING."""

@@ -8,7 +8,11 @@ replace both orders, because venues cancel what is left of the old one and place
     NORMAL    both sides may quote
     REDUCING  only orders that bring the position towards zero, never through it. Entered at
               `reduce_lots` of position, left below half of it
-    HALTED    nothing but cancels, of everything that is open; until `release`
+    HALTED    nothing but cancels, of everything that is open, until `release`; and orders that
+              take, where somebody wants the position reduced
+
+An order that takes only reduces: with all others of its side that take, and unless NORMAL with all
+that is open, it never brings the position through zero.
 
 Without a fair price nothing may stay open either, whatever the state, nor where the fills of late
 are at their limit (engine.maker.rate_windows).
@@ -26,13 +30,8 @@ Runs on: the engine thread.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-
-import numpy as np
-
 from engine.compiling.atomics import Words
 from engine.compiling.jit import inner, kernel
-from engine.layout.layout import VENUES_MAX
 from engine.layout.units import DAY_NS
 from engine.maker import order_layout as O
 from engine.maker.account import value_of
@@ -41,6 +40,7 @@ from engine.maker.orders import (
     apply_event,
     find_row,
     is_live,
+    left_lots,
     place,
     rows_at,
     side_of,
@@ -80,74 +80,7 @@ from engine.maker.risk_codes import (
     TEXTS,
     VOLUME_RATE,
 )
-
-BPS = 10_000
-"""Basis points of one."""
-
-assert O.PRICE_MAX * BPS < 1 << 62
-
-
-@dataclass(frozen=True)
-class RiskLimits:
-    """What orders must keep to. Values are price units x lots / the table's value scale."""
-
-    order_lots_max: int
-    notional_max: int
-    collar_bps: int
-    open_orders_max: int
-    position_lots_max: int
-    exposure_max: int
-    """The most that the worst-case position may be worth at the fair price."""
-    reduce_lots: int
-    daily_loss_max: int
-    """Realised and marked to the fair price, since 00:00 UTC; at it, quoting halts."""
-    own_rate: tuple[int, int] = (25, 10_000_000_000)
-    """New orders and the time in ns, for each venue."""
-    venue_rate: tuple[int, int] = (50, 10_000_000_000)
-    day_rate: tuple[int, int] = (160_000, DAY_NS)
-    """By account, as large exchanges document it; a replace is one new order, a cancel none."""
-    fill_rate: tuple[int, int] = (O.LOTS_MAX, 60_000_000_000)
-    """Fills of both sides at all venues and the time in ns; at it, nothing stays open."""
-    volume_rate: tuple[int, int] = (O.LOTS_MAX, 60_000_000_000)
-    """Lots, of both sides at all venues, with all that is open."""
-
-    def __post_init__(self) -> None:
-        tops = {"collar_bps": BPS, "position_lots_max": O.LOTS_MAX, "order_lots_max": O.LOTS_MAX}
-        for field in fields(self):
-            if field.name.endswith("_rate"):
-                limit, span_ns = getattr(self, field.name)
-                if not (1 <= limit <= O.LOTS_MAX and 1 <= span_ns <= DAY_NS):
-                    raise ValueError(f"{field.name}: {limit} in {span_ns} ns")
-                continue
-            number, top = getattr(self, field.name), tops.get(field.name, O.VALUE_MAX - 1)
-            if not 1 <= number <= top:
-                raise ValueError(f"{field.name} = {number}: 1 to {top} are possible")
-        if self.reduce_lots > self.position_lots_max:
-            raise ValueError("reduce_lots is beyond position_lots_max")
-
-
-def new_risk(limits: RiskLimits, venues: int) -> Words:
-    """The gate's words for `venues` venues, NORMAL and without a fair price."""
-    if not 1 <= venues <= VENUES_MAX:
-        raise ValueError(f"{venues} venues: 1 to {VENUES_MAX} are possible")
-    risk = np.zeros(O.risk_words(venues), np.int64)
-    risk[O.RISK_ORDER_LOTS_MAX] = limits.order_lots_max
-    risk[O.RISK_NOTIONAL_MAX] = limits.notional_max
-    risk[O.RISK_COLLAR_BPS] = limits.collar_bps
-    risk[O.RISK_OPEN_ORDERS_MAX] = limits.open_orders_max
-    risk[O.RISK_POSITION_LOTS_MAX] = limits.position_lots_max
-    risk[O.RISK_EXPOSURE_MAX] = limits.exposure_max
-    risk[O.RISK_REDUCE_LOTS] = limits.reduce_lots
-    risk[O.RISK_DAILY_LOSS_MAX] = limits.daily_loss_max
-    risk[O.RISK_DAY] = risk[O.RISK_RESUMED_DAY] = NO_DAY
-    account = (limits.fill_rate, limits.volume_rate)
-    rates = (limits.own_rate, limits.venue_rate, limits.day_rate)
-    for number, (limit, span_ns) in enumerate((*account, *rates * venues)):
-        window = O.RISK_FILLS_WINDOW_AT + number * O.WINDOW_WORDS
-        risk[window + O.WINDOW_LIMIT] = limit
-        risk[window + O.WINDOW_BUCKET_NS] = -(-span_ns // O.WINDOW_BUCKETS)
-    return risk
-
+from engine.maker.risk_limits import BPS, RiskLimits, new_risk
 
 # --- the account's state -------------------------------------------------------------------------
 
@@ -214,10 +147,11 @@ def _open_sides(table: Words, risk: Words) -> int:
 
 
 @inner
-def _crosses_own(table: Words, side: int, price: int) -> bool:
-    """Whether a live order of the other side, at any venue, is at this price or through it."""
+def _crosses_own(table: Words, side: int, price: int, begin: int, end: int) -> bool:
+    """Whether a live order of the other side, at a venue from `begin` to before `end`, is at this
+    price or through it."""
     sign = 1 if side == O.BUY else -1
-    for venue in range(table[O.ACCOUNT_VENUES]):
+    for venue in range(begin, end):
         slot = venue * O.VENUE_SLOTS + (1 - side) * O.SLOT_LEVELS
         row = rows_at(table, slot)
         for _ in range(O.SLOT_LEVELS * O.SLOT_ROWS):
@@ -229,7 +163,7 @@ def _crosses_own(table: Words, side: int, price: int) -> bool:
 
 
 @inner
-def _check_order(table: Words, risk: Words, side: int, price: int, lots: int) -> int:
+def _check_order(table: Words, risk: Words, price: int, lots: int) -> int:
     """PASSED, or what is wrong with an order by itself."""
     fair = risk[O.RISK_FAIR_PRICE]
     if not (0 < price <= O.PRICE_MAX and 0 < lots <= O.LOTS_MAX):
@@ -246,8 +180,32 @@ def _check_order(table: Words, risk: Words, side: int, price: int, lots: int) ->
 
 
 @inner
-def _check_account(table: Words, risk: Words, side: int, price: int, lots: int) -> int:
+def _taking_lots(table: Words, side: int) -> int:
+    """What may still fill of all orders of a side that take."""
+    lots = 0
+    for venue in range(table[O.ACCOUNT_VENUES]):
+        slot = venue * O.VENUE_SLOTS + side * O.SLOT_LEVELS + O.TAKE_LEVEL
+        row = rows_at(table, slot)
+        for _ in range(O.SLOT_ROWS):
+            lots += left_lots(table, row)
+            row += O.ORDER_WORDS
+    return lots
+
+
+@inner
+def _reduces(table: Words, risk: Words, side: int, lots: int) -> bool:
+    """Whether an order that takes leaves the position on its side of zero."""
+    position = table[O.ACCOUNT_POSITION_LOTS] if side == O.BUY else -table[O.ACCOUNT_POSITION_LOTS]
+    others = table[O.ACCOUNT_OPEN_BUY_LOTS + side]
+    if risk[O.RISK_STATE] == O.NORMAL:
+        others = _taking_lots(table, side)
+    return position + others + lots <= 0
+
+
+@inner
+def _check_account(table: Words, risk: Words, slot: int, price: int, lots: int, takes: bool) -> int:
     """PASSED, or which limit of the account an order could break if all live ones fill."""
+    side = side_of(slot)
     sign = 1 if side == O.BUY else -1
     position = sign * table[O.ACCOUNT_POSITION_LOTS]
     worst = position + table[O.ACCOUNT_OPEN_BUY_LOTS + side] + lots
@@ -259,7 +217,12 @@ def _check_account(table: Words, risk: Words, side: int, price: int, lots: int) 
         value = value_of(table, risk[O.RISK_FAIR_PRICE], worst, True)
         if value > risk[O.RISK_EXPOSURE_MAX]:
             return EXPOSURE
-    if _crosses_own(table, side, price):
+    begin, end = 0, table[O.ACCOUNT_VENUES]
+    if takes:
+        # It meets what rests at its own venue alone.
+        begin = slot // O.VENUE_SLOTS
+        end = begin + 1
+    if _crosses_own(table, side, price, begin, end):
         return OWN_CROSS
     return check_pace(table, risk, lots)
 
@@ -280,19 +243,22 @@ def _is_slot_settled(table: Words, slot: int, old_row: int) -> bool:
 
 
 @inner
-def _check(table: Words, risk: Words, slot: int, old_row: int, price: int, lots: int) -> int:
+def _check(
+    table: Words, risk: Words, slot: int, old_row: int, price: int, lots: int, takes: bool
+) -> int:
     """PASSED, or the first refusal; `old_row`: the order that is replaced, or NO_ROW."""
-    if risk[O.RISK_STATE] == O.HALTED:
+    if risk[O.RISK_STATE] == O.HALTED and not takes:
         return IS_HALTED
-    side = side_of(slot)
-    refusal = _check_order(table, risk, side, price, lots)
+    refusal = _check_order(table, risk, price, lots)
     if refusal != PASSED:
         return refusal
+    if takes and not _reduces(table, risk, side_of(slot), lots):
+        return NOT_REDUCING
     if not _is_slot_settled(table, slot, old_row):
         return SLOT_BUSY
     if old_row == NO_ROW and table[O.ACCOUNT_LIVE_ORDERS] >= risk[O.RISK_OPEN_ORDERS_MAX]:
         return OPEN_ORDERS
-    refusal = _check_account(table, risk, side, price, lots)
+    refusal = _check_account(table, risk, slot, price, lots, takes)
     if refusal != PASSED:
         return refusal
     if table[O.ACCOUNT_SEQUENCE] >= O.SEQUENCE_MAX:
@@ -312,11 +278,14 @@ def _refuse(risk: Words, refusal: int) -> int:
 
 @inner
 def _place(table: Words, risk: Words, actions: Words, action: int, old_row: int) -> int:
-    """Let a SUBMIT or a REPLACE happen if every limit allows it; PASSED or the refusal."""
+    """Let a SUBMIT, TAKE or REPLACE happen if every limit allows it; PASSED or the refusal."""
     slot = actions[action + O.ACTION_SLOT]
     price = actions[action + O.ACTION_PRICE]
     lots = actions[action + O.ACTION_LOTS]
-    refusal = _check(table, risk, slot, old_row, price, lots)
+    takes = actions[action + O.ACTION_KIND] == O.ACTION_TAKE
+    if takes and slot % O.SLOT_LEVELS != O.TAKE_LEVEL:
+        return _refuse(risk, BAD_ORDER)
+    refusal = _check(table, risk, slot, old_row, price, lots, takes)
     if refusal != PASSED:
         return _refuse(risk, refusal)
     row = place(table, slot, price, lots, actions[action + O.ACTION_ID])
@@ -335,7 +304,7 @@ def _perform(table: Words, risk: Words, actions: Words, action: int) -> int:
     slot = actions[action + O.ACTION_SLOT]
     if not 0 <= slot < table[O.ACCOUNT_VENUES] * O.VENUE_SLOTS:
         return _refuse(risk, BAD_ORDER)
-    if kind == O.ACTION_SUBMIT:
+    if kind == O.ACTION_SUBMIT or kind == O.ACTION_TAKE:
         actions[action + O.ACTION_ID] = 0
         return _place(table, risk, actions, action, NO_ROW)
     order_id = actions[action + O.ACTION_ID]

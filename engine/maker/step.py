@@ -47,13 +47,15 @@ from engine.sharing.handoff import slot_at
     STEP_SEQUENCE,
     STEP_OWN,
     STEP_IS_SHOWN,
+    STEP_TAKES,
     STEP_PACE,
     STEP_FUNDS,
     STEP_MODEL,
     STEP_VENUES_AT,
-) = range(19)
+) = range(20)
 """Addresses and sizes; the instrument's offset in the arena; the sequence of the book used last;
-whether the venues' books show our orders."""
+whether the venues' books show our orders; whether somebody sends orders that take, whose slots are
+left alone."""
 (
     VENUE_MAY_BUY,
     VENUE_MAY_SELL,
@@ -177,6 +179,8 @@ def _want(
         slot = (venue * O.VENUE_SLOTS + within) * O.WANTED_WORDS
         side = within // O.SLOT_LEVELS
         may = step[words + VENUE_MAY_BUY + side]
+        if step[STEP_TAKES] != 0 and within % O.SLOT_LEVELS == O.TAKE_LEVEL:
+            may = LEAVE
         wanted[slot + O.WANTED_PRICE] = quotes[row + Q.ROW_PRICE] * tick_units
         if may == QUOTE and held >> side & 1 == 0:
             wanted[slot + O.WANTED_LOTS] = quotes[row + Q.ROW_LOTS]
@@ -290,7 +294,8 @@ class MakerStep:
     `instrument_at`: the instrument's offset in `arena`; `table`, `risk`, `fair`: as `decide_all`,
     `update_fair` have them; `quotes`: QUOTE words of each venue, one after the other; `pause_ns`:
     so long nothing new is placed on a side after a fill; `is_shown`: whether the venues' books show
-    our orders, which on paper they do not; `model`: what the quotes are made of, or nothing but
+    our orders, which on paper they do not; `takes`: whether orders that take are sent, by somebody
+    else; `model`: what the quotes are made of, or nothing but
     their own rules.
     """
 
@@ -305,6 +310,7 @@ class MakerStep:
         *,
         pause_ns: int = 0,
         is_shown: bool = True,
+        takes: bool = False,
         model: ModelSpec | None = None,
     ) -> None:
         venues = int(table[O.ACCOUNT_VENUES])
@@ -332,6 +338,7 @@ class MakerStep:
         step[STEP_WANTED] = self._wanted.ctypes.data
         step[STEP_ACTIONS] = self.actions.ctypes.data
         step[STEP_OWN], step[STEP_IS_SHOWN] = self._own.ctypes.data, is_shown
+        step[STEP_TAKES] = takes
         step[STEP_PACE] = self._pace.ctypes.data
         step[STEP_MODEL] = self.model.ctypes.data
 

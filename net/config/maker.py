@@ -17,6 +17,7 @@ from net.config.maker_contradictions import refuse_contradictions
 from net.config.model import ModelSettings
 from net.config.paper import FeeBps, PaperSettings
 from net.config.section import PositiveDecimal, Section
+from net.config.taking import TakingSettings
 
 Bps = Annotated[float, Field(ge=0, le=9_999, allow_inf_nan=False)]
 """Basis points, to the hundredth."""
@@ -186,6 +187,8 @@ class MakerSettings(Section):
     """Orders on paper."""
     model: ModelSettings = ModelSettings()
     """Volatility and the model."""
+    taking: TakingSettings = TakingSettings()
+    """Orders that take."""
     venue: dict[str, MakerVenue] = Field(default_factory=dict)
     """Each venue's part."""
 

@@ -32,6 +32,7 @@ def refuse_contradictions(settings: MakerSettings) -> None:
     _refuse_sizes(settings)
     _refuse_positions(settings)
     _refuse_model(settings)
+    _refuse_taking(settings)
     risk = settings.risk
     if risk.orders_per_10_s > risk.venue_orders_per_10_s:
         raise SettingError(
@@ -126,6 +127,31 @@ def _refuse_model(settings: MakerSettings) -> None:
     if quotes.unit != "bps":
         text = f"{quotes.unit!r} beside model.kind = {AVELLANEDA_STOIKOV!r}: must be 'bps'"
         raise SettingError("quotes.unit", text)
+
+
+def _refuse_taking(settings: MakerSettings) -> None:
+    """What orders that take need: a slot of their own, a price within the collar, a threshold."""
+    taking, quotes, risk = settings.taking, settings.quotes, settings.risk
+    if bool(taking.hedge_venue) != (taking.hedge_above is not None):
+        missing = "hedge_above" if taking.hedge_venue else "hedge_venue"
+        text = "is missing: a hedge needs both hedge_venue and hedge_above"
+        raise SettingError(f"taking.{missing}", text)
+    if not taking.is_on:
+        return
+    if quotes.levels > Q.LEVELS_MAX - 1:
+        text = f"{quotes.levels} beside [maker.taking]: {Q.LEVELS_MAX - 1} are possible then"
+        raise SettingError("quotes.levels", text)
+    if taking.slippage_bps > risk.collar_bps:
+        text = f"{taking.slippage_bps:g} is above risk.collar_bps = {risk.collar_bps:g}: lower it"
+        raise SettingError("taking.slippage_bps", text)
+    if taking.hedge_above is None:
+        return
+    if Decimal(taking.hedge_above) > Decimal(risk.position_max):
+        text = f"{taking.hedge_above} is above risk.position_max = {risk.position_max}: lower it"
+        raise SettingError("taking.hedge_above", text)
+    if abs(Decimal(quotes.target)) >= Decimal(taking.hedge_above):
+        text = f"{quotes.target} is hedged from taking.hedge_above = {taking.hedge_above}: lower it"
+        raise SettingError("quotes.target", text)
 
 
 def refuse_weights(venues: Sequence[tuple[str, MakerVenue]]) -> None:

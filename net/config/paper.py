@@ -33,3 +33,5 @@ class PaperSettings(Section):
     `behind`: always behind it, so that fills are the fewest."""
     fee_bps: FeeBps = 10.0
     """What a venue takes of each fill's value; a venue's own in `[maker.venue.NAME]`."""
+    taker_fee_bps: FeeBps = 10.0
+    """What a venue takes of the value of an order that takes (`[maker.taking]`)."""

@@ -86,7 +86,8 @@ def _paper_entry(
     name = engine.feeds[feed].venue
     given = settings.venue.get(name, MakerVenue())
     market = markets[name].market
-    paper = PaperMarket(engine, feed, market, paper_fee_bps(settings, given))
+    fee_bps, taker_fee_bps = paper_fee_bps(settings, given), settings.paper.taker_fee_bps
+    paper = PaperMarket(engine, feed, market, fee_bps, taker_fee_bps)
     return PaperEntry(maker, venue, paper, settings.paper)
 
 

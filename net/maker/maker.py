@@ -45,6 +45,7 @@ from net.maker.recovery import Recovery, Start
 from net.maker.refusal_backoff import RefusalBackoff
 from net.maker.risk_report import MakerHost
 from net.maker.scaled_settings import MakerRules
+from net.maker.taking import Taking
 from net.maker.tick_fit import TickFit
 from net.maker.venue_report import (
     tell_fee,
@@ -128,6 +129,12 @@ class Maker:
         self._tick_fit = TickFit(engine, self.venue_names, host)
         self.accounts.resume(self.wall_ns() // DAY_NS)
         self._first_feed = sum(len(each.feeds) for each in engine.instruments[:instrument])
+        self.taking = None
+        if rules.taking is not None:
+            self.taking = Taking(
+                rules, self._step, orders, engine, self._first_feed, self.venue_names, host,
+                self._may_take, self._act,
+            )  # fmt: skip
 
     def _new_step(self, engine: Engine, instrument: int, *, is_shown: bool) -> MakerStep:
         """The step's words. `is_shown`: whether the venues' books show our orders."""
@@ -135,7 +142,8 @@ class Maker:
         quotes = np.concatenate([spec.words() for spec in rules.quotes])
         return MakerStep(
             engine.arena, engine.instrument_at(instrument), self.table, self.risk, self.fair,
-            quotes, pause_ns=rules.pause_ns, is_shown=is_shown, model=rules.model,
+            quotes, pause_ns=rules.pause_ns, is_shown=is_shown, takes=rules.taking is not None,
+            model=rules.model,
         )  # fmt: skip
 
     def attach(self, venue: int, entry: VenueEntry) -> None:
@@ -210,6 +218,8 @@ class Maker:
         self.halts.look(now_ns)
         for report in self._reports:
             report.look(now_ns)
+        if self.taking is not None and self._is_started:
+            self.taking.look(self.accounts.halt, now_ns)
         self.accounts.on_timer(now_ns)
 
     def _permit(self, now_ns: int) -> None:
@@ -227,7 +237,12 @@ class Maker:
             return CANCEL
         if not self.recovery.is_known or not self.recovery.is_clean(venue):
             return CANCEL
+        if self.taking is not None and self.taking.is_in_the_way(venue, side):
+            return CANCEL
         return CANCEL if self.refusal_backoff.must_pause(venue, side, now_ns) else QUOTE
+
+    def _may_take(self, venue: int, side: int, now_ns: int) -> bool:
+        return self._may(venue, side, self.entries[venue], now_ns) == QUOTE
 
     # --- actions ---------------------------------------------------------------------------------
 
@@ -239,7 +254,8 @@ class Maker:
         """Send the first `count` actions: the table has taken them already."""
         for action, reason in self.sender.send(count, now_ns):
             # What cannot be written was not sent, and the next one would not be: stop.
-            request = Request.PLACE if action.kind == O.ACTION_SUBMIT else Request.REPLACE
+            is_replace = action.kind == O.ACTION_REPLACE
+            request = Request.REPLACE if is_replace else Request.PLACE
             self.orders.take_unanswered(action.venue, request, action.new_id)
             name, order = self.venue_names[action.venue], format_client_id(action.new_id)
             facts = {"venue": name, "order": order, "reason": reason}

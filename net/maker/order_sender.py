@@ -86,6 +86,8 @@ class OrderSender:
         try:
             if kind == O.ACTION_SUBMIT:
                 entry.place(new_id, side_of(slot), ticks, lots, now_ns)
+            elif kind == O.ACTION_TAKE:
+                entry.take(new_id, side_of(slot), ticks, lots, now_ns)
             else:
                 entry.replace(order_id, new_id, side_of(slot), ticks, lots, now_ns)
         except EntryError as error:
@@ -106,14 +108,16 @@ class OrderSender:
             self._board.count_venue(venue, B.VENUE_CANCELS)
             old.state, old.sent_ns = O.PENDING_CANCEL, now_ns
             return
-        new = sent[new_id] = Sent(venue, slot, price, lots, now_ns)
+        takes = kind == O.ACTION_TAKE
+        new = sent[new_id] = Sent(venue, slot, price, lots, now_ns, takes=takes)
         if kind == O.ACTION_REPLACE:
             assert old is not None, "only an order that was sent is replaced"
             old.state, old.sent_ns = O.PENDING_REPLACE, now_ns
         if failure is not None:
             return
-        if kind == O.ACTION_SUBMIT:
-            self._journal.write(order_record(J.EVENT_SUBMIT, venue, new_id, new))
+        if kind != O.ACTION_REPLACE:
+            event = J.EVENT_TAKE if takes else J.EVENT_SUBMIT
+            self._journal.write(order_record(event, venue, new_id, new))
             self._board.count_venue(venue, B.VENUE_ORDERS)
         else:
             record = order_record(J.EVENT_REPLACE, venue, new_id, new)

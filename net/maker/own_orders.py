@@ -64,6 +64,7 @@ class Sent:
     sent_ns: int
     state: int = O.PENDING_NEW
     asked_ns: int = 0
+    takes: bool = False
 
 
 def side_of(slot: int) -> int:
@@ -198,7 +199,7 @@ class OwnOrders:
         a fill right after it was sent.
         """
         sent = self.sent.get(event.order_id) if event.order_id is not None else None
-        is_unasked = sent is not None and sent.state in (O.PENDING_NEW, O.OPEN)
+        is_unasked = sent is not None and sent.state in (O.PENDING_NEW, O.OPEN) and not sent.takes
         if event.kind is not Kind.CANCELED or event.filled_lots != 0 or not is_unasked:
             return event
         assert sent is not None

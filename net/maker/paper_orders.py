@@ -6,6 +6,9 @@ post-only order that would take is rejected, the others join the end of their le
 (engine.maker.queue_position, which says when an order is filled, and by how much). The book counts
 as the venue's when it comes here; what it was late is to be counted into the latency.
 
+An order that takes gets what the book shows at its price or better when it arrives; the book is
+left as it is, so that the next such order should wait for another one.
+
 A message that is due is handed over by the next call, never within the call that asks; what the
 host sends meanwhile waits for the call after that. Where a tape gives the time, `next_due_ns` says
 for when that call is to be made, so that nothing is decided on a book that came later.
@@ -21,12 +24,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
+
+from engine.compiling.atomics import Words
 from engine.engine import Engine
+from engine.layout import layout as L
 from engine.layout.units import NEVER_NS, NS_PER_MS
 from engine.maker import order_layout as O
 from engine.maker import queue_layout as P
 from engine.maker.client_ids import format_client_id
-from engine.maker.queue_position import advance_queue, join_queue, leave_queue, new_queue
+from engine.maker.queue_position import (
+    advance_queue,
+    join_queue,
+    leave_queue,
+    new_queue,
+    take_levels,
+)
 from net.config.paper import PaperSettings
 from net.orders.errors import ErrorClass
 from net.orders.interface import EntryHost, EntryState, Opening
@@ -53,7 +66,7 @@ class PaperFill(NamedTuple):
     lots: int
     left_lots: int
     cause: int
-    """BY_PRICE, BY_DEPLETION or BY_TRADE of engine.maker.queue_layout."""
+    """BY_PRICE and the like of engine.maker.queue_layout."""
     fee_lots: int
     """1e-8 of the quote currency, rounded up; below zero where the venue pays."""
 
@@ -81,18 +94,21 @@ class PaperCounts:
 class PaperMarket(NamedTuple):
     """Where a paper venue's book is, and what its numbers mean.
 
-    `feed`: its index in the engine; `fee_bps`: of a fill's value.
+    `feed`: its index in the engine; `fee_bps`, `taker_fee_bps`: of a fill's value, where the order
+    rested and where it took.
     """
 
     engine: Engine
     feed: int
     market: Market
     fee_bps: float
+    taker_fee_bps: float
 
-    def fee_lots(self, price_ticks: int, lots: int) -> int:
+    def fee_lots(self, price_ticks: int, lots: int, *, is_maker: bool) -> int:
         """The fee of a fill in 1e-8 of the quote currency, rounded against us."""
         mantissa, decimals = self.market.tick
-        fee = price_ticks * mantissa * lots * round(self.fee_bps * FEE_UNITS)
+        fee_bps = self.fee_bps if is_maker else self.taker_fee_bps
+        fee = price_ticks * mantissa * lots * round(fee_bps * FEE_UNITS)
         divisor: int = 10**decimals * FEE_DIVISOR
         return -(-fee // divisor)
 
@@ -159,6 +175,10 @@ class PaperEntry:
         order = PaperOrder(side, price_ticks, lots)
         self._send(now_ns, partial(self._on_place, order_id, order))
 
+    def take(self, order_id: int, side: int, price_ticks: int, lots: int, now_ns: int) -> None:
+        order = PaperOrder(side, price_ticks, lots)
+        self._send(now_ns, partial(self._on_take, order_id, order))
+
     def cancel(self, order_id: int, now_ns: int) -> None:
         self._send(now_ns, partial(self._on_cancel, order_id))
 
@@ -216,6 +236,21 @@ class PaperEntry:
     def _on_place(self, order_id: int, order: PaperOrder, at_ns: int) -> None:
         self._answer(at_ns, Request.PLACE, order_id, 0, self._open(order_id, order))
 
+    def _on_take(self, order_id: int, order: PaperOrder, at_ns: int) -> None:
+        taken: Words = np.zeros(L.DEPTH_MAX * P.TAKEN_WORDS, np.int64)
+        count = take_levels(
+            self._arena_address, self.feed, order.side, order.price_ticks, order.lots, taken
+        )
+        self.counts.placed += 1
+        self.counts.placed_lots += order.lots
+        fills = []
+        for price_ticks, lots in taken[: count * P.TAKEN_WORDS].reshape(-1, P.TAKEN_WORDS).tolist():
+            order.filled_lots += lots
+            fills.append(self._execution(order_id, order, price_ticks, lots, P.BY_TAKING, at_ns))
+        state = State.FILLED if order.filled_lots == order.lots else State.EXPIRED
+        done = self._event(Kind.ACCEPTED, state, order_id)._replace(filled_lots=order.filled_lots)
+        self._answer(at_ns, Request.PLACE, order_id, 0, *fills, done)
+
     def _on_cancel(self, order_id: int, at_ns: int) -> None:
         self._answer(at_ns, Request.CANCEL, order_id, 0, self._close(order_id))
 
@@ -268,33 +303,40 @@ class PaperEntry:
         return event._replace(filled_lots=order.filled_lots)
 
     def _fill(self, words: list[int], now_ns: int) -> None:
-        order_id, side, price_ticks, lots, left_lots, cause = words
+        order_id, _, price_ticks, lots, left_lots, cause = words
         order = self._orders[order_id]
         order.filled_lots += lots
         assert left_lots == order.lots - order.filled_lots, "the queue and its orders differ"
         if left_lots == 0:
             del self._orders[order_id]
+        event = self._execution(order_id, order, price_ticks, lots, cause, now_ns)
+        self._reply(now_ns, partial(self._push, event))
+
+    def _execution(
+        self, order_id: int, order: PaperOrder, price_ticks: int, lots: int, cause: int, now_ns: int
+    ) -> OrderEvent:
+        """One fill of an order, which counts it already."""
         self._executions += 1
-        fee_lots = self._market.fee_lots(price_ticks, lots)
+        left_lots, is_maker = order.lots - order.filled_lots, cause != P.BY_TAKING
+        fee_lots = self._market.fee_lots(price_ticks, lots, is_maker=is_maker)
+        if self.on_fill is not None:
+            self.on_fill(
+                PaperFill(
+                    now_ns, self._venue, order_id, order.side, price_ticks, lots, left_lots, cause,
+                    fee_lots,
+                )
+            )  # fmt: skip
         event = self._event(Kind.FILL, State.OPEN if left_lots else State.FILLED, order_id)
-        event = event._replace(
-            side=side,
+        return event._replace(
+            side=order.side,
             last_lots=lots,
             last_price_ticks=price_ticks,
             filled_lots=order.filled_lots,
             execution_id=self._executions,
             fee_lots=fee_lots,
             fee_asset=self._market.market.quote,
-            is_maker=True,
+            is_maker=is_maker,
         )
-        self._reply(now_ns, partial(self._push, event))
-        if self.on_fill is not None:
-            self.on_fill(
-                PaperFill(
-                    now_ns, self._venue, order_id, side, price_ticks, lots, left_lots, cause,
-                    fee_lots,
-                )
-            )  # fmt: skip
 
     # --- on the way ------------------------------------------------------------------------------
 

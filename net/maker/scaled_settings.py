@@ -14,6 +14,7 @@ from fractions import Fraction
 from engine.decoding.scale import decimal_unit, units_per
 from engine.layout.layout import LOT_DECIMALS
 from engine.layout.units import DAY_NS, NS_PER_MS, NS_PER_S
+from engine.maker import journal_codes as J
 from engine.maker import order_layout as O
 from engine.maker import quote_layout as Q
 from engine.maker.fair import FairSpec
@@ -34,6 +35,18 @@ TEN_S_NS = 10_000_000_000
 MINUTE_NS = 60_000_000_000
 VALUE_ROOM = 1_000
 """The largest limit stays this far below the largest value that can be counted."""
+
+
+@dataclass(frozen=True)
+class TakingRules:
+    """When orders take (net.maker.taking)."""
+
+    hedge_venue: int | None
+    """Its place in the instrument's order; None: a position is not hedged."""
+    hedge_lots: int
+    flattened: frozenset[int]
+    """The journal's reasons of the halts after which the position is ended."""
+    slippage_ppm: int
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,8 @@ class MakerRules:
     venue_limits: tuple[tuple[int, int] | None, ...]
     """What may be held at a venue in lots, and how far its quotes are skewed then in ppm."""
     model: ModelSpec
+    taking: TakingRules | None
+    """None: no order ever takes."""
 
     @property
     def value_size(self) -> Decimal:
@@ -110,6 +125,7 @@ def make_rules(
                 for feed, venue in zip(instrument.feeds, venues, strict=True)
             ),
             _model(settings.model, unit),
+            _taking(settings, tuple(feed.venue for feed in instrument.feeds)),
         )
     except ValueError as error:  # SpecError is one
         raise RulesError(f"maker: {error}") from None
@@ -188,6 +204,27 @@ def _model(given: ModelSettings, unit: tuple[int, int]) -> ModelSpec:
         given.risk_aversion or 0.0,
         given.fill_decay or 0.0,
         mantissa / 10**decimals,
+    )
+
+
+def _taking(settings: MakerSettings, venues: tuple[str, ...]) -> TakingRules | None:
+    given = settings.taking
+    if not given.is_on:
+        return None
+    name = given.hedge_venue
+    if name and (name not in venues or not settings.venue.get(name, MakerVenue()).quote):
+        raise RulesError(
+            f"maker.taking.hedge_venue: {name!r} is no venue that is quoted: choose one of those"
+        )
+    flattened = {
+        J.REASON_LOSS_LIMIT: given.flatten_on_halt,
+        J.REASON_OPERATOR: given.flatten_on_kill,
+    }
+    return TakingRules(
+        venues.index(name) if name else None,
+        lots_of("taking.hedge_above", given.hedge_above) if given.hedge_above else 0,
+        frozenset(reason for reason, is_wanted in flattened.items() if is_wanted),
+        round(given.slippage_bps * PPM_PER_BPS),
     )
 
 

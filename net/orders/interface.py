@@ -1,6 +1,6 @@
 """What a venue's order entry is to the market maker, and what it tells it. Two protocols.
 
-    market maker -> VenueEntry: place, cancel, replace, ask     -> requests of the venue
+    market maker -> VenueEntry: place, take, cancel, replace, ask  -> requests of the venue
     market maker <- EntryHost:  answers, pushes, silence, state <- its answers and its events
 
 An entry has no I/O and no clock: what it sends goes to the wire it was given, what arrives is
@@ -10,7 +10,7 @@ subscribe to the account's events, then read what is open, what has traded and w
 holds.
 
 Every request that is sent ends in exactly one `on_answer`, `on_unanswered` or `on_entry_lost`.
-Nothing is told to the host within `place`, `cancel`, `replace`, `ask`, `reread` or `audit`.
+Nothing is told to the host within `place`, `take`, `cancel`, `replace`, `ask`, `reread` or `audit`.
 Runs on: the engine thread; in the watchdog, the main thread.
 """
 
@@ -150,6 +150,9 @@ class VenueEntry(Protocol):
 
     def place(self, order_id: int, side: int, price_ticks: int, lots: int, now_ns: int) -> None:
         """Send a post-only order."""
+
+    def take(self, order_id: int, side: int, price_ticks: int, lots: int, now_ns: int) -> None:
+        """Send an order that takes up to its price at once; what is left of it expires."""
 
     def cancel(self, order_id: int, now_ns: int) -> None:
         """Send a cancel."""

@@ -180,7 +180,9 @@ def test_the_configurations_are_taken() -> None:
     first, *others = blocks(ROOT / "README.md", "toml")
     assert others == []
     assert [each.symbol for each in parse_config(first, "README.md").instrument] == ["BTC-USD"]
-    (maker,) = blocks(ROOT / "net/maker/README.md", "toml")
+    maker, *parts = blocks(ROOT / "net/maker/README.md", "toml")
+    for part in parts:
+        parse_config("\n".join((first, maker, part)), "net/maker/README.md")
     config = parse_config(first + maker, "net/maker/README.md")
     assert config.maker is not None and config.maker.orders == "paper"
     with pytest.raises(ConfigError):

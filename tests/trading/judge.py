@@ -2,7 +2,8 @@
 
 After every step: one order a quote slot, no own bid at or above an own ask, and every risk limit,
 counted from the venues' executions and open orders. Of every order: size, value, collar around the
-fair price of when it was sent, filters, post-only. Of everything that is sent: how much of it, and
+fair price of when it was sent, filters, post-only; of one that takes, after a kill, that it brings
+the position nearer to zero and never through it. Of everything that is sent: how much of it, and
 nothing new between a kill and its release.
 Runs on: the tests' thread.
 """
@@ -64,8 +65,12 @@ class Judge:
         self.accounts: dict[str, Account] = {}
         self.slots: dict[int, int] = {}
         """Our orders' quote slots, by id."""
+        self.takes: set[int] = set()
+        """Orders of ours that take, by id."""
         self.is_killed = False
         """Whether nothing new may be sent."""
+        self.is_flattened = False
+        """Whether orders that take may be, all the same."""
         self.now_ns = 0
         self.orders = self.fills = self.messages = 0
         self.assets: set[str] = set()
@@ -105,7 +110,7 @@ class Judge:
         times.append(self.now_ns)
         if not any(each in message for each in PLACING):
             return
-        if self.is_killed:
+        if self.is_killed and not self.is_flattened:
             raise WrongError(f"an order is sent to {venue} that must not be: {message!r:.100}")
         if self.now_ns < self._alone_until_ns.get(venue, 0):
             raise WrongError(f"{venue} has asked to be left alone: {message!r:.100}")
@@ -133,7 +138,12 @@ class Judge:
         """An order reaches a venue, whatever the venue makes of it."""
         account, limits = self.accounts[venue], self._limits
         rules, price = account.rules, wanted.price_ticks * account.tick_units
-        self._check(wanted.is_post_only, "an order that may take", wanted)
+        takes = parse_client_id(wanted.client_order_id) in self.takes
+        self._check(wanted.is_post_only != takes, "an order that may take", wanted)
+        if self.is_killed and takes:
+            after = wanted.side * self.position_lots + wanted.qty_lots
+            is_reducing = after <= sum(self._unseen_lots)
+            self._check(is_reducing, "more than the position", (self.position_lots, wanted))
         self._check(wanted.qty_lots <= limits.order_lots_max, "too large an order", wanted)
         value = price * wanted.qty_lots
         self._check(value <= limits.notional_max, "too valuable an order", wanted)
@@ -163,7 +173,7 @@ class Judge:
                 account.position_lots -= made.fee_lots
             self.assets.add(made.fee_asset)
             self.fills += 1
-            self._check(made.is_maker, "an order of ours took", made)
+            self._check(made.is_maker != (order_id in self.takes), "an order of ours took", made)
 
     def on_lie(self, venue: str, fill: Fill) -> None:
         """A cancel is confirmed of an order that has filled, which is said later."""

@@ -52,6 +52,8 @@ class Notes:
             world.ledger_records.append(record)
         if record.kind in (J.EVENT_SUBMIT, J.EVENT_REPLACE):
             world.judge.slots[record.order] = record.slot
+        if record.kind == J.EVENT_TAKE:
+            world.judge.takes.add(record.order)
         world.say("journal {}", record)
         return 1
 

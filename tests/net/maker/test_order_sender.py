@@ -49,6 +49,9 @@ class Entry:
     def place(self, *words: int) -> None:
         self._call("place", *words)
 
+    def take(self, *words: int) -> None:
+        self._call("take", *words)
+
     def cancel(self, *words: int) -> None:
         self._call("cancel", *words)
 
@@ -118,6 +121,16 @@ def test_an_order_goes_out_in_ticks_and_is_written_down() -> None:
     assert (record.kind, record.order, record.lots) == (J.EVENT_SUBMIT, new, LOTS)
     assert rig.venue_word(B.VENUE_ORDERS) == 1
     assert rig.board.words[B.SEQUENCE] == 1, "the watchdog knows of it"
+
+
+def test_an_order_that_takes_goes_out_as_one_and_is_written_down_as_one() -> None:
+    rig = Rig()
+    rig.gate.table[O.ACCOUNT_POSITION_LOTS] = -LOTS
+    (action,) = rig.gate.submit(O.ACTION_TAKE, O.TAKE_LEVEL, PRICE, LOTS)
+    rig.step.actions[: O.ACTION_WORDS] = rig.gate.actions[: O.ACTION_WORDS]
+    assert rig.sender.send(1, NOW_NS) == []
+    assert rig.entry.calls == [("take", action.new_id, O.BUY, PRICE // TICK_UNITS, LOTS, NOW_NS)]
+    assert rig.orders.sent[action.new_id].takes and rig.records[-1].kind == J.EVENT_TAKE
 
 
 def test_a_replace_names_both_orders_and_a_cancel_one() -> None:

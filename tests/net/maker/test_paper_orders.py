@@ -50,7 +50,7 @@ class Paper:
         self.rig.start(binance_snapshot(1, BIDS, ASKS))
         self.fills: list[PaperFill] = []
         given = {"latency_ms": 0.0, "latency_tail_ms": 0.0} | settings
-        market = PaperMarket(self.rig.engine, 0, MARKET, fee_bps)
+        market = PaperMarket(self.rig.engine, 0, MARKET, fee_bps, 2 * fee_bps)
         paper = PaperSettings.model_validate(given)
         self.entry = PaperEntry(self.host, VENUE, market, paper)
         self.entry.on_fill = self.fills.append
@@ -241,3 +241,39 @@ def test_a_fill_costs_its_fee_rounded_against_us(fee_bps: float, fee_lots: int) 
     exact = Decimal(10) * 50 * Decimal(str(fee_bps)) / 10_000
     assert fill.fee_lots == paper.fills[0].fee_lots == fee_lots
     assert exact <= fee_lots < exact + 1 and fill.fee_asset == "USDT"
+
+
+# --- orders that take ----------------------------------------------------------------------------
+
+
+def test_an_order_that_takes_gets_what_is_there_at_its_price_or_better() -> None:
+    """Two levels and a part of a third; it costs the dearer fee, and nothing of it rests."""
+    paper = Paper(fee_bps=10.0)
+    paper.book(
+        asks=[(price, "0") for price, _ in ASKS] + [("10.01", "1"), ("10.02", "2"), ("10.03", "3")]
+    )
+    lots = 350_000_000
+    paper.entry.take(A, BUY, 1003, lots, 1)
+    paper.entry.take(B, BUY, 1002, lots, 1)
+    first, second = paper.told()
+    fills = [one(event) for event in first[3:-1]]
+    assert [(each.last_price_ticks, each.last_lots) for each in fills] == [
+        (1001, 10**8), (1002, 2 * 10**8), (1003, 5 * 10**7),
+    ]  # fmt: skip
+    assert not any(each.is_maker for each in fills)
+    assert [each.fee_lots for each in fills] == [
+        2 * 10_010 * 100,
+        2 * 20_040 * 100,
+        2 * 5_015 * 100,
+    ]
+    assert one(first[-1]).state is State.FILLED and one(first[-1]).filled_lots == lots
+    assert one(second[-1]).state is State.EXPIRED and one(second[-1]).filled_lots == 3 * 10**8
+    assert [each.left_lots for each in paper.fills[:3]] == [lots - 10**8, 5 * 10**7, 0]
+    assert paper.entry._orders == {}
+
+
+def test_an_order_that_takes_gets_nothing_beyond_its_price() -> None:
+    paper = Paper()
+    paper.entry.take(A, SELL, 10**6, 5, 1)
+    ((*_, event),) = paper.told()
+    assert one(event).state is State.EXPIRED and one(event).filled_lots == 0 and not paper.fills

@@ -90,7 +90,7 @@ class Entry:
     def place(self, *_: object) -> None:
         raise AssertionError("a watchdog places nothing")
 
-    replace = place
+    take = replace = place
 
     def on_timer(self, now_ns: int) -> None:
         """Time passes."""

@@ -96,6 +96,9 @@ class BinanceEntry(OrderEntry):
         self._requests = requests
         style, mode = Style.POST_ONLY, self_trade_mode
         self._place = {s: PlaceTemplate(requests, market, s, style, mode) for s in (BUY, SELL)}
+        self._take = {
+            s: PlaceTemplate(requests, market, s, Style.IMMEDIATE, mode) for s in (BUY, SELL)
+        }
         self._replace = {s: ReplaceTemplate(requests, market, s, style, mode) for s in (BUY, SELL)}
         self._cancel = CancelTemplate(requests, market)
         self._opening = BinanceOpening(requests, self._reader, market)
@@ -110,6 +113,12 @@ class BinanceEntry(OrderEntry):
         """Send a post-only order; EntryError, and nothing sent, for what cannot be written."""
         number, time_ms = self._next(now_ns)
         message = self._place[side].write(number, order_id, price_ticks, lots, time_ms)
+        self._send(number, message, now_ns, Request.PLACE, order_id)
+
+    def take(self, order_id: int, side: int, price_ticks: int, lots: int, now_ns: int) -> None:
+        """Send an immediate-or-cancel order; EntryError, and nothing sent, as `place`."""
+        number, time_ms = self._next(now_ns)
+        message = self._take[side].write(number, order_id, price_ticks, lots, time_ms)
         self._send(number, message, now_ns, Request.PLACE, order_id)
 
     def cancel(self, order_id: int, now_ns: int) -> None:

@@ -109,10 +109,10 @@ class BitstampEntry(HttpEntry):
         self._open_orders_age_ns = open_orders_age_ns
         self._signer = keys.signer
         self._requests = BitstampRequests(keys, http_host)
-        self._places = {
-            side: PlaceTemplate(self._requests, market, side, Style.POST_ONLY)
-            for side in (BUY, SELL)
-        }
+        self._places, self._takes = (
+            {side: PlaceTemplate(self._requests, market, side, style) for side in (BUY, SELL)}
+            for style in (Style.POST_ONLY, Style.IMMEDIATE)
+        )
         self._cancel = CancelTemplate(self._requests)
         self._heartbeat = BITSTAMP.heartbeat()
         self._was_ready = False
@@ -130,9 +130,17 @@ class BitstampEntry(HttpEntry):
 
     def place(self, order_id: int, side: int, price_ticks: int, lots: int, now_ns: int) -> None:
         """Send a post-only order: maker-or-cancel."""
+        self._place(self._places[side], order_id, price_ticks, lots, now_ns)
 
+    def take(self, order_id: int, side: int, price_ticks: int, lots: int, now_ns: int) -> None:
+        """Send an immediate-or-cancel order."""
+        self._place(self._takes[side], order_id, price_ticks, lots, now_ns)
+
+    def _place(
+        self, template: PlaceTemplate, order_id: int, price_ticks: int, lots: int, now_ns: int
+    ) -> None:
         def write(nonce: str, time_ms: int) -> HttpRequest:
-            return self._places[side].write(nonce, order_id, price_ticks, lots, time_ms)
+            return template.write(nonce, order_id, price_ticks, lots, time_ms)
 
         self._send(Request.PLACE, order_id, write, now_ns)
 
