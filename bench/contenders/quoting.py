@@ -28,7 +28,7 @@ from net.config.schema import Config
 from net.journal.writer import JournalWriter
 from net.maker.build import build_maker
 from net.maker.maker import Maker
-from net.orders.http_requests import HttpWire
+from net.orders.http_requests import HttpRequest, HttpWire
 from net.orders.interface import EntryAddress, EntryHost, VenueEntry, Wire
 from net.orders.markets import MarketRules
 from net.orders.messages import Market
@@ -96,7 +96,7 @@ class Orders:
             0,
             self._market,
             orders.read_keys(session_key()),
-            EntryAddress(self._url, ""),
+            EntryAddress(self._url, "", ""),
             host,
             self,
         )
@@ -108,6 +108,9 @@ class Orders:
         return self
 
     def http(self, base_url: str) -> HttpWire:
+        return self
+
+    def post(self, request: HttpRequest, key: int) -> None:
         raise AssertionError("orders go over the private connection")
 
     async def stop(self) -> None:

@@ -33,6 +33,8 @@ EVENT_RESULT = 22
 EVENT_CHECKPOINT = 23
 EVENT_FEE = 24
 EVENT_TAKE = 25
+EVENT_TRANSFER = 26
+EVENT_SETTLED = 27
 """JOURNAL_CLOSED and JOURNAL_LOST are the journal's own: its writer's end, and how many records
 before this one found no room (their number is in the reason's place).
 
@@ -46,13 +48,17 @@ RELEASE: with the reason.
 
 FEE, after the FILL that has cost it: the fee in lots of its asset as the lots, its value as the
 filled lots, in which kind of asset it was paid as the reason.
-ACCOUNT, RESULT, CHECKPOINT are the ledger's (net.journal.ledger), for the next run to read.
+ACCOUNT, RESULT, TRANSFER, SETTLED, CHECKPOINT are the ledger's (net.journal.ledger), for the next
+run to read.
 ACCOUNT, before the FILL that has changed it: the market's number in the slot's place, the neutral
 holding as the lots, the position as the filled lots, whether it is live and whether orders may be
 open in the places of the states, the execution as the reason. RESULT: the decimals and the mantissa
 of its values in the places of slot and price, cash as the lots, fees in the order's place, the
 day's first result as the filled lots, whether it is live and the day in the places of the states,
-the halt as the reason.
+the halt as the reason. TRANSFER: a deposit or a withdrawal that an account's neutral holding has
+moved with: market and mode as in ACCOUNT, the change as the lots, when it was booked as the filled
+lots, and the number that it is known by in the order's place. SETTLED: an account held what was
+known of it, market, mode and time as in TRANSFER.
 """
 
 EVENT_NAMES = (
@@ -82,6 +88,8 @@ EVENT_NAMES = (
     "checkpoint",
     "fee",
     "take",
+    "transfer",
+    "settled",
 )
 
 REASON_NONE = 0
@@ -145,7 +153,8 @@ REASON_NAMES = (
 
 SIDE_NAMES = {NO_SIDE: "none", BUY: "buy", SELL: "sell"}
 
-assert EVENT_NAMES[EVENT_TAKE] == "take" and EVENT_NAMES[EVENT_KILL] == "kill"
+assert EVENT_NAMES[EVENT_TAKE] == "take" and EVENT_NAMES[EVENT_SETTLED] == "settled"
+assert EVENT_NAMES[EVENT_TRANSFER] == "transfer" and EVENT_NAMES[EVENT_KILL] == "kill"
 assert REASON_NAMES[REASON_AUDIT] == "audit"
 assert REASON_NAMES[REASON_ACCOUNT] == "account" and REASON_NAMES[REASON_LOSS_LIMIT] == "loss-limit"
 

@@ -117,14 +117,17 @@ EVENTS = len(EVENT_NAMES)
     ACCOUNT_FEE_VALUE,
     ACCOUNT_FEE_BASE_LOTS,
     ACCOUNT_UNVALUED_FEES,
-) = range(20)
+    ACCOUNT_UNCONFIRMED,
+) = range(21)
 ACCOUNT_WORDS = 3 * CACHE_LINE_WORDS
 """OPEN_*_LOTS: what is left of all live orders of a side, should every one of them fill.
 INFERRED_FILLS: fills known from a cumulative quantity before, or without, their own message.
 ANOMALIES: an order filled beyond its quantity, or a number beyond its bound; these halt.
 FEE_VALUE: all fees that have a value, whatever they were paid in; they are in the position and the
 cash already. FEE_BASE_LOTS: what of them was paid in the base currency. UNVALUED_FEES: fills whose
-fee was paid in an asset without a rate, which are in neither."""
+fee was paid in an asset without a rate, which are in neither. UNCONFIRMED: orders and accounts of
+earlier runs of which no venue has shown yet that none is open; in no row, and written from outside
+the kernels."""
 
 EXECUTIONS = 512
 """Execution ids remembered by venue: at ten fills a second those of the last 50 s."""
@@ -232,7 +235,7 @@ RISK_WINDOWS_AT = RISK_VOLUME_WINDOW_AT + WINDOW_WORDS
 (WINDOW_OWN, WINDOW_VENUE, WINDOW_DAY, WINDOWS) = range(4)
 
 assert len(STATE_NAMES) == EXPIRED + 1 and len(EVENT_NAMES) == NOT_FOUND + 1
-assert ACCOUNT_UNVALUED_FEES < ACCOUNT_WORDS
+assert ACCOUNT_UNCONFIRMED < ACCOUNT_WORDS
 assert WINDOW_BUCKETS >= 2 and VENUES_MAX >= 1
 
 

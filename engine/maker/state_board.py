@@ -173,6 +173,8 @@ class MakerState:
     """What of them was paid in the base currency."""
     unvalued_fees: int
     """Fills whose fee was paid in an asset without a rate: in no result."""
+    unconfirmed: int
+    """Orders and accounts of earlier runs, beside `orders`, where some may be open."""
     result_ns: int
     """When the results were valued: the last time there was a fair price; 0 for never."""
     result_value: int | None
@@ -247,6 +249,7 @@ def _read_state(words: Words, sequence: int, venues: int) -> MakerState:
         fee_value=account[O.ACCOUNT_FEE_VALUE],
         fee_base_lots=account[O.ACCOUNT_FEE_BASE_LOTS],
         unvalued_fees=account[O.ACCOUNT_UNVALUED_FEES],
+        unconfirmed=account[O.ACCOUNT_UNCONFIRMED],
         result_ns=result_ns,
         result_value=result - slot[B.SLOT_START_VALUE] if is_valued else None,
         day_result_value=result - risk[O.RISK_DAY_START_VALUE] if has_day else None,

@@ -107,4 +107,6 @@ def _ask(
     if what == "kill" and maker.orders:
         names = ", ".join(map(order_name, maker.orders))
         raise CommandError(f"{len(maker.orders)} orders may still be open: {names}", 1)
+    if what == "kill" and maker.unconfirmed:
+        raise CommandError("orders of an earlier run may still be open: the log names them", 1)
     return 0

@@ -90,9 +90,11 @@ def ask_here(name: str, what: str) -> maker_pb2.Maker:
 def _until_closed(look: Callable[[], maker_pb2.Maker]) -> maker_pb2.Maker:
     """The state once nothing is open, or the latest when the time is over."""
     limit_s = time.monotonic() + CLOSED_LIMIT_S
-    while (maker := look()).orders and time.monotonic() < limit_s:
+    while True:
+        maker = look()
+        if (not maker.orders and not maker.unconfirmed) or time.monotonic() > limit_s:
+            return maker
         time.sleep(CLOSED_LOOK_S)
-    return maker
 
 
 def ask_there(remote: Remote, what: str) -> maker_pb2.Maker:

@@ -123,6 +123,8 @@ def table_lines(maker: maker_pb2.Maker) -> Iterator[str]:
         yield f"  halts       {maker.halts:,}, anomalies {maker.anomalies:,}"
     for reason, count in sorted(maker.refusals.items()):
         yield f"  refused     {count:,} x {reason}"
+    if maker.unconfirmed:
+        yield f"  earlier     {maker.unconfirmed} orders or accounts, where some may be open"
     yield from _venue_lines(maker)
     yield from _order_lines(maker)
 
@@ -198,6 +200,7 @@ def maker_facts(maker: maker_pb2.Maker) -> dict[str, object]:
         "fees": value(maker.fees_units),
         "fees_base": amount(maker.fee_base_lots),
         "unvalued_fees": maker.unvalued_fees,
+        "unconfirmed": maker.unconfirmed,
         "fills": maker.fills,
         "anomalies": maker.anomalies,
         "refusals": dict(sorted(maker.refusals.items())),

@@ -17,8 +17,9 @@ from engine.engine import Engine
 from engine.layout.units import NS_PER_S
 from engine.maker import journal_codes as J
 from net.config.schema import Config, ConfigError
+from net.daemon.left_behind import Cleaning, Steering, keys_of
 from net.journal.files import JournalError, Record
-from net.journal.ledger import Ledger, read_ledger
+from net.journal.ledger import Account, Ledger, read_ledger
 from net.journal.writer import JournalWriter
 from net.maker.build import build_maker
 from net.maker.maker import Maker
@@ -37,7 +38,7 @@ LOOK_EVERY_S = 0.1
 """Between two looks at the kill file and at the journal's room."""
 
 
-class Steered(Protocol):
+class Steered(Steering, Protocol):
     """What is steered on the engine thread, from here."""
 
     def kill_maker(self, reason: int) -> None:
@@ -63,6 +64,8 @@ class MakerSupervisor:
         self._ledger = Ledger()
         self._keys: dict[str, Keys] | None = None
         self._epoch = 0
+        self._to_clean: list[Account] = []
+        """Not quoted any more, and there are keys."""
         self._has_watchdog = self._settings.orders == "live" and self._settings.watchdog
         self._kill_file = Path(self._settings.kill_file) if self._settings.kill_file else None
 
@@ -140,14 +143,23 @@ class MakerSupervisor:
                 start_ns=steady_ns(),
             )
             maker.is_guarded = not self._has_watchdog
-            if left := maker.accounts.left_behind:
-                tell_left_behind(self, left)
-                maker.accounts.halt_for(J.REASON_ACCOUNT)
+            self._look_behind(maker)
         except RulesError as error:
             raise ConfigError(str(error)) from None
         mode = self._settings.orders
         self.note_maker("info", "market maker", orders=mode, epoch=epoch)
         return maker
+
+    def _look_behind(self, maker: Maker) -> None:
+        """Where orders of earlier runs may be open and nothing is quoted: what can be cleaned is
+        to be, and nothing is quoted before; else only an operator can say that nothing is open."""
+        left = maker.accounts.left_behind
+        keys = keys_of(left) if self._keys is not None else {}
+        self._to_clean = [account for account in left if account.venue in keys]
+        if others := [account for account in left if account.venue not in keys]:
+            why = "there is no key for it" if self._keys is not None else "orders are on paper"
+            tell_left_behind(self, others, why)
+            maker.accounts.halt_for(J.REASON_ACCOUNT)
 
     def make_order_connections(self, config: Config) -> OrderConnections | None:
         """The connections of order entry; None on paper. On the housekeeping thread's loop."""
@@ -179,6 +191,9 @@ class MakerSupervisor:
         """
         keeper = None
         tasks = [asyncio.create_task(self._look(steered))]
+        if self._to_clean:
+            cleaning = Cleaning(self._config, self._to_clean, self._epoch, self, steered)
+            tasks.append(asyncio.create_task(cleaning.run()))
         if self._has_watchdog:
             options = WatchdogOptions.of(
                 os.getpid(), self._epoch, self._config, self._plain_markets()

@@ -322,6 +322,12 @@ class EngineThread:
         if self.maker is not None:
             self.maker.is_guarded = is_guarded
 
+    def steer_maker(self, act: Callable[[Maker, int], None]) -> None:
+        """Do something to the market maker, on its thread; `act` is given `now_ns` too."""
+        if self.maker is not None:
+            maker = self.maker
+            self._call(lambda: act(maker, steady_ns()))
+
     # --- what book syncs, venues and connections ask for ----------------------------------------
 
     def fetch_snapshot(self, sync: BookSync, request: SnapshotRequest) -> None:

@@ -167,16 +167,18 @@ class RestClient:
 
 def rest_clients(config: Config, session: aiohttp.ClientSession) -> dict[str, RestClient]:
     """A client of each venue of a configuration; each keeps back a light snapshot for each book."""
-    clients = {}
-    for name in config.venue_names():
-        protocol, settings, reserve = VENUES[name], config.settings(name), 0
-        if protocol.rules.snapshot is not None:
-            lightest = protocol.snapshot_weight(protocol.snapshot_depths(settings)[0])
-            reserve = lightest * config.feeds_of(name)
-        tls = tls_context(settings.ca_file)
-        proxy = proxy_of(settings.rest_url, settings.proxy)
-        clients[name] = RestClient(protocol, settings.rest_url, session, tls, reserve, proxy)
-    return clients
+    return {name: rest_client(config, name, session) for name in config.venue_names()}
+
+
+def rest_client(config: Config, name: str, session: aiohttp.ClientSession) -> RestClient:
+    """A client of one venue, which need not be in use."""
+    protocol, settings, reserve = VENUES[name], config.settings(name), 0
+    if protocol.rules.snapshot is not None:
+        lightest = protocol.snapshot_weight(protocol.snapshot_depths(settings)[0])
+        reserve = lightest * config.feeds_of(name)
+    tls = tls_context(settings.ca_file)
+    proxy = proxy_of(settings.rest_url, settings.proxy)
+    return RestClient(protocol, settings.rest_url, session, tls, reserve, proxy)
 
 
 def _header_number(text: str) -> int | None:

@@ -86,6 +86,7 @@ class MakerForm:
             fees=state.fee_value * info.value_mantissa / self._value_divisor,
             fee_base_lots=state.fee_base_lots,
             unvalued_fees=state.unvalued_fees,
+            unconfirmed=state.unconfirmed,
             position_lots_max=state.position_lots_max,
             daily_loss_max_units=state.daily_loss_max_value,
             open_orders_max=state.open_orders_max,

@@ -1,8 +1,9 @@
 """The ledger: what the journal remembers of every account from one run to the next.
 
 An account is one market at one venue, on paper or live: they never mix. Of each the ledger has the
-neutral holding, the position, and whether orders of ours may be open there; of each instrument the
-cash, the day's first result and the halt that waits for its release. A record of the journal holds
+neutral holding, the position, whether orders of ours may be open there, when it last held what was
+known of it and which transfers were counted since; of each instrument the cash, the day's first
+result and the halt that waits for its release. A record of the journal holds
 the whole state of an account or a result, so the latest of each is all there is to know. A
 *checkpoint* is all of them, closed by a record of its own: reading begins at the last one.
 Runs on: the main thread (reading), the engine thread (the rest).
@@ -25,9 +26,13 @@ from net.journal.files import (
     segment_path,
 )
 from net.journal.reader import JournalReader
+from net.orders.transfers import Transfer
 
 EXECUTIONS_MAX = 4_096
 """More than any venue lists at once."""
+TRANSFERS_KEPT_NS = 3_600_000_000_000
+"""How long before an account was settled its transfers are known one by one: more than clocks
+differ by, and than lies between what a venue books and what it shows."""
 
 
 class Account(NamedTuple):
@@ -78,6 +83,11 @@ class Ledger:
         """Executions that were counted, from the checkpoint that was read on."""
         self.floors: dict[Account, int] = {}
         """All up to this execution were counted, as far as is known."""
+        self.settled_ns: dict[Account, int] = {}
+        """When an account last held what was known of it."""
+        self.transfers: dict[Account, dict[int, Transfer]] = {}
+        """Those that neutral holdings have moved with, by their numbers, as long as a venue's
+        history may bring them up again."""
         self._names: _Names | None = None
         self._write: Callable[[Record], object] = lambda record: None
 
@@ -102,6 +112,11 @@ class Ledger:
             self._write(names.result_record(key, result))
         for account, holding in self.holdings.items():
             self._write(names.account_record(account, holding, holding.execution_id))
+        for account, time_ns in self.settled_ns.items():
+            self._write(names.transfer_record(J.EVENT_SETTLED, account, Transfer(0, 0, time_ns)))
+        for account, transfers in self.transfers.items():
+            for each in transfers.values():
+                self._write(names.transfer_record(J.EVENT_TRANSFER, account, each))
         self._write(Record(J.EVENT_CHECKPOINT))
 
     def set_holding(self, account: Account, holding: Holding, execution_id: int = 0) -> None:
@@ -115,6 +130,25 @@ class Ledger:
         holding = self.holdings.get(account)
         if holding is not None and holding.may_have_orders:
             self.set_holding(account, holding._replace(may_have_orders=False))
+
+    def settle(self, account: Account, time_ns: int) -> None:
+        """The account held what is known of it. Transfers of long before come up no more."""
+        self._keep_settled(account, time_ns)
+        if self._names is not None:
+            settled = Transfer(0, 0, time_ns)
+            self._write(self._names.transfer_record(J.EVENT_SETTLED, account, settled))
+
+    def count_transfer(self, account: Account, transfer: Transfer) -> None:
+        """A transfer is in the account's neutral holding."""
+        self.transfers.setdefault(account, {})[transfer.number] = transfer
+        if self._names is not None:
+            self._write(self._names.transfer_record(J.EVENT_TRANSFER, account, transfer))
+
+    def _keep_settled(self, account: Account, time_ns: int) -> None:
+        self.settled_ns[account] = time_ns
+        first_ns, known = time_ns - TRANSFERS_KEPT_NS, self.transfers.pop(account, {})
+        if kept := {number: each for number, each in known.items() if each.time_ns >= first_ns}:
+            self.transfers[account] = kept
 
     def set_result(self, key: tuple[bool, str], result: Result) -> None:
         """A result, its day or its halt has changed."""
@@ -144,12 +178,17 @@ class Ledger:
 
     def take(self, header: Header, record: Record) -> None:
         """What one record says of an account or a result; other kinds say nothing."""
-        if record.kind == J.EVENT_ACCOUNT:
+        if record.kind in (J.EVENT_ACCOUNT, J.EVENT_TRANSFER, J.EVENT_SETTLED):
             account = Account(
                 bool(record.state_before), header.venues[record.venue], header.markets[record.slot]
             )
+        if record.kind == J.EVENT_ACCOUNT:
             holding = Holding(record.lots, record.filled_lots, bool(record.state_after), 0)
             self._keep(account, holding, record.reason)
+        elif record.kind == J.EVENT_TRANSFER:
+            self.count_transfer(account, Transfer(record.order, record.lots, record.filled_lots))
+        elif record.kind == J.EVENT_SETTLED:
+            self._keep_settled(account, record.filled_lots)
         elif record.kind == J.EVENT_RESULT:
             key = bool(record.state_before), header.instruments[record.instrument]
             self.results[key] = Result(
@@ -184,6 +223,17 @@ class _Names:
             state_before=account.is_live,
             state_after=holding.may_have_orders,
             reason=execution_id,
+        )
+
+    def transfer_record(self, kind: int, account: Account, transfer: Transfer) -> Record:
+        return Record(
+            kind,
+            venue=self._venues[account.venue],
+            slot=self._markets[account.market],
+            order=transfer.number,
+            lots=transfer.lots,
+            filled_lots=transfer.time_ns,
+            state_before=account.is_live,
         )
 
     def result_record(self, key: tuple[bool, str], result: Result) -> Record:

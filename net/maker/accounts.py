@@ -21,6 +21,7 @@ from engine.maker import risk_codes as R
 from net.journal.ledger import Account, Holding, Ledger, Result
 from net.maker import journal_reasons as reasons
 from net.maker.recovery import Memory, Start
+from net.orders.transfers import Transfer
 
 CHECKPOINT_NS = 600 * NS_PER_S
 """So much of a journal at the most is read at a start."""
@@ -58,6 +59,8 @@ class Accounts:
         self._risk = risk
         self._neutral_lots: list[int | None] = [None] * len(spec.venues)
         """By venue: None before its account is known, and nothing is written of it."""
+        self.read_ns: list[int] = [0] * len(spec.venues)
+        """By venue: when its account was first read, by the wall clock."""
         self._checkpoint_ns = 0
         self.halt = J.REASON_NONE
         """The journal's reason of the halt that a restart does not end."""
@@ -110,14 +113,39 @@ class Accounts:
         found = exact // (mantissa * int(10 ** (most - decimals)))
         return max(-O.VALUE_MAX, min(found, O.VALUE_MAX))
 
-    def open(self, venue: int, start: Start) -> None:
+    def open(self, venue: int, start: Start, wall_ns: int) -> None:
         """An account is known: its part of the position is the table's from here on."""
         at = O.venue_word(venue, O.VENUE_POSITION_LOTS)
         if self._neutral_lots[venue] is None:
             self._table[at] += start.position_lots
             self._table[O.ACCOUNT_POSITION_LOTS] += start.position_lots
+            self.read_ns[venue] = wall_ns
         self._neutral_lots[venue] = start.neutral_lots
         self.look()
+        account = self._spec_of(venue).account
+        if account.is_live and not start.is_disputed:
+            self._ledger.settle(account, self.read_ns[venue])
+
+    def _spec_of(self, venue: int) -> AccountSpec:
+        spec = self._spec.venues[venue]
+        assert spec is not None, "a venue that is not quoted has no account"
+        return spec
+
+    def base_of(self, venue: int) -> str:
+        """The asset that the account's position is of."""
+        return self._spec_of(venue).base
+
+    def settled_ns(self, venue: int) -> int | None:
+        """When an account last held what was known of it; None: no run has known it."""
+        return self._ledger.settled_ns.get(self._spec_of(venue).account)
+
+    def counted_transfers(self, venue: int) -> Container[int]:
+        """The numbers of those that the neutral holding has moved with, as far as they matter."""
+        return self._ledger.transfers.get(self._spec_of(venue).account, {})
+
+    def count_transfer(self, venue: int, transfer: Transfer) -> None:
+        """The neutral holding is about to move with a transfer."""
+        self._ledger.count_transfer(self._spec_of(venue).account, transfer)
 
     @property
     def left_behind(self) -> list[Account]:
@@ -129,10 +157,14 @@ class Accounts:
             if holding.may_have_orders and account not in used
         ]
 
+    def close(self, account: Account) -> None:
+        """Nothing of ours is open at an account that this run does not read."""
+        self._ledger.close_orders(account)
+
     def accept_left_behind(self) -> None:
         """An operator's word: nothing of ours is open there."""
         for account in self.left_behind:
-            self._ledger.close_orders(account)
+            self.close(account)
 
     # --- as things happen ------------------------------------------------------------------------
 

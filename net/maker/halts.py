@@ -7,7 +7,7 @@ Runs on: the engine thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from engine.maker import journal_codes as J
@@ -60,6 +60,15 @@ class Halts:
     def is_halted(self) -> bool:
         return int(self._risk[O.RISK_STATE]) == O.HALTED
 
+    @property
+    def earlier(self) -> list[str]:
+        """Orders and accounts of earlier runs of which nothing is confirmed yet, by name."""
+        left = [
+            f"{account.venue} {account.market}: orders of an earlier run"
+            for account in self._accounts.left_behind
+        ]
+        return self._recovery.strays(self._board.info.venues) + left
+
     def take_requests(self, now_ns: int) -> Requests | None:
         """Do what others have asked for through the board; what is to be answered."""
         asked, seen = self._board.requests(), self._requests_seen
@@ -85,12 +94,15 @@ class Halts:
         count = risk_gate.kill(self._step.table, self._risk, self._step.actions, code)
         self._send(count, now_ns)
         self._report.on_kill()
-        if reason != J.REASON_SHUTDOWN and self._accounts.halt == J.REASON_NONE:
+        # An account that is explained ends a halt that was for it, and no other.
+        if reason != J.REASON_SHUTDOWN and self._accounts.halt in (J.REASON_NONE, J.REASON_ACCOUNT):
             self._accounts.halt = reason
         self._accounts.look()
         if not was_halted:
             self._journal.write(Record(J.EVENT_KILL, reason=reason))
-            facts = {"reason": J.REASON_NAMES[reason], "cancels": count}
+            facts: dict[str, object] = {"reason": J.REASON_NAMES[reason], "cancels": count}
+            if earlier := self.earlier:
+                facts["not_confirmed"] = earlier
             level = "info" if self.is_stopping else "warning"
             self._host.note_maker(level, "quoting killed", **facts)
 
@@ -135,13 +147,18 @@ class Halts:
 
     def accept(self) -> None:
         """What the accounts hold beyond what was counted is no position: an operator's word."""
-        self._recovery.accept(venues := self._recovery.disputed)
         self._accounts.accept_left_behind()
+        self.settle(self._recovery.disputed)
+
+    def settle(self, venues: Sequence[int]) -> None:
+        """What these accounts hold beyond what was counted is known to be no position."""
+        self._recovery.accept(venues)
         for venue in venues:
             start = self._recovery.starts[venue]
             assert start is not None
-            self._accounts.open(venue, start)
+            self._accounts.open(venue, start, self._host.wall_ns())
             self._board.set_venue(venue, B.VENUE_DIFFERENCE_LOTS, 0)
             tell_accepted(self._host, self._board.info.venues[venue], start)
-        if self._accounts.halt == J.REASON_ACCOUNT:
+        is_open = self._recovery.disputed or self._accounts.left_behind
+        if not is_open and self._accounts.halt == J.REASON_ACCOUNT:
             self.release()

@@ -47,15 +47,18 @@ from net.maker.risk_report import MakerHost
 from net.maker.scaled_settings import MakerRules
 from net.maker.taking import Taking
 from net.maker.tick_fit import TickFit
+from net.maker.transfers import TransferReader
 from net.maker.venue_report import (
     tell_fee,
     tell_rejected,
     tell_start,
+    tell_transfers,
     tell_trouble,
 )
 from net.orders.errors import ErrorClass, Refusal
 from net.orders.interface import EntryState, Opening, VenueEntry
 from net.orders.messages import Balance, Kind, OrderEvent, OrderRequest, Request
+from net.orders.transfers import Transfer
 from net.orders.trouble_codes import trouble_code
 
 
@@ -110,6 +113,7 @@ class Maker:
         self.audit = Audit(
             orders, self.recovery, self.balances, self.venue_names, epoch, host.note_maker
         )
+        self.transfers = TransferReader(self.accounts, self.recovery)
         self.is_guarded = True
         """Whether our orders would be cancelled if this process ended: if not, none is placed."""
         self._is_started = False
@@ -156,7 +160,8 @@ class Maker:
     @property
     def is_quiet(self) -> bool:
         """Whether no order of ours may be open."""
-        return self.orders.live_orders == 0 and not self.recovery.has_strays
+        is_left = self.recovery.has_strays or self.accounts.left_behind
+        return self.orders.live_orders == 0 and not is_left
 
     @property
     def step_address(self) -> int:
@@ -184,6 +189,7 @@ class Maker:
                     self.orders.ask_unknown(venue, entry, now_ns)
                     self.recovery.cancel_again(venue, entry, now_ns)
                     self.audit.on_timer(venue, entry, now_ns)
+                    self.transfers.on_timer(venue, entry, now_ns)
         if self._journal.is_full and not self.halts.is_halted:
             self.halts.kill(J.REASON_JOURNAL_FULL, now_ns)
         for venue, asset in self.fees.take_untold():
@@ -203,6 +209,7 @@ class Maker:
                 fees = int(self.table[O.venue_word(venue, O.VENUE_FEE_VALUE)])
                 self.board.set_venue(venue, B.VENUE_FEE_VALUE, fees)
                 self.board.set_venue(venue, B.VENUE_FEE_PPM, self.fees.maker_ppm[venue])
+        self.table[O.ACCOUNT_UNCONFIRMED] = len(self.halts.earlier)
         self.board.publish(self.table, self.risk, self.fair, self.wall_ns(), now_ns)
 
     def _run(self, now_ns: int) -> None:
@@ -235,7 +242,8 @@ class Maker:
             return LEAVE
         if self.halts.is_stopping or not self.is_guarded or venue in self._tick_fit.off_tick:
             return CANCEL
-        if not self.recovery.is_known or not self.recovery.is_clean(venue):
+        is_clean = self.recovery.is_clean(venue) and not self.accounts.left_behind
+        if not self.recovery.is_known or not is_clean:
             return CANCEL
         if self.taking is not None and self.taking.is_in_the_way(venue, side):
             return CANCEL
@@ -275,7 +283,7 @@ class Maker:
         for order_id, sent in self.orders.sent.items():
             name = self.venue_names[sent.venue]
             found.append(f"{name} {format_client_id(order_id)} {O.STATE_NAMES[sent.state]}")
-        return found + self.recovery.strays(self.venue_names)
+        return found + self.halts.earlier
 
     def end(self) -> list[str]:
         """After `stop`: what may be open, and the ledger knows where. Nothing is written after."""
@@ -370,7 +378,7 @@ class Maker:
             missed = {trade.execution_id for trade in start.missed}
             listed = (trade for trade in opening.trades if trade.execution_id not in missed)
             before = self.balances.positions()
-            self.accounts.open(venue, start)
+            self.accounts.open(venue, start, self.wall_ns())
             self.balances.bring(before)
             self.orders.begin(venue, listed)
             self.orders.take_uncounted(venue, start.missed)
@@ -394,6 +402,13 @@ class Maker:
         self.board.set_venue(venue, B.VENUE_DIFFERENCE_LOTS, start.difference_lots)
         if start.is_disputed:
             self.halts.dispute(now_ns)
+
+    def on_transfers(self, venue: int, transfers: tuple[Transfer, ...], now_ns: int) -> None:
+        found = self.transfers.take(venue, transfers)
+        tell_transfers(self._host, self.venue_names[venue], transfers, found)
+        if found:
+            self.halts.settle([venue])
+        self._run(now_ns)
 
     def _start(self) -> None:
         """Every quoted venue has told what it holds: from here on there is something to decide."""

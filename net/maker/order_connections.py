@@ -75,10 +75,18 @@ class OrderConnections:
         for venue, each in enumerate(self._config.quoted_instrument().venue):
             given = settings.venue.get(each.name, MakerVenue())
             if given.quote:
-                made = self._make(venue, host, given, each.name)
-                attach(venue, made.entry)
-                runs.append(self._lines[-1].run(made.line_owner))
+                market, mode = self._markets[each.name], given.self_trade_mode
+                entry, run = self.connect_one(venue, each.name, market, host, mode)
+                attach(venue, entry)
+                runs.append(run)
         return runs
+
+    def connect_one(
+        self, venue: int, name: str, market: Market, host: EntryHost, self_trade_mode: str = ""
+    ) -> tuple[VenueEntry, Coroutine[Any, Any, None]]:
+        """The entry in one market, which the host knows as `venue`; what keeps its line up."""
+        made = self._make(venue, name, market, host, self_trade_mode)
+        return made.entry, self._lines[-1].run(made.line_owner)
 
     async def stop(self) -> None:
         """Close them with their handshakes; requests that are under way end."""
@@ -86,17 +94,19 @@ class OrderConnections:
         for posting in self._posting:
             posting.cancel()
 
-    def _make(self, venue: int, host: EntryHost, given: MakerVenue, name: str) -> ConnectedEntry:
+    def _make(
+        self, venue: int, name: str, market: Market, host: EntryHost, self_trade_mode: str
+    ) -> ConnectedEntry:
         settings = self._config.settings(name)
         connector = _Connector(settings.ca_file, settings.proxy, self._http_loop)
         made = venue_orders(name).make_entry(
             venue,
-            self._markets[name],
+            market,
             self._keys[name],
-            EntryAddress(settings.trade_url, settings.ws_url),
+            EntryAddress(settings.trade_url, settings.ws_url, settings.rest_url),
             host,
             connector,
-            self_trade_mode=given.self_trade_mode,
+            self_trade_mode=self_trade_mode,
         )
         assert connector.line is not None, f"{name}: an entry without its private connection"
         assert (connector.http_line is None) == (made.http_owner is None), name

@@ -200,6 +200,9 @@ class PaperEntry:
     def audit(self, now_ns: int) -> None:
         """Never: there is nothing that could differ."""
 
+    def read_transfers(self, asset: str, since_ns: int, now_ns: int) -> None:
+        """Never asked for: nothing on paper comes or goes."""
+
     def reread(self, now_ns: int) -> None:
         self._answers.append((now_ns, self._get_ready))
 

@@ -5,7 +5,7 @@ Runs on: the engine thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from engine.layout.units import NS_PER_MS
 from engine.maker import journal_codes as J
@@ -19,9 +19,10 @@ from net.maker.risk_report import MakerHost
 from net.maker.scaled_settings import MakerRules
 from net.orders.errors import Refusal
 from net.orders.messages import OrderEvent
+from net.orders.transfers import Transfer
 
 REMEDY = "pollux accept, if that is no position of ours"
-LEFT_REMEDY = "quote it once more, which cancels them, or cancel them there and then pollux accept"
+LEFT_REMEDY = "start with its keys, which cancels them, or cancel them there and then pollux accept"
 
 
 def tell_start(host: MakerHost, venue: str, start: Start) -> None:
@@ -47,12 +48,26 @@ def tell_start(host: MakerHost, venue: str, start: Start) -> None:
         host.note_maker("info", "the account at the start", **facts)
 
 
-def tell_left_behind(host: MakerHost, accounts: Iterable[Account]) -> None:
-    """Orders of an earlier run may be open where this run does not look."""
+def tell_transfers(
+    host: MakerHost, venue: str, transfers: Sequence[Transfer], found: Sequence[Transfer]
+) -> None:
+    """A disputed account's history, and the part of it that explains the difference."""
+    if found:
+        changes = [each.lots for each in found]
+        text = "deposits and withdrawals are what nobody had counted"
+        host.note_maker("warning", text, venue=venue, lots=changes)
+    else:
+        text = "deposits and withdrawals do not explain the account"
+        changes = [each.lots for each in transfers]
+        host.note_maker("error", text, venue=venue, lots=changes, remedy=REMEDY)
+
+
+def tell_left_behind(host: MakerHost, accounts: Iterable[Account], reason: str) -> None:
+    """Orders of an earlier run may be open, and why they are not cancelled."""
     text = "orders of an earlier run may be open where nothing is quoted now"
     for account in accounts:
-        facts = {"venue": account.venue, "market": account.market, "remedy": LEFT_REMEDY}
-        host.note_maker("error", text, **facts)
+        facts = {"venue": account.venue, "market": account.market, "reason": reason}
+        host.note_maker("error", text, **facts, remedy=LEFT_REMEDY)
 
 
 def tell_accepted(host: MakerHost, venue: str, start: Start) -> None:

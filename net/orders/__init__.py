@@ -4,6 +4,7 @@
     the bytes of an answer or of a private event -> a venue's events (json_fields) -> order events
     interface: what a venue's order entry is to the market maker
     entry, http_entry, event_reader: what the order entries of all venues do alike
+    sweep: one venue's orders of ours on their way out, until none is open
     http_connection, net.sockets.private_connection: what an entry talks over
 
 Only the connections touch a socket or a clock: elsewhere times, nonces and request numbers are

@@ -1,10 +1,10 @@
-"""One venue's signed POSTs over HTTP, for an owner on another thread, or on the same.
+"""One venue's signed requests over HTTP, for an owner on another thread, or on the same.
 
 The owner's thread hands a request over; the HTTP client lives on the loop that calls `run`; what
 comes back is told on the owner's loop. So no handshake, parsing or waiting is ever done on the
 engine's thread. Requests are written in the order they are handed over, each without waiting for
 the answer to the one before; on their way, over connections of their own, they may still overtake
-each other. Nothing is sent twice: aiohttp repeats only idempotent methods, and POST is none.
+each other. No POST is sent twice: aiohttp repeats only idempotent methods.
 Runs on: `post` on the owner's thread; all else on the main thread (housekeeping).
 """
 
@@ -112,7 +112,8 @@ class HttpLine:
         turn = _Turn(self._lock)
         try:
             await turn.begin()
-            async with session.post(
+            async with session.request(
+                request.method,
                 self._base_url + request.path,
                 data=request.body or None,
                 headers=request.headers,

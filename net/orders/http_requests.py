@@ -1,4 +1,4 @@
-"""Signed POSTs: what is handed to the HTTP connection, and what it brings back.
+"""Signed requests over HTTP: what is handed to the connection, and what it brings back.
 
 Runs on: any thread (types only).
 """
@@ -15,13 +15,16 @@ ANSWER_LIMIT_NS = 5_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A POST with what was signed in its headers; the transport adds host and length."""
+    """A request with what was signed in it; the transport adds host and length."""
 
     path: str
+    """With its query."""
     headers: tuple[tuple[str, str], ...]
     body: bytes
     nonce: str
     timestamp_ms: int
+    method: str = "POST"
+    """Or GET, which changes nothing and may be sent again."""
 
 
 class HttpAnswer(NamedTuple):
@@ -34,7 +37,7 @@ class HttpAnswer(NamedTuple):
 
 
 class HttpWire(Protocol):
-    """Where POSTs go. Each ends in one on_http or on_http_failed of its owner, never at once."""
+    """Where requests go. Each ends in one on_http or on_http_failed of its owner, never at once."""
 
     def post(self, request: HttpRequest, key: int) -> None:
         """Send, in the order of the calls."""

@@ -10,7 +10,8 @@ subscribe to the account's events, then read what is open, what has traded and w
 holds.
 
 Every request that is sent ends in exactly one `on_answer`, `on_unanswered` or `on_entry_lost`.
-Nothing is told to the host within `place`, `take`, `cancel`, `replace`, `ask`, `reread` or `audit`.
+Nothing is told to the host within `place`, `take`, `cancel`, `replace`, `ask`, `reread`, `audit` or
+`read_transfers`.
 Runs on: the engine thread; in the watchdog, the main thread.
 """
 
@@ -25,6 +26,7 @@ from net.orders.errors import Refusal
 from net.orders.http_requests import HttpOwner, HttpWire
 from net.orders.markets import MarketRules
 from net.orders.messages import Balance, Market, OrderEvent, OrderRequest
+from net.orders.transfers import Transfer
 from net.sockets.private_connection import LineOwner
 
 
@@ -34,6 +36,7 @@ class EntryNote(Note):
     BARRED = "order entry is barred", "warning"
     CLOCK_NOT_READ = "the venue's clock was not read", "warning"
     FEES_NOT_READ = "the venue does not tell its fees: those configured count", "warning"
+    TRANSFERS_NOT_READ = "deposits and withdrawals were not read", "warning"
     AUDIT_FAILED = "the account was not audited", "info"
     GAP_FILLED = "events that were missing are read from the venue's history", "info"
     VENUE_ERROR = "the venue reports an error", "warning"
@@ -111,6 +114,9 @@ class EntryHost(Protocol):
     def on_audit(self, venue: int, reading: Opening, now_ns: int) -> None:
         """The account as `audit` has read it; what happens meanwhile is told beside it."""
 
+    def on_transfers(self, venue: int, transfers: tuple[Transfer, ...], now_ns: int) -> None:
+        """The history that `read_transfers` has asked for."""
+
     def on_entry_lost(self, venue: int, reason: str, now_ns: int) -> None:
         """No orders can be sent; whatever was under way has an unknown outcome. So ends every
         connection, whether or not it had become ready."""
@@ -175,6 +181,11 @@ class VenueEntry(Protocol):
         """Read the account while READY, beside everything else: `on_audit` follows, or a note that
         says why not. One at a time; nothing else is told for it."""
 
+    def read_transfers(self, asset: str, since_ns: int, now_ns: int) -> None:
+        """Read what has come into the account and gone out of it of an asset, all that is booked
+        and complete since then by the venue's clock: `on_transfers` follows, or a note that says
+        why not. While READY."""
+
     def on_timer(self, now_ns: int) -> None:
         """Called several times a second: answers that are due, waits that are over."""
 
@@ -203,6 +214,8 @@ class EntryAddress(NamedTuple):
     """Where orders go."""
     ws_url: str
     """Where its public stream is; some venues tell of the account there too."""
+    rest_url: str
+    """Where the rest is asked for; some venues have the account's history there."""
 
 
 class EntryConnector(Protocol):

@@ -13,7 +13,8 @@ Control endpoints, for tests, on each venue's port:
     POST /simulator/refuse?seconds=N answer 503 to everything else for N seconds
     POST /simulator/fault?order=...  inflict a fault (faults.py has the grammar); repeatable
     POST /simulator/calm             end every fault
-    POST /simulator/deposit?asset=BTC&amount=1.5  into the customer's account; below zero: out of it
+    POST /simulator/deposit?asset=BTC&amount=1.5  into the customer's account; below zero: out of
+        it; &fee=0.001&state=pending, or failed; &listed=no: not in the venue's history
     GET  /simulator/stats            connections, requests by path, frames, weight, true best prices
 Runs on: the simulator's event loop.
 """
@@ -41,7 +42,7 @@ from net.simulator.options import (
     SimulatorFailedError,
     SimulatorOptions,
 )
-from net.simulator.orders.accounts import Account
+from net.simulator.orders.accounts import COMPLETE, TRANSFER_STATES, Account
 from net.simulator.orders.amounts import read_lots
 from net.simulator.plain_book import PlainBook
 from net.simulator.source import Feed, Message
@@ -403,13 +404,21 @@ class VenueServer(ABC):
         asset, amount = (request.query.get(name, "") for name in ("asset", "amount"))
         if self.account is None:
             return json_response({"error": "this venue has no account: it does not trade"}, 400)
+        state = request.query.get("state", COMPLETE)
+        if state not in TRANSFER_STATES:
+            return json_response({"error": f"state {state!r}: one of {TRANSFER_STATES}"}, 400)
         try:
             lots = read_lots(amount.removeprefix("-")) * (-1 if amount.startswith("-") else 1)
+            fee_lots = read_lots(request.query.get("fee", "0"))
         except ValueError as error:
             return json_response({"error": str(error)}, 400)
-        if self.account.balance(asset).free_lots + lots < 0:
+        if self.account.balance(asset).free_lots + lots - fee_lots < 0:
             return json_response({"error": f"{amount} {asset} is more than is free"}, 400)
-        self.account.deposit(asset, lots)
+        is_listed = request.query.get("listed") != "no"
+        now_ns = self._clock.now_ns()
+        self.account.deposit(
+            asset, lots, now_ns, fee_lots=fee_lots, state=state, is_listed=is_listed
+        )
         return json_response({"asset": asset, "free_lots": self.account.balance(asset).free_lots})
 
     @property

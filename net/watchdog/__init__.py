@@ -4,7 +4,7 @@ No venue cancels orders when a connection is lost. The watchdog is a process bes
 outlives it.
 
     __main__.py  signals, start          watchdog.py    when to act, and when it is done
-    process.py   log, connections        cancel_all.py  one venue's orders on their way out
-    options.py   what it is told         heartbeat.py   how long the engine has been silent
+    process.py   log, connections        heartbeat.py   how long the engine has been silent
+    options.py   what it is told
     launcher.py  the daemon's side: starts it, and halts quoting when it has ended
 """

@@ -23,8 +23,8 @@ from net.log.note import Note
 from net.orders.errors import Refusal
 from net.orders.interface import Opening, VenueEntry
 from net.orders.messages import OrderEvent, OrderRequest
+from net.orders.sweep import Sweep
 from net.sockets.backoff import Backoff
-from net.watchdog.cancel_all import Sweep
 from net.watchdog.heartbeat import LOOK_COUNTS_NS_MAX, HeartbeatMonitor
 
 PRESS_FLOOR_MS, PRESS_FIRST_MS, PRESS_LIMIT_MS = 1_000, 500, 15_000
@@ -211,6 +211,9 @@ class Watchdog:
 
     def on_audit(self, venue: int, reading: Opening, now_ns: int) -> None:
         """Never asked for: it reads the account again until nothing is open."""
+
+    def on_transfers(self, venue: int, transfers: object, now_ns: int) -> None:
+        """Never asked for."""
 
     def on_entry_lost(self, venue: int, reason: str, now_ns: int) -> None:
         self._sweeps[venue].lose()

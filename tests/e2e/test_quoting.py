@@ -214,7 +214,7 @@ def test_a_kill_outlives_the_daemon_and_a_deposit_waits_for_a_word(quoting: Quot
     if quoting.daemon.process.popen.poll() is None:
         assert run("kill", "--name", quoting.name).returncode == 0
         assert quoting.daemon.process.end(signal.SIGTERM) == 0
-    quoting.venues.post("binance", "deposit?asset=BTC&amount=1")
+    quoting.venues.post("binance", "deposit?asset=BTC&amount=1&listed=no")
     port, name = free_port(), quoting.name
     maker = MAKER.format(journal=quoting.folder / "journal", kill_file=quoting.kill_file)
     toml = quoting.venues.toml + settings(name, port) + maker

@@ -35,7 +35,7 @@ ROOMS: dict[str, str] = {
     "net/simulator": "log process tape",
     "net/tape": "log",
     "net/gateway": "log orders process",
-    "net/journal": "process",
+    "net/journal": "orders process",
     "net/venues": "log orders",
     "net/config": "gateway log process venues",
     "net/client": "config gateway process",

@@ -34,7 +34,10 @@ ON_SPOILT = {
 """What the simulator does by itself."""
 ON_ANSWER = ("answer-first",)
 """The answer overtakes the events of its own request: the venue promises no order of them."""
-MOMENTS = ("kill", "crash", "no-book", "reconnect-notice", "clock-step", "deposit")
+MOMENTS = (
+    "kill", "crash", "no-book", "reconnect-notice", "clock-step", "deposit", "transfer",
+    "switch-off", "reconfigure",
+)  # fmt: skip
 """What happens once, at a moment."""
 FAULTS = (
     *ON_MESSAGE, *ON_EVENT, *ON_CONNECT, *ON_POST, *ON_POST_ANSWER, *ON_ORDER, *ON_ANSWER, *MOMENTS,

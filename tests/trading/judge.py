@@ -31,6 +31,8 @@ S = 10**9
 STORM_MESSAGES, STORM_NS = 60, S
 """What is sent to a venue in any second: four quotes that follow the price five times, each with a
 cancel, a question and a new order."""
+START_VENUE = "binance"
+"""Where a position at the beginning is."""
 PLACING = (b"order.place", b"order.cancelReplace", b"/api/v2/buy/", b"/api/v2/sell/")
 
 
@@ -83,6 +85,7 @@ class Judge:
         self._fair = 0
         self._is_dirty = False
         self._epoch = 0
+        self._off = ""
         self._belated: set[int] = set()
         """Orders of an earlier process that reached a venue after the present one began."""
         self._unseen_lots = [0, 0]
@@ -93,8 +96,10 @@ class Judge:
             lambda: deque(maxlen=limits.own_rate[0])
         )
 
-    def on_start(self, epoch: int) -> None:
-        """A process begins: it counts what it sends anew."""
+    def on_start(self, epoch: int, off: str = "") -> None:
+        """A process begins: it counts what it sends anew. It knows nothing of what was filled at a
+        venue that is `off`: no limit holds against that."""
+        self._off = off
         self._epoch = epoch
         self._orders_ns.clear()
         self._alone_until_ns.clear()
@@ -187,6 +192,12 @@ class Judge:
         """What the venues' executions come to."""
         return self.start_lots + sum(each.position_lots for each in self.accounts.values())
 
+    @property
+    def _quoted_lots(self) -> int:
+        """The part of the position that is held where the present process quotes."""
+        quoted = [each.position_lots for name, each in self.accounts.items() if name != self._off]
+        return sum(quoted) + (self.start_lots if self._off != START_VENUE else 0)
+
     def open_orders(self) -> list[tuple[str, Order]]:
         """All that is open anywhere."""
         return [
@@ -218,7 +229,7 @@ class Judge:
         self._check_all(best[0] < best[1], "own orders that cross", found)
         is_few = len(found) <= self._limits.open_orders_max
         self._check_all(is_few, "too many open orders", found)
-        position = self.position_lots
+        position = self._quoted_lots
         for side, sign in ((O.BUY, 1), (O.SELL, -1)):
             worst = sign * position + open_lots[side]
             bound = self._limits.position_lots_max + self._unseen_lots[side]

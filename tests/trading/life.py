@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING
 
 from engine.maker import journal_codes as J
 from net.journal.files import Record
+from net.maker.left_behind import LeftBehind
 from net.maker.maker import Maker
 from tests.trading.network import Http, Link
 
 if TYPE_CHECKING:
     from tests.trading.world import World
 
-LEDGER_KINDS = (J.EVENT_ACCOUNT, J.EVENT_RESULT, J.EVENT_CHECKPOINT)
+LEDGER_KINDS = (
+    J.EVENT_ACCOUNT,
+    J.EVENT_RESULT,
+    J.EVENT_TRANSFER,
+    J.EVENT_SETTLED,
+    J.EVENT_CHECKPOINT,
+)
 
 
 @dataclass
@@ -64,5 +71,15 @@ class Life:
 
     maker: Maker
     links: list[Link]
-    http: Http
+    https: list[Http]
+    """By venue, as far as they are quoted; then those of what is cleaned."""
     epoch: int
+    cleaners: list[LeftBehind]
+    """Of accounts that are not quoted any more."""
+
+    def kill(self) -> None:
+        """The process is gone."""
+        for http in self.https:
+            http.is_over = True
+        for link in self.links:
+            link.break_off()

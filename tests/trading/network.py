@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING
 import orjson
 
 from net.orders.http_connection import REQUEST_LIMIT_S
-from net.orders.http_requests import HttpAnswer, HttpRequest
+from net.orders.http_requests import HttpAnswer, HttpOwner, HttpRequest
 from net.sockets.backoff import Backoff
 from net.sockets.private_connection import IDLE_PING_S, LineOwner
-from net.venues.bitstamp.orders.entry import BitstampEntry
 from tests.trading.faults import ON_CONNECT, ON_EVENT, ON_MESSAGE, ON_POST, ON_POST_ANSWER
 
 if TYPE_CHECKING:
-    from tests.trading.venues import BitstampSide, VenueSide
+    from tests.trading.venues import VenueSide
     from tests.trading.world import World
 
 MS, S = 10**6, 10**9
@@ -213,15 +212,15 @@ class Link:
 class Http:
     """A `net.orders.http_requests.HttpWire`: single requests, each on a way of its own."""
 
-    def __init__(self, world: World, venue: BitstampSide, rng: random.Random) -> None:
-        self.owner: BitstampEntry | None = None
+    def __init__(self, world: World, venue: VenueSide, rng: random.Random) -> None:
+        self.owner: HttpOwner | None = None
         self.is_over = False
         self._world, self._venue, self._rng = world, venue, rng
 
     def post(self, request: HttpRequest, key: int) -> None:
         world, rng = self._world, self._rng
         world.judge.note_sent(self._venue.name, request.path.encode())
-        world.say("bitstamp > {} {}", request.path, request.body)
+        world.say("{} > {} {}", self._venue.name, request.path, request.body)
         kind = world.schedule.strike(ON_POST, self._venue.name, world.now_ns)
         travel_ns = rng.randrange(TRAVEL_MS[0] * MS, TRAVEL_MS[1] * MS)
         if kind == "post-unsent":
@@ -246,7 +245,7 @@ class Http:
     ) -> None:
         world, rng = self._world, self._rng
         world.under_way -= 1
-        world.say("bitstamp > arrived {} {}", request.path, request.body)
+        world.say("{} > arrived {} {}", self._venue.name, request.path, request.body)
         with world.judge.delivering(fair):
             answer = self._venue.handle(request)
         if not is_told or world.now_ns >= limit_ns:
@@ -264,7 +263,7 @@ class Http:
 
     def _tell(self, key: int, answer: HttpAnswer) -> None:
         if not self.is_over:
-            self._world.say("bitstamp < {} {}", answer.status, answer.body)
+            self._world.say("{} < {} {}", self._venue.name, answer.status, answer.body)
             if "Retry-After" in answer.headers:
                 wait_ns = int(answer.headers["Retry-After"]) * S
                 self._world.judge.leave_alone(self._venue.name, wait_ns)
@@ -273,6 +272,6 @@ class Http:
 
     def _fail(self, key: int, reason: str, was_sent: bool) -> None:
         if not self.is_over:
-            self._world.say("bitstamp: no answer: {}, sent {}", reason, was_sent)
+            self._world.say("{}: no answer: {}, sent {}", self._venue.name, reason, was_sent)
             assert self.owner is not None
             self.owner.on_http_failed(key, reason, was_sent, self._world.steady_ns)

@@ -6,6 +6,7 @@ Runs on: the tests' thread.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from decimal import Decimal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -102,6 +103,25 @@ def new_engine(markets: Markets) -> Engine:
     )
     instrument = InstrumentSpec("BTC-USD", feeds, 5)
     return Engine((instrument,), window_slots=L.WINDOW_SLOTS_MIN, far_levels_max=128)
+
+
+def replace_quoted(rules: MakerRules, off: str) -> MakerRules:
+    """The rules with a venue that is not quoted; "": both are."""
+    return replace(rules, is_quoted=(off != "binance", off != "bitstamp"))
+
+
+def redraw_quotes(rng: random.Random, rules: MakerRules) -> MakerRules:
+    """Other quotes within the same limits."""
+    quotes = tuple(
+        replace(
+            spec,
+            levels=rng.randrange(1, spec.levels + 1),
+            first=spec.first * rng.choice((1, 2)),
+            hold=rng.choice((spec.hold, 2 * spec.hold)),
+        )
+        for spec in rules.quotes
+    )
+    return replace(rules, quotes=quotes)
 
 
 def draw_rules(rng: random.Random, instrument: InstrumentSpec, markets: Markets) -> MakerRules:

@@ -70,8 +70,9 @@ class VenueSide:
 
     orders: BinanceOrders | BitstampOrders
 
-    def __init__(self, name: str, world: World, crowd: Crowd) -> None:
+    def __init__(self, name: str, world: World, crowd: Crowd, offset_ns: int) -> None:
         self.name, self.crowd = name, crowd
+        self.clock = Clock(world, offset_ns)
         self._world = world
         self._order_fault = ""
 
@@ -107,6 +108,16 @@ class VenueSide:
         """One message from us."""
         raise NotImplementedError
 
+    def handle(self, request: HttpRequest) -> HttpAnswer:
+        """One request over HTTP, dealt with at once."""
+        raise NotImplementedError
+
+    def deposit(self, lots: int, fee_lots: int, state: str, *, is_listed: bool) -> int:
+        """Move some of the base currency; by how much the account has changed."""
+        now_ns = self.clock.now_ns()
+        more: dict[str, Any] = {"fee_lots": fee_lots, "state": state, "is_listed": is_listed}
+        return self.orders.account.deposit("BTC", lots, now_ns, **more)
+
 
 class _Outbox:
     """Stands in for a connection while one request is dealt with."""
@@ -127,10 +138,10 @@ class BinanceSide(VenueSide):
     def __init__(
         self, world: World, crowd: Crowd, options: SimulatorOptions, offset_ns: int
     ) -> None:
-        super().__init__("binance", world, crowd)
+        super().__init__("binance", world, crowd, offset_ns)
         self.orders = BinanceOrders(
             crowd,
-            Clock(world, offset_ns),
+            self.clock,
             options,
             interceptor=Spoiler(world),
             weigh=lambda weight: 0,
@@ -164,6 +175,12 @@ class BinanceSide(VenueSide):
         is_first = bool(events) and self._strike(ON_ANSWER) != ""
         for text in (answer, *events) if is_first else (*events, answer):
             socket.send(text)
+
+    def handle(self, request: HttpRequest) -> HttpAnswer:
+        path, _, query = request.path.partition("?")
+        key, now_ns = dict(request.headers)["X-MBX-APIKEY"], self.clock.now_ns()
+        status, body = self.orders.wallet.get(path, query, key, now_ns)
+        return HttpAnswer(status, {}, body)
 
     def _refusal(self, method: str) -> dict[str, Any] | None:
         """What is answered whatever becomes of the request."""
@@ -208,11 +225,11 @@ class BitstampSide(VenueSide):
     def __init__(
         self, world: World, crowd: Crowd, options: SimulatorOptions, offset_ns: int
     ) -> None:
-        super().__init__("bitstamp", world, crowd)
+        super().__init__("bitstamp", world, crowd, offset_ns)
         self._channels: dict[str, list[Socket]] = {}
         self.orders = BitstampOrders(
             crowd,
-            Clock(world, offset_ns),
+            self.clock,
             options,
             interceptor=Spoiler(world),
             publish=self._publish,
@@ -244,7 +261,6 @@ class BitstampSide(VenueSide):
         self._channels.setdefault(channel, []).append(socket)
 
     def handle(self, request: HttpRequest) -> HttpAnswer:
-        """One request, dealt with at once."""
         is_change = request.path.startswith(BITSTAMP_CHANGES)
         kind = self._order_fault = self._strike(ON_ORDER) if is_change else ""
         if kind == "limited":

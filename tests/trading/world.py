@@ -12,7 +12,6 @@ import hashlib
 import heapq
 import itertools
 import random
-import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -24,30 +23,25 @@ from engine.layout.status import APPLIED
 from engine.maker import journal_codes as J
 from engine.maker import order_layout as O
 from engine.maker.client_ids import parse_client_id
-from engine.maker.state_board_writer import StateBoardWriter
 from net.journal.files import Header, Record
 from net.journal.ledger import Account, Holding, Ledger
-from net.maker.accounts import AccountSpec, AccountsSpec
-from net.maker.build import state_board_info
-from net.maker.maker import Maker
-from net.orders.interface import VenueEntry
+from net.simulator.orders.accounts import COMPLETE, FAILED, PENDING
 from net.sockets.private_connection import IDLE_PING_S
-from net.venues.binance.orders.entry import BinanceEntry
-from net.venues.bitstamp.orders.entry import BitstampEntry
 from tests.trading.faults import Schedule
 from tests.trading.judge import Account as JudgedAccount
 from tests.trading.judge import Judge, WrongError
-from tests.trading.life import Life, Notes, Report, SeedFailedError
+from tests.trading.life import Life, Report, SeedFailedError
 from tests.trading.market import Crowd
-from tests.trading.network import STUCK_MS, Http, Link
+from tests.trading.network import STUCK_MS
+from tests.trading.process import start_process
 from tests.trading.setup import (
-    BINANCE_KEYS,
-    BITSTAMP_KEYS,
     HELD_LOTS,
     draw_markets,
     draw_options,
     draw_rules,
     new_engine,
+    redraw_quotes,
+    replace_quoted,
 )
 from tests.trading.venues import BinanceSide, BitstampSide, VenueSide
 
@@ -63,9 +57,14 @@ TIMER_MS, SLOW_TIMER_MS = 250, 1_500
 """The daemon's timer is faster, which would only take longer; and slower while all that is left is
 to wait."""
 MOVE_MS, SLOW_MOVE_MS = (100, 500), (900, 1_500)
-OPEN_ORDERS_AGE_NS = S
-"""How long Bitstamp's order entry waits before its first reading: ten seconds in the daemon."""
 RESTART_NS = 2 * S
+END_NS = int(1.5 * S)
+"""How long the daemon waits for its orders to be gone."""
+SWITCHED_OFF_NS = 14 * S
+"""Long enough to be clean, where the venue can be reached."""
+WHOLE_NS = 60 * S
+STATES = (COMPLETE, COMPLETE, PENDING, FAILED)
+"""What becomes of a transfer."""
 RESUME_NS, QUIET_NS = 900 * S, 1_200 * S
 """After the faults a maker that is neither killed nor stopped quotes again within the longest wait
 there is, a bar of 600 s and the pause after it; one that is stopped knows all within that and two
@@ -73,7 +72,7 @@ of Bitstamp's 160 s, one after the other."""
 CALM_NS = 2 * S
 DETECT_NS = int(4 * IDLE_PING_S) * S
 """A connection that is dead has been noticed by then, and the next one has told what was missed."""
-ACCEPT_SHARE = 0.2
+ACCEPT_SHARE = 0.05
 """How often, at a timer, an operator finds that an account is disputed."""
 STEPS_MAX = 60_000
 TRACE_LINES = 80
@@ -108,7 +107,7 @@ class World:
         self._calm_ns = START_NS + FAULTS_NS
         self._is_slow = False
         self._middle_units = MIDDLE_UNITS
-        self._uses_ed25519 = self.rng.random() < 0.5
+        self.uses_ed25519 = self.rng.random() < 0.5
         self.markets, instruments = draw_markets(self.rng)
         self.engine = new_engine(self.markets)
         feeds = self.engine.feeds
@@ -137,6 +136,8 @@ class World:
         self.schedule = Schedule(self.rng, names, START_NS, self._calm_ns, kinds)
         self.venues = self._open_venues()
         self.life: Life | None = None
+        self.off = ""
+        """A venue that is not quoted now."""
         self._lives = 0
         self.start_life()
         self._plan()
@@ -162,54 +163,14 @@ class World:
         """A process starts: it knows its journal, and nothing else."""
         self._lives += 1
         epoch = START_EPOCH + self._lives
-        links = [Link(self, venue, self._seeded()) for venue in self.venues]
-        http = Http(self, self.venues[1], self._seeded())
-        journal = Notes(self)
-        board = self._private_board()
-        specs = tuple(AccountSpec(account, "BTC") for account in self.accounts)
-        unit = board.info.value_mantissa, board.info.value_decimals
-        maker = Maker(
-            self.engine, 0, self.rules, journal, self,
-            AccountsSpec("BTC-USD", True, specs, unit), board,
-            ledger=self._remembered(journal), epoch=epoch, rng=self._seeded(),
-        )  # fmt: skip
-        keys = BINANCE_KEYS[self._uses_ed25519]
-        binance = BinanceEntry(0, self.markets[0].market, keys, links[0], maker)
-        nonces = self._seeded()
-        bitstamp = BitstampEntry(
-            1,
-            self.markets[1].market,
-            BITSTAMP_KEYS,
-            maker,
-            links[1],
-            http,
-            new_nonce=lambda: str(uuid.UUID(int=nonces.getrandbits(128))),
-            open_orders_age_ns=OPEN_ORDERS_AGE_NS,
-        )
-        links[0].owner, links[1].owner, http.owner = binance, bitstamp, bitstamp
-        entries: tuple[VenueEntry, ...] = (binance, bitstamp)
-        for venue, entry in enumerate(entries):
-            maker.attach(venue, entry)
-        self.life = Life(maker, links, http, epoch)
-        self.judge.on_start(epoch)
+        rules = replace_quoted(self.rules, self.off)
+        self.life = start_process(self, rules, epoch, self.off)
+        self.judge.on_start(epoch, self.off)
         self._broken(self.life)
-        for link in links:
+        for link in self.life.links:
             link.connect()
 
-    def _remembered(self, journal: Notes) -> Ledger:
-        """What a new process reads in the journal."""
-        ledger = Ledger()
-        for record in self.ledger_records:
-            ledger.take(self.header, record)
-        self.ledger_records.clear()
-        ledger.begin(self.header, journal.append)
-        return ledger
-
-    def _private_board(self) -> StateBoardWriter:
-        info = state_board_info(self.rules, self.engine.instruments[0], is_live=True)
-        return StateBoardWriter(None, info, 0)
-
-    def _seeded(self) -> random.Random:
+    def seeded(self) -> random.Random:
         return random.Random(self.rng.random())
 
     def _plan(self) -> None:
@@ -223,6 +184,9 @@ class World:
             "reconnect-notice": self._ask_to_reconnect,
             "clock-step": self._set_clock,
             "deposit": self._deposit,
+            "transfer": self._transfer,
+            "switch-off": self._switch_off,
+            "reconfigure": self._reconfigure,
         }
         for moment in self.schedule.moments:
             venue = 0 if moment.venue == "binance" else 1
@@ -301,6 +265,8 @@ class World:
     def _tick(self) -> None:
         if self.life is not None:
             self.life.maker.on_timer(self.steady_ns)
+            for cleaner in self.life.cleaners:
+                cleaner.on_timer(self.steady_ns)
             if self.life.maker.recovery.disputed and self.rng.random() < ACCEPT_SHARE:
                 self.life.maker.halts.accept()
         self.after((SLOW_TIMER_MS if self._is_slow else TIMER_MS) * MS, self._tick)
@@ -355,18 +321,52 @@ class World:
         life, self.life = self.life, None
         if life is None:
             return
-        life.http.is_over = True
-        for link in life.links:
-            link.break_off()
+        life.kill()
         self.after(RESTART_NS, self.start_life)
 
+    def _switch_off(self, venue: int, lasts_ns: int) -> None:
+        """Killed, and started without a venue, whatever is open there; and with it again."""
+        if self.life is not None and not self.off:
+            self.off = self.venues[venue].name
+            self._crash(venue, lasts_ns)
+            self.after(SWITCHED_OFF_NS, self._switch_on)
+
+    def _switch_on(self) -> None:
+        if self.life is None:
+            self.after(RESTART_NS, self._switch_on)
+            return
+        self.off = ""
+        self._crash(0, 0)
+
+    def _reconfigure(self, venue: int, lasts_ns: int) -> None:
+        """Ended in order, and started with other quotes."""
+        if self.life is not None and not self.life.maker.halts.is_stopping:
+            self.life.maker.stop(self.steady_ns)
+            self.after(END_NS, partial(self._end_life, self.life))
+
+    def _end_life(self, life: Life) -> None:
+        if life is not self.life:
+            return
+        life.maker.on_timer(self.steady_ns)
+        if not life.maker.end() and not self.under_way:
+            self._check_nothing_open()
+        self.rules = redraw_quotes(self.rng, self.rules)
+        self._crash(0, 0)
+
     def _deposit(self, venue: int, lasts_ns: int) -> None:
-        """Somebody moves money that has nothing to do with us, and says so when it is asked about
-        at the next start."""
+        """Somebody moves money in a way that the venue's history does not know, and says so when it
+        is asked about at the next start."""
         lots = self.rng.choice((-1, 1)) * self.rng.randrange(1, 10**6) * 2 + 1
         side = self.venues[venue]
-        side.orders.desk.account.deposit("BTC", lots)
-        self.judge.accounts[side.name].deposited_lots += lots
+        change = side.deposit(lots, 0, COMPLETE, is_listed=False)
+        self.judge.accounts[side.name].deposited_lots += change
+
+    def _transfer(self, venue: int, lasts_ns: int) -> None:
+        """A deposit or a withdrawal, whose history is asked for at the next start."""
+        rng, side = self.rng, self.venues[venue]
+        lots, state = rng.choice((-1, 1)) * rng.randrange(1, 10**6), rng.choice(STATES)
+        change = side.deposit(lots, rng.choice((0, 0, 777)), state, is_listed=True)
+        self.judge.accounts[side.name].deposited_lots += change
 
     def _lose_book(self, venue: int, lasts_ns: int) -> None:
         """A venue's market data is not to be had for a while."""
@@ -377,10 +377,9 @@ class World:
     def _ask_to_reconnect(self, venue: int, lasts_ns: int) -> None:
         """The venue is about to close the private connection."""
         texts = ('{"event":{"e":"serverShutdown","E":1}}', '{"event":"bts:request_reconnect"}')
-        if self.life is not None and self.life.links[venue].socket is not None:
-            socket = self.life.links[venue].socket
-            assert socket is not None
-            socket.send(texts[venue])
+        for link in self.life.links if self.life is not None else ():
+            if link.venue is self.venues[venue] and link.socket is not None:
+                link.socket.send(texts[venue])
 
     def _set_clock(self, venue: int, lasts_ns: int) -> None:
         """Whoever keeps our host's wall clock sets it, and sets it right again a while later."""
@@ -399,6 +398,7 @@ class World:
 
     def _resume(self) -> None:
         """The faults are over: quoting is there again. Some runs are stopped amid all."""
+        self._until(self._is_whole, WHOLE_NS, "all venues quoted")
         chance = self.rng.random()
         if chance < 0.3:
             return
@@ -409,6 +409,10 @@ class World:
         end_ns = self.now_ns + CALM_NS
         while self.now_ns < end_ns:
             self.step()
+
+    def _is_whole(self) -> bool:
+        """Whether there is a process that quotes at every venue, and is not about to end."""
+        return self.life is not None and not self.off and not self.life.maker.halts.is_stopping
 
     def _await_quotes(self) -> None:
         quoted: set[str] = set()

@@ -17,6 +17,7 @@ from aiohttp import web
 from net.log.one_line import one_line
 from net.simulator.binance.exchange_info import exchange_info
 from net.simulator.binance.orders.orders import BinanceOrders
+from net.simulator.binance.orders.wallet import WEIGHTS as WALLET_PATHS
 from net.simulator.clock import NS_PER_S, SimulatorClock, monotonic_s, wall_s
 from net.simulator.connection import Connection, Interceptor
 from net.simulator.options import SimulatorOptions
@@ -78,7 +79,10 @@ class BinanceServer(VenueServer):
 
     def routes(self) -> list[web.RouteDef]:
         """Streams, orders and REST."""
-        orders = [web.get(ORDER_PATH, self.serve_websocket)] if self.orders is not None else []
+        orders = []
+        if self.orders is not None:
+            wallet = [web.get(path, self._wallet) for path in WALLET_PATHS]
+            orders = [web.get(ORDER_PATH, self.serve_websocket), *wallet]
         return [
             *orders,
             web.get("/ws", self.serve_websocket),
@@ -89,6 +93,13 @@ class BinanceServer(VenueServer):
             web.get("/api/v3/ping", self._ping),
             web.get("/api/v3/exchangeInfo", self._exchange_info),
         ]
+
+    async def _wallet(self, request: web.Request) -> web.Response:
+        assert self.orders is not None
+        key, now_ns = request.headers.get("X-MBX-APIKEY", ""), self._clock.now_ns()
+        query = request.rel_url.raw_query_string
+        status, body = self.orders.wallet.get(request.path, query, key, now_ns)
+        return web.Response(body=body, status=status, content_type="application/json")
 
     @property
     def account(self) -> Account | None:

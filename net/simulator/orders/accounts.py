@@ -38,6 +38,9 @@ FEE_SCALE = 1_000_000  # hundredths of a basis point in one
 NEW, PARTLY, FILLED = "NEW", "PARTIALLY_FILLED", "FILLED"
 CANCELED, EXPIRED, PREVENTED = "CANCELED", "EXPIRED", "EXPIRED_IN_MATCH"
 OPEN = (NEW, PARTLY)
+TRANSFER_STATES = COMPLETE, PENDING, FAILED = "complete", "pending", "failed"
+FIRST_TRANSFER_ID = 1 << 40
+"""Above any trade's, with which a venue may list them."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,18 @@ class Execution(NamedTuple):
     time_ns: int
 
 
+class Transfer(NamedTuple):
+    """A deposit, or a withdrawal, whose lots are below zero, as the venue's history has it."""
+
+    transfer_id: int
+    asset: str
+    lots: int
+    fee_lots: int
+    state: str
+    """Of TRANSFER_STATES."""
+    time_ns: int
+
+
 class Account:
     """One customer of one venue."""
 
@@ -155,18 +170,43 @@ class Account:
         self.balances = {name: Balance(read_lots(text)) for name, text in options.balances}
         self.fees_paid: Counter[str] = Counter()
         self.traded: Counter[str] = Counter()  # net lots that came from the market
+        self.transfers: list[Transfer] = []
+        """What the venue's history lists, oldest first."""
         self._deposits = {name: each.free_lots for name, each in self.balances.items()}
 
     def balance(self, asset: str) -> Balance:
         """An asset's balance; nothing if it was never held."""
         return self.balances.setdefault(asset, Balance())
 
-    def deposit(self, asset: str, lots: int) -> None:
-        """Put something into the account from outside; a withdrawal where it is below zero."""
+    def deposit(
+        self,
+        asset: str,
+        lots: int,
+        time_ns: int = 0,
+        *,
+        fee_lots: int = 0,
+        state: str = COMPLETE,
+        is_listed: bool = True,
+    ) -> int:
+        """Put something into the account from outside, a withdrawal where it is below zero; by how
+        much the account has changed. What is not listed came another way than the history knows."""
+        if is_listed:
+            number = FIRST_TRANSFER_ID + len(self.transfers)
+            self.transfers.append(Transfer(number, asset, lots, fee_lots, state, time_ns))
+        # A deposit is there when it is complete; a withdrawal is gone unless it has failed.
+        is_booked = state == COMPLETE or (state == PENDING and lots < 0)
+        change = lots - fee_lots if is_booked else 0
         balance = self.balance(asset)
-        balance.free_lots += lots
+        balance.free_lots += change
         assert balance.free_lots >= 0, "more is withdrawn than is free"
-        self._deposits[asset] = self._deposits.get(asset, 0) + lots
+        self._deposits[asset] = self._deposits.get(asset, 0) + change
+        return change
+
+    def complete(self, transfer_id: int) -> None:
+        """A pending withdrawal is done."""
+        at = transfer_id - FIRST_TRANSFER_ID
+        assert self.transfers[at].state == PENDING and self.transfers[at].lots < 0
+        self.transfers[at] = self.transfers[at]._replace(state=COMPLETE)
 
     def required_lots(self, order: Order, qty_lots: int) -> int:
         """What a limit order must set aside for so much of it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from net.config.schema import Config, ConfigError, parse_config
 from net.daemon.maker_supervisor import MakerSupervisor
 from net.journal.ledger import Account, Holding, Ledger, Result, read_ledger
 from net.journal.writer import JournalWriter
+from net.maker.maker import Maker
 from tests.net.maker.test_build import CONFIG
 from tests.trading.setup import draw_markets, new_engine
 
@@ -76,6 +78,9 @@ class Steered:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, object]] = []
+
+    def steer_maker(self, act: Callable[[Maker, int], None]) -> None:
+        self.told.append(("steer", act))
 
     def kill_maker(self, reason: int) -> None:
         self.told.append(("kill", reason))

@@ -8,8 +8,17 @@ import pytest
 
 from engine.maker import journal_codes as J
 from net.journal.files import JournalError, Record, segment_numbers, segment_path
-from net.journal.ledger import EXECUTIONS_MAX, Account, Holding, Ledger, Result, read_ledger
+from net.journal.ledger import (
+    EXECUTIONS_MAX,
+    TRANSFERS_KEPT_NS,
+    Account,
+    Holding,
+    Ledger,
+    Result,
+    read_ledger,
+)
 from net.journal.writer import JournalWriter
+from net.orders.transfers import Transfer
 
 pytestmark = pytest.mark.kernel
 
@@ -111,3 +120,26 @@ def test_what_this_process_has_counted_is_counted_for_its_next_engine_too() -> N
         assert ledger.has_counted(LIVE, execution) and not ledger.has_counted(LIVE, execution + 1)
     assert len(ledger.counted[LIVE]) <= EXECUTIONS_MAX
     assert ledger.has_counted(LIVE, 1) and not ledger.has_counted(OTHER, 1)
+
+
+def test_transfers_are_known_until_no_history_may_bring_them_up_again(tmp_path: Path) -> None:
+    """Over restarts, with and without a checkpoint between."""
+    old, new = Transfer(1, 5, 10**15), Transfer(2, -7, 10**15 + TRANSFERS_KEPT_NS)
+    ledger = Ledger()
+    ledger.holdings = {LIVE: Holding(1, 2, False, 0), OTHER: Holding(1, 2, False, 0)}
+    journal = begin(tmp_path, ledger)
+    ledger.settle(LIVE, old.time_ns)
+    ledger.count_transfer(LIVE, old)
+    ledger.count_transfer(LIVE, new)
+    journal.close(2)
+    for _ in range(2):
+        ledger = read_ledger(tmp_path)
+        assert ledger.transfers == {LIVE: {1: old, 2: new}}
+        assert ledger.settled_ns == {LIVE: old.time_ns}
+        begin(tmp_path, ledger).close(3)
+    ledger = read_ledger(tmp_path)
+    journal = begin(tmp_path, ledger)
+    ledger.settle(LIVE, new.time_ns + 1)
+    journal.close(4)
+    ledger = read_ledger(tmp_path)
+    assert ledger.transfers == {LIVE: {2: new}} and ledger.settled_ns == {LIVE: new.time_ns + 1}

@@ -85,9 +85,9 @@ def test_a_value_in_coarser_units_is_rounded_against_us() -> None:
 
 def test_a_position_is_the_tables_once_and_written_with_each_execution() -> None:
     bench = Bench(ledger_of(Holding(100, 5, False, 3)))
-    bench.accounts.open(1, Start(100, 5))
+    bench.accounts.open(1, Start(100, 5), 7)
     assert bench.gate.position == 5
-    bench.accounts.open(1, Start(130, 5))
+    bench.accounts.open(1, Start(130, 5), 8)
     assert bench.gate.position == 5, "an accepted difference moves no position"
     assert bench.ledger.holdings[ACCOUNT] == Holding(130, 5, True, 3)
     written: list[tuple[Holding, int]] = []

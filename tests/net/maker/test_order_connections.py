@@ -18,6 +18,7 @@ from net.maker import order_connections
 from net.maker.order_connections import OrderConnections, read_keys, venue_orders
 from net.orders.interface import ConnectedEntry, EntryAddress, EntryConnector
 from net.orders.messages import EntryError, Market
+from net.venues.bitstamp.market_data import BITSTAMP
 
 pytestmark = pytest.mark.timeout(30, func_only=True)
 
@@ -181,10 +182,10 @@ def test_every_quoted_venue_gets_its_entry_and_its_addresses(
     settings = config_of().settings("binance")
     ((venue, symbol, keys, address, host, mode),) = first.made
     assert (venue, symbol, keys, host, mode) == (0, "BTCUSDT", "one", HOST, "EXPIRE_MAKER")
-    assert address == EntryAddress(settings.trade_url, settings.ws_url)
+    assert address == EntryAddress(settings.trade_url, settings.ws_url, settings.rest_url)
     ((venue, symbol, keys, address, host, mode),) = second.made
     assert (venue, symbol, keys, mode) == (1, "btcusd", "two", "")
-    assert address == EntryAddress("http://127.0.0.1:9", "ws://127.0.0.1:1")
+    assert address == EntryAddress("http://127.0.0.1:9", "ws://127.0.0.1:1", BITSTAMP.rest_url)
 
 
 def test_a_venue_that_is_not_quoted_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:

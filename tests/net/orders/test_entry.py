@@ -15,6 +15,7 @@ from net.orders.interface import EntryHost, EntryNote, EntryState, Opening
 from net.orders.messages import Answer, EntryError, Kind, OrderEvent, OrderRequest, Request, State
 from net.orders.order_names import OrderNames
 from net.orders.pending_requests import Next, Pending
+from net.orders.transfers import Transfer
 from tests.net.orders.rig import BTCUSD
 
 LIMIT_NS, AGE_NS = 5, 1_000
@@ -81,6 +82,7 @@ class Bench:
     """The line and the host: both write down what they are told."""
 
     def __init__(self) -> None:
+        self.transfers: list[tuple[Transfer, ...]] = []
         self.told: list[tuple[Any, ...]] = []
         self.notes: list[Note] = []
         self.line: list[tuple[Any, ...]] = []
@@ -112,6 +114,9 @@ class Bench:
 
     def on_push(self, venue: int, events: Any, balances: Any, now_ns: int) -> None:
         self.told.append(("push", *(event.client_order_id for event in events)))
+
+    def on_transfers(self, venue: int, transfers: tuple[Transfer, ...], now_ns: int) -> None:
+        self.transfers.append(transfers)
 
     def on_audit(self, venue: int, reading: Opening, now_ns: int) -> None:
         self.told.append(("audit",))

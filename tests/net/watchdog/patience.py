@@ -16,7 +16,7 @@ READ_AGAIN_S = 1.0
 
 def shorten() -> None:
     """Put the numbers above where daemon and watchdog read their own."""
-    import net.watchdog.cancel_all
+    import net.orders.sweep
     import net.watchdog.launcher
     from net.venues.bitstamp.orders.entry import BitstampEntry
 
@@ -24,7 +24,7 @@ def shorten() -> None:
     assert defaults is not None and "open_orders_age_ns" in defaults
     defaults["open_orders_age_ns"] = int(OPEN_ORDERS_AGE_S * 1e9)
     net.watchdog.launcher.MODULE = "tests.net.watchdog.patience"
-    net.watchdog.cancel_all.READ_AGAIN_NS = int(READ_AGAIN_S * 1e9)
+    net.orders.sweep.READ_AGAIN_NS = int(READ_AGAIN_S * 1e9)
 
 
 if __name__ == "__main__":

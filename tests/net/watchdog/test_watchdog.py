@@ -17,7 +17,7 @@ from net.config.schema import parse_config
 from net.orders.errors import ErrorClass, Refusal
 from net.orders.interface import EntryState, Opening
 from net.orders.messages import Kind, Market, OrderEvent, OrderRequest, Request, State
-from net.watchdog.cancel_all import READ_AGAIN_NS
+from net.orders.sweep import READ_AGAIN_NS
 from net.watchdog.heartbeat import LOOK_COUNTS_NS_MAX, HeartbeatMonitor
 from net.watchdog.options import WatchdogError, WatchdogOptions
 from net.watchdog.watchdog import GIVE_UP_NS, PRESS_LIMIT_MS, TERMINATED, Phase, Watchdog
@@ -78,6 +78,8 @@ class Entry:
         self.asks.append(order_id)
 
     audit_every_ns = 0
+
+    def read_transfers(self, asset: str, since_ns: int, now_ns: int) -> None: ...
 
     def audit(self, now_ns: int) -> None:
         raise AssertionError("a watchdog audits nothing")

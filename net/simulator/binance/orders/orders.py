@@ -29,6 +29,7 @@ from net.simulator.binance.orders.requests import (
     parse,
     request_id,
 )
+from net.simulator.binance.orders.wallet import Wallet
 from net.simulator.clock import NS_PER_MS, NS_PER_US, SimulatorClock
 from net.simulator.connection import (
     CANCEL,
@@ -94,6 +95,7 @@ class BinanceOrders:
         self.desk = Desk(feed, self.account, are_client_ids_unique=True)
         self.feed = feed
         self._keys = api_keys(options.trading)
+        self.wallet = Wallet(self.account, self._keys)
         self._clock = clock
         self._weight_limit = options.weight_limit
         self._interceptor = interceptor

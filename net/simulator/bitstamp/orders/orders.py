@@ -13,7 +13,6 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 import orjson
@@ -30,6 +29,7 @@ from net.simulator.bitstamp.orders.requests import (
     refuse_all,
     server_signature,
 )
+from net.simulator.bitstamp.orders.transactions import datetime_text, transfer_row
 from net.simulator.clock import NS_PER_MS, NS_PER_S, SimulatorClock, monotonic_s
 from net.simulator.connection import CANCEL, CHANGE, PLACE, SIGNED, Interceptor
 from net.simulator.market import ASK, BID
@@ -37,6 +37,7 @@ from net.simulator.options import LOT_DECIMALS, InstrumentText, SimulatorOptions
 from net.simulator.orders import desk as words
 from net.simulator.orders.accounts import (
     CANCELED,
+    COMPLETE,
     EXPIRED,
     FEE_SCALE,
     FILLED,
@@ -47,6 +48,7 @@ from net.simulator.orders.accounts import (
     ApiKey,
     Execution,
     Order,
+    Transfer,
     api_keys,
 )
 from net.simulator.orders.amounts import LOTS_MAX, lots_text, quote_lots, read_lots
@@ -169,7 +171,7 @@ class BitstampOrders:
         out: Json = {
             "id": str(order.order_id),
             "market": market_name(instrument),
-            "datetime": _datetime(order.created_ns),
+            "datetime": datetime_text(order.created_ns),
             "type": str(int(order.side != BID)),
             "price": InstrumentText(instrument).price(shown),
             "amount": lots_text(order.qty_lots),
@@ -306,7 +308,7 @@ class BitstampOrders:
         order = self._find(call.form, "id", "client_order_id")
         out: Json = {
             "id": str(order.order_id),
-            "datetime": _datetime(order.created_ns),
+            "datetime": datetime_text(order.created_ns),
             "type": str(int(order.side != BID)),
             "status": STATUS[order.status],
             "market": market_name(order.instrument),
@@ -322,7 +324,7 @@ class BitstampOrders:
         return [
             _brief(order)
             | {
-                "datetime": _datetime(order.created_ns),
+                "datetime": datetime_text(order.created_ns),
                 "amount": lots_text(order.open_lots),
                 "amount_at_create": lots_text(order.qty_lots),
             }
@@ -353,18 +355,27 @@ class BitstampOrders:
         since_id = form.integer("since_id", 0, LOTS_MAX)
         since_s = form.integer("since_timestamp", 0, LOTS_MAX)
         until_s = form.integer("until_timestamp", LOTS_MAX // NS_PER_S, LOTS_MAX)
-        found = [
+        found: list[Execution | Transfer] = [
             made
             for made in self.desk.executions.values()
             if made.trade_id >= since_id
             and since_s <= made.time_ns // NS_PER_S <= until_s
             and pair in (None, made.symbol)
         ]
+        if pair is None:
+            # What is pending or has failed is listed elsewhere.
+            found += [each for each in self.account.transfers if each.state == COMPLETE]
+            found.sort(key=lambda made: made.time_ns)
         if form.text("sort") != "asc":
             found.reverse()
         trades = Counter(made.trade_id for made in self.desk.executions.values())
         chosen = found[offset : offset + limit]
-        return [self._transaction_row(made, trades[made.trade_id] > 1) for made in chosen]
+        return [
+            transfer_row(made)
+            if isinstance(made, Transfer)
+            else self._transaction_row(made, trades[made.trade_id] > 1)
+            for made in chosen
+        ]
 
     def _transaction_row(self, made: Execution, is_self_trade: bool) -> Json:
         instrument = self._feed.instruments[made.symbol]
@@ -372,7 +383,7 @@ class BitstampOrders:
         is_buy = made.side == BID
         return {
             "id": made.trade_id,
-            "datetime": _datetime(made.time_ns),
+            "datetime": datetime_text(made.time_ns),
             "type": "2",
             "order_id": made.order_id,
             "fee": lots_text(made.fee_lots),
@@ -415,12 +426,6 @@ def _answer(key: ApiKey, request: web.Request, value: object, status: int) -> we
     return web.Response(body=body, status=status, headers=headers, content_type=CONTENT_TYPE)
 
 
-def _datetime(time_ns: int) -> str:
-    """2023-01-31 14:43:15.796000."""
-    moment = datetime.fromtimestamp(time_ns // NS_PER_S, UTC)
-    return f"{moment:%Y-%m-%d %H:%M:%S}.{time_ns % NS_PER_S // 1_000:06d}"
-
-
 def _client_id(order: Order) -> Json:
     """Only where one was set."""
     return {"client_order_id": order.client_order_id} if order.client_order_id else {}
@@ -444,7 +449,7 @@ def _transaction(order: Order, made: Execution) -> Json:
         instrument.base.lower(): lots_text(made.qty_lots),
         instrument.quote.lower(): lots_text(made.quote_lots),
         "fee": lots_text(made.fee_lots),
-        "datetime": _datetime(made.time_ns),
+        "datetime": datetime_text(made.time_ns),
         "type": 2,
     }
 

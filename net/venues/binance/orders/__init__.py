@@ -56,8 +56,11 @@ class BinanceOrders:
     ) -> ConnectedEntry:
         assert isinstance(keys, BinanceKeys), "keys of another venue"
         wire = connector.connection(address.trade_url)
-        entry = BinanceEntry(venue, market, keys, wire, host, self_trade_mode=self_trade_mode)
-        return ConnectedEntry(entry, entry, None)
+        http = connector.http(address.rest_url)
+        entry = BinanceEntry(
+            venue, market, keys, wire, host, http=http, self_trade_mode=self_trade_mode
+        )
+        return ConnectedEntry(entry, entry, entry)
 
 
 ORDERS: VenueOrders = BinanceOrders()

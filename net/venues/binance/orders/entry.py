@@ -19,6 +19,7 @@ from engine.maker.client_ids import format_client_id
 from engine.maker.order_layout import BUY, SELL
 from net.orders.entry import BARRED_NS, NOT_GIVEN, OrderEntry
 from net.orders.errors import ErrorClass, Refusal
+from net.orders.http_requests import HttpAnswer, HttpWire
 from net.orders.interface import EntryHost, EntryNote, EntryState, Wire
 from net.orders.messages import (
     Answer,
@@ -46,6 +47,8 @@ from net.venues.binance.orders.requests import (
     ReplaceTemplate,
     server_time,
 )
+from net.venues.binance.orders.transfers import Part as TransfersPart
+from net.venues.binance.orders.transfers import TransfersReading, read_rest
 
 RECV_WINDOW_MS = 2000
 """A request that reaches the matching engine later than this is refused (-1021)."""
@@ -84,9 +87,11 @@ class BinanceEntry(OrderEntry):
         wire: Wire,
         host: EntryHost,
         *,
+        http: HttpWire | None = None,
         self_trade_mode: str = "",
     ) -> None:
-        """`self_trade_mode`: "" for the market's default."""
+        """`http`: to the venue's REST side, where there is one. `self_trade_mode`: "" for the
+        market's default."""
         super().__init__(venue, market, host, wire, BinanceReader([market]), OrderNames())
         self.clock_offset_ns = 0
         """The venue's clock less our steady one, as last read: nobody sets either while we run."""
@@ -103,6 +108,7 @@ class BinanceEntry(OrderEntry):
         self._cancel = CancelTemplate(requests, market)
         self._opening = BinanceOpening(requests, self._reader, market)
         self._audit: BinanceAudit | None = None
+        self._keys, self._http = keys, http
         self._has_reread_clock = False
         self._skew_wait_ns = SKEW_FIRST_NS
         self._clock_due_ns = 0
@@ -181,6 +187,59 @@ class BinanceEntry(OrderEntry):
     def _forget(self) -> None:
         super()._forget()
         self._audit = None
+
+    # --- deposits and withdrawals ----------------------------------------------------------------
+
+    def read_transfers(self, asset: str, since_ns: int, now_ns: int) -> None:
+        """Read the account's history, two requests at once; the first that fails is told."""
+        assert self._http is not None, "an entry that reads a history has a connection for it"
+        venue_ns = self._venue_time_ms(now_ns) * NS_PER_MS
+        reading = TransfersReading(self._keys, asset, since_ns, venue_ns)
+        failed: list[str] = []
+
+        def then(part: TransfersPart, pending: Pending, answer: Answer, now_ns: int) -> Next:
+            reading.read(part, answer)
+            return tell
+
+        def tell(now_ns: int) -> None:
+            if (found := reading.result()) is not None:
+                self._host.on_transfers(self._venue, found, now_ns)
+
+        def fail(reason: str, now_ns: int) -> None:
+            if not failed:
+                self._note(EntryNote.TRANSFERS_NOT_READ, reason=reason)
+            failed.append(reason)
+
+        for part in TransfersPart:
+            number, time_ms = self._next(now_ns)
+            what, due_ns = part.name.lower(), now_ns + OPENING_LIMIT_NS
+            read = partial(then, part)
+            self._pending.put(number, Pending(what, now_ns, due_ns, then=read, fail=fail))
+            self._http.post(reading.write(part, time_ms, RECV_WINDOW_MS), number)
+
+    def on_http(self, key: int, answer: HttpAnswer, now_ns: int) -> None:
+        """The answer to one of those."""
+        pending, is_late = self._pending.take(key)
+        if pending is None or is_late:
+            return
+        try:
+            read = read_rest(answer)
+        except EntryError as error:
+            self._fail_unreadable(pending, error, now_ns)
+            return
+        if read.refusal is None:
+            self._on_answer(pending, read, now_ns)
+            return
+        # Orders need no permission to read the wallet: whatever is refused there bars no entry.
+        self._fail(pending, read.refusal.text, now_ns)
+        if read.refusal.error is ErrorClass.RATE_LIMITED:
+            self._tell_trouble((read.refusal,), now_ns)
+
+    def on_http_failed(self, key: int, reason: str, was_sent: bool, now_ns: int) -> None:
+        """No answer."""
+        pending, is_late = self._pending.take(key)
+        if pending is not None and not is_late:
+            self._fail(pending, reason, now_ns)
 
     def on_timer(self, now_ns: int) -> None:
         """Requests that are due, the venue's clock, the connection's age."""

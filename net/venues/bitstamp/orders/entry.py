@@ -35,6 +35,7 @@ from net.orders.interface import EntryHost, EntryNote, EntryState, Opening, Wire
 from net.orders.messages import Answer, EntryError, Kind, Market, Notice, Push, Request, Style
 from net.orders.pending_requests import Next, Pending
 from net.orders.rate_windows import RateLimit
+from net.orders.transfers import Transfer
 from net.venues.bitstamp.market_data import BITSTAMP
 from net.venues.bitstamp.orders.account import AccountReading
 from net.venues.bitstamp.orders.credentials import BitstampKeys
@@ -47,6 +48,7 @@ from net.venues.bitstamp.orders.requests import (
     subscription,
 )
 from net.venues.bitstamp.orders.signing import check_answer
+from net.venues.bitstamp.orders.transfers import TransfersReading
 
 OPEN_ORDERS_AGE_NS = 10 * NS_PER_S
 """How old open_orders may be (HTTP API v2, open orders)."""
@@ -323,6 +325,18 @@ class BitstampEntry(HttpEntry):
             is_audit=True,
         )
         audit.begin(now_ns)
+
+    def read_transfers(self, asset: str, since_ns: int, now_ns: int) -> None:
+        """Read the account's transactions, back to that time."""
+
+        def done(found: tuple[Transfer, ...], now_ns: int) -> None:
+            self._host.on_transfers(self._venue, found, now_ns)
+
+        def fail(reason: str, now_ns: int) -> None:
+            self._note(EntryNote.TRANSFERS_NOT_READ, reason=reason)
+
+        post = partial(self._post, fail=fail)
+        TransfersReading(self._requests, asset, since_ns, post, done).begin(now_ns)
 
     def _on_account(self, opening: Opening, is_whole: bool, now_ns: int) -> None:
         self._reading = None

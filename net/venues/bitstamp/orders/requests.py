@@ -108,6 +108,13 @@ class BitstampRequests:
         form: dict[str, str | int] = {"limit": limit, "sort": "desc"}
         return self.post(f"user_transactions/{pair(market)}/", form, nonce, timestamp_ms)
 
+    def transactions(
+        self, nonce: str, timestamp_ms: int, offset: int, limit: int = TRANSACTIONS_MAX
+    ) -> HttpRequest:
+        """The account's transactions of every kind and market, the newest first."""
+        form: dict[str, str | int] = {"offset": offset, "limit": limit, "sort": "desc"}
+        return self.post("user_transactions/", form, nonce, timestamp_ms)
+
     def balances(self, nonce: str, timestamp_ms: int) -> HttpRequest:
         """What the account holds."""
         return self.post("account_balances/", {}, nonce, timestamp_ms)

@@ -15,6 +15,7 @@ from net.log.note import Note
 from net.orders.errors import Refusal
 from net.orders.interface import EntryHost, EntryState, Opening, VenueEntry
 from net.orders.messages import OrderEvent, OrderRequest
+from net.orders.transfers import Transfer
 from net.venues.binance.orders.credentials import BinanceKeys
 from net.venues.binance.orders.entry import BinanceEntry
 from tests.net.orders import rig
@@ -41,6 +42,7 @@ class Bench:
     """An entry, its wire and its host. What the entry sends is read back from the bytes."""
 
     def __init__(self, keys: BinanceKeys = rig.ED25519) -> None:
+        self.transfers: list[tuple[Transfer, ...]] = []
         self.now_ns = START_NS
         self.requests: list[dict[str, Any]] = []
         self.told: list[tuple[Any, ...]] = []
@@ -76,6 +78,9 @@ class Bench:
 
     def on_push(self, venue: int, events: Any, balances: Any, now_ns: int) -> None:
         self.told.append(("push", events, balances))
+
+    def on_transfers(self, venue: int, transfers: tuple[Transfer, ...], now_ns: int) -> None:
+        self.transfers.append(transfers)
 
     def on_audit(self, venue: int, reading: Opening, now_ns: int) -> None:
         self.told.append(("audit", reading))

@@ -17,10 +17,12 @@ from engine.maker.client_ids import format_client_id
 from engine.maker.order_layout import BUY, SELL
 from net.log.note import Note
 from net.orders.errors import ErrorClass, Refusal
+from net.orders.http_connection import HttpLine
 from net.orders.interface import EntryNote, EntryState, Opening
 from net.orders.markets import MarketRules
 from net.orders.messages import Kind, OrderEvent, OrderRequest, Request, State
 from net.orders.signing import Ed25519Signer, HmacSigner
+from net.orders.transfers import Transfer
 from net.sockets.backoff import Backoff
 from net.sockets.private_connection import Line
 from net.venues.binance.orders import entry as binance_session
@@ -47,11 +49,15 @@ class Desk:
     """A market maker without an opinion: it does what the test says, and keeps what it is told."""
 
     def __init__(self, here: Lab, rules: MarketRules, keys: BinanceKeys, best_bid: int) -> None:
+        self.transfers: list[tuple[Transfer, ...]] = []
         url = here.binance.replace("http", "ws", 1) + "/ws-api/v3"
         quick = Backoff(random.Random(1), floor_ms=1, first_ms=1, limit_ms=10)
         self.here, self.rules, self.best_bid = here, rules, best_bid
         self.line = Line(url, ssl_context=lambda: pytest.fail("no TLS here"), backoff=quick)
-        self.entry = BinanceEntry(0, rules.market, keys, self.line, self)
+        loop = asyncio.get_running_loop()
+        no_tls = self.line._ssl_context
+        self.http = HttpLine(here.binance, loop=loop, owner_loop=loop, ssl_context=no_tls)
+        self.entry = BinanceEntry(0, rules.market, keys, self.line, self, http=self.http)
         self.answers: dict[tuple[Request, int], tuple[OrderEvent, ...]] = {}
         self.unanswered: list[tuple[Request, int]] = []
         self.pushed: list[OrderEvent] = []
@@ -75,6 +81,9 @@ class Desk:
 
     def on_ready(self, venue: int, opening: Opening, now_ns: int) -> None:
         self.openings.append(opening)
+
+    def on_transfers(self, venue: int, transfers: tuple[Transfer, ...], now_ns: int) -> None:
+        self.transfers.append(transfers)
 
     def on_audit(self, venue: int, reading: Opening, now_ns: int) -> None:
         self.audits.append(reading)
@@ -124,7 +133,9 @@ def run(test: Callable[[Desk], Awaitable[None]], keys: str = "ed25519") -> None:
             bid = rules.market.price_ticks(str((await touch(here))[0]))
             desk = Desk(here, rules, KEYS[keys], bid)
             task = asyncio.ensure_future(desk.line.run(desk.entry))
+            posting = asyncio.ensure_future(desk.http.run(desk.entry))
             await test(desk)
+            posting.cancel()
             await desk.line.stop()
             await asyncio.wait_for(task, 5)
             assert desk.entry.unreadable_frames == desk.entry.unmatched_answers == 0

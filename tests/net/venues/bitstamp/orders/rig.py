@@ -19,6 +19,7 @@ from net.orders.errors import Refusal
 from net.orders.http_requests import ANSWER_LIMIT_NS, HttpAnswer, HttpRequest
 from net.orders.interface import EntryState, Opening, VenueEntry
 from net.orders.messages import Balance, OrderEvent, OrderRequest
+from net.orders.transfers import Transfer
 from net.venues.bitstamp.orders.entry import BitstampEntry
 from tests.net.orders.rig import BITSTAMP, BTCUSD
 
@@ -50,6 +51,7 @@ class Host:
     """Writes down what it is told."""
 
     def __init__(self) -> None:
+        self.transfers: list[tuple[Transfer, ...]] = []
         self.said: list[tuple[Any, ...]] = []
         self.notes: list[tuple[Note, dict[str, object]]] = []
         self.wall_ns: Callable[[], int] = lambda: START_NS
@@ -71,6 +73,9 @@ class Host:
         now_ns: int,
     ) -> None:
         self.said.append(("push", events))
+
+    def on_transfers(self, venue: int, transfers: tuple[Transfer, ...], now_ns: int) -> None:
+        self.transfers.append(transfers)
 
     def on_audit(self, venue: int, reading: Opening, now_ns: int) -> None:
         self.said.append(("audit", reading))

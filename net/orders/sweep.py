@@ -7,7 +7,7 @@ Orders are ours by their names, up to a run of the market maker: those of others
 maker that was started since, are left alone. A reading counts only if it was asked for here, when
 nothing was under way: after a break of the connection a venue's list may be older than our cancels.
 No I/O and no clock.
-Runs on: the main thread.
+Runs on: the main thread, the daemon's or the watchdog's.
 """
 
 from __future__ import annotations
