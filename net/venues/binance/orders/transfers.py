@@ -72,9 +72,9 @@ class TransfersReading:
         """One of the requests."""
         params: dict[str, str | int] = {
             "coin": self._asset,
-            "startTime": self._first_ns // NS_PER_MS,
             "limit": ROWS_MAX,
             "recvWindow": recv_window_ms,
+            "startTime": self._first_ns // NS_PER_MS,
         }
         return signed_get(self._keys, part.value, params, time_ms)
 

@@ -109,7 +109,7 @@ def test_what_is_asked_for(ago_ns: int) -> None:
     reading = TransfersReading(HMAC, "BTC", NOW_NS - ago_ns, NOW_NS)
     first_ms = max(NOW_NS - ago_ns - CREDIT_NS, NOW_NS - SPAN_NS) // 10**6
     request = reading.write(Part.WITHDRAWALS, 1_700_000_000_001, 2_000)
-    query = f"coin=BTC&startTime={first_ms}&limit=1000&recvWindow=2000&timestamp=1700000000001"
+    query = f"coin=BTC&limit=1000&recvWindow=2000&startTime={first_ms}&timestamp=1700000000001"
     signature = HMAC.signer.sign(query.encode()).decode()
     assert request.path == f"{WITHDRAWALS}?{query}&signature={signature}"
     assert (request.method, request.body) == ("GET", b"")
