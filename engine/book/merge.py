@@ -256,6 +256,7 @@ def publish(
     slots = arena[L.ENGINE_WINDOW_SLOTS]
     depth = arena[instrument + L.INSTRUMENT_DEPTH]
     arena[instrument + L.INSTRUMENT_TRIGGER] = NOT_TOUCHED
+    arena[L.ENGINE_MAKERS_DUE] |= arena[instrument + L.INSTRUMENT_MAKER_BIT]
     read = 3 if is_forced else 0
     for venue in range(arena[instrument + L.INSTRUMENT_VENUES]):
         feed = arena[instrument + L.INSTRUMENT_FEEDS_AT + venue]

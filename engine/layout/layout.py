@@ -68,8 +68,10 @@ NO_KEY = -(2**63)
     ENGINE_READS_CLOCK,
     ENGINE_METERS_ADDRESS,
     ENGINE_METERS_WORDS,
+    ENGINE_MAKERS_DUE,
     ENGINE_WORDS,
-) = range(18)
+) = range(19)
+"""MAKERS_DUE: a bit for each market maker whose instrument was touched, until it is stepped."""
 
 (
     INSTRUMENT_DEPTH,
@@ -82,10 +84,12 @@ NO_KEY = -(2**63)
     INSTRUMENT_TICK_DECIMALS,
     INSTRUMENT_LOT_DECIMALS,
     INSTRUMENT_DECLARED_UNITS,
+    INSTRUMENT_MAKER_BIT,
     INSTRUMENT_FEEDS_AT,
-) = range(11)
+) = range(12)
 """TICK and LOT: the unit of the merged prices and lots. DECLARED_UNITS: price units in the greatest
-common divisor of the venues' declared ticks, in which the market maker counts."""
+common divisor of the venues' declared ticks, in which the market maker counts. MAKER_BIT: of its
+market maker in MAKERS_DUE, 0 without one."""
 INSTRUMENT_HEADS_AT = INSTRUMENT_FEEDS_AT + VENUES_MAX
 """FEEDS_AT holds the offsets of the venues' feeds, HEADS_AT the next level of each in a merge."""
 HEAD_WORDS = 3

@@ -117,6 +117,7 @@ REASON_FEE_IN_OTHER = 26
 REASON_FEE_NOT_VALUED = 27
 REASON_OTHER_MAKER = 28
 REASON_AUDIT = 29
+REASON_SHARED_LOSS = 30
 
 REASON_NAMES = (
     "none",
@@ -149,13 +150,14 @@ REASON_NAMES = (
     "fee-not-valued",
     "other-maker",
     "audit",
+    "shared-loss-limit",
 )
 
 SIDE_NAMES = {NO_SIDE: "none", BUY: "buy", SELL: "sell"}
 
 assert EVENT_NAMES[EVENT_TAKE] == "take" and EVENT_NAMES[EVENT_SETTLED] == "settled"
 assert EVENT_NAMES[EVENT_TRANSFER] == "transfer" and EVENT_NAMES[EVENT_KILL] == "kill"
-assert REASON_NAMES[REASON_AUDIT] == "audit"
+assert REASON_NAMES[REASON_SHARED_LOSS] == "shared-loss-limit"
 assert REASON_NAMES[REASON_ACCOUNT] == "account" and REASON_NAMES[REASON_LOSS_LIMIT] == "loss-limit"
 
 

@@ -175,6 +175,10 @@ VENUE_WORDS = VENUE_ROWS_AT + VENUE_SLOTS * SLOT_WORDS
 EPOCH_MAX = (1 << 31) - 1
 SEQUENCE_MAX = (1 << 32) - 1
 """A client order id is epoch << 32 | sequence; both start at 1."""
+MAKERS_MAX = 32
+"""Market makers of one run: each numbers its orders in a part of the sequence of its own."""
+ORDERS_MAX = (SEQUENCE_MAX + 1) // MAKERS_MAX - 1
+"""Of one market maker and run: at five a second those of ten months."""
 
 # --- what is wanted, and what is to be done ------------------------------------------------------
 
@@ -213,13 +217,18 @@ ACTION_WORDS = 6
     RISK_FILLS_SEEN,
     RISK_TRADED_LOTS_SEEN,
     RISK_FILL_NS,
+    RISK_LAST_FAIR_PRICE,
+    RISK_SHARED,
+    RISK_SHARED_WORDS,
+    RISK_MAKER,
     RISK_REFUSALS_AT,
-) = range(23)
+) = range(27)
 """NOTIONAL, EXPOSURE and DAILY_LOSS are values; DAY is -1 before the first fair price. RESULT:
-cash and the position at the fair price, of the last time there was one. TODAY is for the market
-maker to write: days since the epoch in UTC, which never go back. RESUMED_DAY: the one
-that an earlier run has begun, -1 for none. SEEN: what the windows have counted of the table's
-fills; FILL_NS: when the latest was."""
+cash and the position at the fair price, of the last time there was one, which LAST_FAIR is. TODAY
+is for the market maker to write: days since the epoch in UTC, which never go back. RESUMED_DAY: the
+one that an earlier run has begun, -1 for none. SEEN: what the windows have counted of the table's
+fills; FILL_NS: when the latest was. SHARED: where the limits over all market makers are, 0 without
+any; MAKER: the place of this one."""
 (NORMAL, REDUCING, HALTED) = range(3)
 RISK_STATE_NAMES = ("NORMAL", "REDUCING", "HALTED")
 

@@ -81,11 +81,14 @@ BAD_EVENT = -2
 """What the event kernels answer beside a state: no such order; numbers that cannot be."""
 
 
-def new_table(venues: int, epoch: int, value_scale: int = 1, position_lots: int = 0) -> Words:
+def new_table(
+    venues: int, epoch: int, value_scale: int = 1, position_lots: int = 0, maker: int = 0
+) -> Words:
     """An empty table. `epoch`: larger than that of every earlier run, e.g. the start in s.
 
     `value_scale`: the lots that a value counts as one; 1 is exact. `position_lots`: what is brought
-    along; it enters the day's result at the first fair price. ValueError for what cannot be.
+    along; it enters the day's result at the first fair price. `maker`: its number among those of
+    the run. ValueError for what cannot be.
     """
     if not 1 <= venues <= VENUES_MAX:
         raise ValueError(f"{venues} venues: 1 to {VENUES_MAX} are possible")
@@ -93,11 +96,14 @@ def new_table(venues: int, epoch: int, value_scale: int = 1, position_lots: int 
         raise ValueError(f"epoch {epoch}: 1 to {O.EPOCH_MAX} are possible")
     if not 1 <= value_scale <= O.VALUE_SCALE_MAX:
         raise ValueError(f"value scale {value_scale}: 1 to {O.VALUE_SCALE_MAX} are possible")
+    if not 0 <= maker < O.MAKERS_MAX:
+        raise ValueError(f"market maker {maker}: 0 to {O.MAKERS_MAX - 1} are possible")
     if abs(position_lots) > O.LOTS_MAX:
         raise ValueError(f"a position of {position_lots} lots is beyond {O.LOTS_MAX}")
     table = np.zeros(O.table_words(venues), np.int64)
     table[O.ACCOUNT_VENUES] = venues
     table[O.ACCOUNT_EPOCH] = epoch
+    table[O.ACCOUNT_SEQUENCE] = maker * (O.ORDERS_MAX + 1)
     table[O.ACCOUNT_VALUE_SCALE] = value_scale
     table[O.ACCOUNT_POSITION_LOTS] = position_lots
     return table

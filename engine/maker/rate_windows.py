@@ -24,48 +24,49 @@ def _window_at(venue: int, kind: int) -> int:
 
 
 @inner
-def _move(risk: Words, window: int) -> int:
+def _move(words: Words, window: int, now_ns: int) -> int:
     """Empty the buckets that time has passed; the current one."""
-    bucket = risk[O.RISK_NOW_NS] // risk[window + O.WINDOW_BUCKET_NS]
-    passed = min(bucket - risk[window + O.WINDOW_BUCKET], O.WINDOW_BUCKETS + 1)
+    bucket = max(now_ns // words[window + O.WINDOW_BUCKET_NS], words[window + O.WINDOW_BUCKET])
+    passed = min(bucket - words[window + O.WINDOW_BUCKET], O.WINDOW_BUCKETS + 1)
     for back in range(passed):
         at = (bucket - back) % (O.WINDOW_BUCKETS + 1)
-        risk[window + O.WINDOW_COUNTS_AT + at] = 0
-    risk[window + O.WINDOW_BUCKET] = bucket
+        words[window + O.WINDOW_COUNTS_AT + at] = 0
+    words[window + O.WINDOW_BUCKET] = bucket
     return bucket
 
 
 @inner
-def _sum(risk: Words, window: int) -> int:
+def _sum(words: Words, window: int, now_ns: int) -> int:
     """What the window counts over any span that ends now; LOTS_MAX where it is more."""
-    _move(risk, window)
+    _move(words, window, now_ns)
     total = 0
     for at in range(O.WINDOW_BUCKETS + 1):
-        total = min(total + risk[window + O.WINDOW_COUNTS_AT + at], O.LOTS_MAX)
+        total = min(total + words[window + O.WINDOW_COUNTS_AT + at], O.LOTS_MAX)
     return total
 
 
 @inner
-def _add(risk: Words, window: int, count: int) -> None:
+def add_to_window(words: Words, window: int, count: int, now_ns: int) -> None:
     """Count something now; a bucket that is full stays so."""
-    at = window + O.WINDOW_COUNTS_AT + _move(risk, window) % (O.WINDOW_BUCKETS + 1)
-    risk[at] = min(risk[at] + count, O.LOTS_MAX)
+    at = window + O.WINDOW_COUNTS_AT + _move(words, window, now_ns) % (O.WINDOW_BUCKETS + 1)
+    words[at] = min(words[at] + count, O.LOTS_MAX)
 
 
 @inner
-def _is_within_rate(risk: Words, window: int) -> bool:
+def is_within_rate(words: Words, window: int, now_ns: int) -> bool:
     """Whether one more order keeps to a window's limit."""
-    return _sum(risk, window) < risk[window + O.WINDOW_LIMIT]
+    return _sum(words, window, now_ns) < words[window + O.WINDOW_LIMIT]
 
 
 @inner
 def check_rates(risk: Words, venue: int) -> int:
     """PASSED, or which of the venue's rates is spent."""
-    if not _is_within_rate(risk, _window_at(venue, O.WINDOW_OWN)):
+    now_ns = risk[O.RISK_NOW_NS]
+    if not is_within_rate(risk, _window_at(venue, O.WINDOW_OWN), now_ns):
         return RATE_OWN
-    if not _is_within_rate(risk, _window_at(venue, O.WINDOW_VENUE)):
+    if not is_within_rate(risk, _window_at(venue, O.WINDOW_VENUE), now_ns):
         return RATE_VENUE
-    if not _is_within_rate(risk, _window_at(venue, O.WINDOW_DAY)):
+    if not is_within_rate(risk, _window_at(venue, O.WINDOW_DAY), now_ns):
         return RATE_DAY
     return PASSED
 
@@ -74,7 +75,7 @@ def check_rates(risk: Words, venue: int) -> int:
 def count_order(risk: Words, venue: int) -> None:
     """One new order is sent to a venue."""
     for kind in range(O.WINDOWS):
-        _add(risk, _window_at(venue, kind), 1)
+        add_to_window(risk, _window_at(venue, kind), 1, risk[O.RISK_NOW_NS])
 
 
 @inner
@@ -89,12 +90,13 @@ def take_fills(table: Words, risk: Words) -> None:
     if fills == risk[O.RISK_FILLS_SEEN]:
         return
     was_open = is_fill_rate_kept(risk)
-    _add(risk, O.RISK_FILLS_WINDOW_AT, fills - risk[O.RISK_FILLS_SEEN])
+    now_ns = risk[O.RISK_NOW_NS]
+    add_to_window(risk, O.RISK_FILLS_WINDOW_AT, fills - risk[O.RISK_FILLS_SEEN], now_ns)
     traded = (lots - risk[O.RISK_TRADED_LOTS_SEEN]) & O.TRADED_LOTS_MASK
-    _add(risk, O.RISK_VOLUME_WINDOW_AT, traded)
+    add_to_window(risk, O.RISK_VOLUME_WINDOW_AT, traded, now_ns)
     risk[O.RISK_FILLS_SEEN] = fills
     risk[O.RISK_TRADED_LOTS_SEEN] = lots
-    risk[O.RISK_FILL_NS] = risk[O.RISK_NOW_NS]
+    risk[O.RISK_FILL_NS] = now_ns
     if was_open and not is_fill_rate_kept(risk):
         # Both sides are withdrawn without a single order that the gate would refuse: tell it once.
         risk[O.RISK_REFUSALS_AT + FILL_RATE] += 1
@@ -111,7 +113,7 @@ def _is_quiet(risk: Words, window: int) -> bool:
 def is_fill_rate_kept(risk: Words) -> bool:
     """Whether fewer fills than the limit were counted over any span that ends now."""
     window = O.RISK_FILLS_WINDOW_AT
-    return _is_quiet(risk, window) or _is_within_rate(risk, window)
+    return _is_quiet(risk, window) or is_within_rate(risk, window, risk[O.RISK_NOW_NS])
 
 
 @inner
@@ -120,6 +122,6 @@ def check_pace(table: Words, risk: Words, lots: int) -> int:
     if not is_fill_rate_kept(risk):
         return FILL_RATE
     window = O.RISK_VOLUME_WINDOW_AT
-    volume = 0 if _is_quiet(risk, window) else _sum(risk, window)
+    volume = 0 if _is_quiet(risk, window) else _sum(risk, window, risk[O.RISK_NOW_NS])
     worst = volume + table[O.ACCOUNT_OPEN_BUY_LOTS] + table[O.ACCOUNT_OPEN_SELL_LOTS] + lots
     return VOLUME_RATE if worst > risk[window + O.WINDOW_LIMIT] else PASSED

@@ -33,7 +33,9 @@ PASSED = 0
     FILL_RATE,
     VOLUME_RATE,
     OTHER_MAKER,
-) = range(1, 25)
+    SHARED_EXPOSURE,
+    SHARED_LOSS,
+) = range(1, 27)
 
 TEXTS = {
     PASSED: "passed",
@@ -61,6 +63,8 @@ TEXTS = {
     VOLUME_RATE: "more could be traded than the own limit allows",
     OTHER_MAKER: "another market maker of a newer run trades on this account and market",
     ACCOUNT: "an account holds what nobody has counted",
+    SHARED_EXPOSURE: "all market makers together could hold more of a currency than its limit",
+    SHARED_LOSS: "the daily loss of all market makers together is at its limit",
 }
 """One text for every refusal, and for the reasons for a halt."""
 

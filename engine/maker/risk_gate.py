@@ -18,8 +18,9 @@ Without a fair price nothing may stay open either, whatever the state, nor where
 are at their limit (engine.maker.rate_windows).
 
 A refusal is counted by its code. A refused replace becomes a cancel: the old quote was no longer
-wanted. Cancels are never refused. These halt: the daily loss, an anomaly of the account (an order
-filled beyond its quantity, a number beyond its bound), `kill`.
+wanted. Cancels are never refused. These halt: the daily loss, also of all market makers together
+(engine.maker.shared_limits), an anomaly of the account (an order filled beyond its quantity, a
+number beyond its bound), `kill`.
 
 Bounds: prices to 2^40 units, quantities to 2^60 lots, positions to 2^61, values to 2^60. A value
 is price x lots / value scale: with a scale of 1 a position may be worth 1.15e18 (1,150 BTC at
@@ -76,11 +77,18 @@ from engine.maker.risk_codes import (
     RATE_DAY,
     RATE_OWN,
     RATE_VENUE,
+    SHARED_LOSS,
     SLOT_BUSY,
     TEXTS,
     VOLUME_RATE,
 )
 from engine.maker.risk_limits import BPS, RiskLimits, new_risk
+from engine.maker.shared_limits import (
+    begin_days_anew,
+    check_shared,
+    count_shared_order,
+    is_shared_loss_reached,
+)
 
 # --- the account's state -------------------------------------------------------------------------
 
@@ -114,6 +122,7 @@ def _assess(table: Words, risk: Words, fair_price: int, now_ns: int) -> None:
     has_fair = 0 < fair_price <= O.PRICE_MAX
     risk[O.RISK_FAIR_PRICE] = fair_price if has_fair else 0
     if has_fair:
+        risk[O.RISK_LAST_FAIR_PRICE] = fair_price
         result = _result_value(table, fair_price)
         risk[O.RISK_RESULT_VALUE] = result
         if risk[O.RISK_DAY] != risk[O.RISK_TODAY]:
@@ -121,6 +130,8 @@ def _assess(table: Words, risk: Words, fair_price: int, now_ns: int) -> None:
             risk[O.RISK_DAY_START_VALUE] = result
         if risk[O.RISK_DAY_START_VALUE] - result >= risk[O.RISK_DAILY_LOSS_MAX]:
             _halt(risk, DAILY_LOSS)
+    if is_shared_loss_reached(risk):
+        _halt(risk, SHARED_LOSS)
     if table[O.ACCOUNT_ANOMALIES] != risk[O.RISK_ANOMALIES_SEEN]:
         risk[O.RISK_ANOMALIES_SEEN] = table[O.ACCOUNT_ANOMALIES]
         _halt(risk, ANOMALY)
@@ -261,9 +272,12 @@ def _check(
     refusal = _check_account(table, risk, slot, price, lots, takes)
     if refusal != PASSED:
         return refusal
-    if table[O.ACCOUNT_SEQUENCE] >= O.SEQUENCE_MAX:
+    if table[O.ACCOUNT_SEQUENCE] & O.ORDERS_MAX == O.ORDERS_MAX:
         return IDS_SPENT
-    return check_rates(risk, slot // O.VENUE_SLOTS)
+    refusal = check_rates(risk, slot // O.VENUE_SLOTS)
+    if refusal != PASSED:
+        return refusal
+    return check_shared(table, risk, side, lots, slot // O.VENUE_SLOTS)
 
 
 # --- actions -------------------------------------------------------------------------------------
@@ -294,6 +308,7 @@ def _place(table: Words, risk: Words, actions: Words, action: int, old_row: int)
         apply_event(table, old_row, O.REPLACE_REQUEST)
     actions[action + O.ACTION_NEW_ID] = table[row + O.ORDER_ID]
     count_order(risk, slot // O.VENUE_SLOTS)
+    count_shared_order(risk, slot // O.VENUE_SLOTS)
     return PASSED
 
 
@@ -395,9 +410,11 @@ def kill(table: Words, risk: Words, actions: Words, reason: int) -> int:
 def release(table: Words, risk: Words) -> int:
     """An operator's word that quoting may go on; the state after it.
 
-    The day's loss is counted anew from the next fair price on, and anomalies so far are forgiven.
+    The day's loss is counted anew from the next fair price on, after the common loss that of all
+    market makers; anomalies so far are forgiven.
     """
     if risk[O.RISK_STATE] == O.HALTED:
+        begin_days_anew(risk)
         risk[O.RISK_STATE] = O.NORMAL
         risk[O.RISK_HALT_REASON] = 0
         risk[O.RISK_DAY] = NO_DAY
