@@ -209,7 +209,7 @@ class Target:
         stamps = Stamps(Path(self._request["stamps"]), self._request["columns"])
         port = int(self._request["order_port"])
         quoting = self._quoting = Quoting(config, engine, stamps, port, host.log)
-        live = EngineThread(config, engine, host, maker=quoting.maker, orders=quoting.orders)
+        live = EngineThread(config, engine, host, makers=quoting.makers)
         self._live = host.live = live
         return live.run
 

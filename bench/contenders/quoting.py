@@ -28,6 +28,7 @@ from net.config.schema import Config
 from net.journal.writer import JournalWriter
 from net.maker.build import build_maker
 from net.maker.maker import Maker
+from net.maker.makers import Makers
 from net.orders.http_requests import HttpRequest, HttpWire
 from net.orders.interface import EntryAddress, EntryHost, VenueEntry, Wire
 from net.orders.markets import MarketRules
@@ -155,6 +156,7 @@ class Quoting:
             rng=random.Random(1),
         )
         self.orders = Orders(engine, stamps, market, port)
+        self.makers = Makers(engine, [self.maker], [self.orders])
         self._on_book = self.maker.on_book
         self.maker.on_book = self.on_book  # type: ignore[method-assign]
 

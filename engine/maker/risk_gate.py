@@ -277,7 +277,7 @@ def _check(
     refusal = check_rates(risk, slot // O.VENUE_SLOTS)
     if refusal != PASSED:
         return refusal
-    return check_shared(table, risk, side, lots, slot // O.VENUE_SLOTS)
+    return check_shared(table, risk, side_of(slot), lots, slot // O.VENUE_SLOTS)
 
 
 # --- actions -------------------------------------------------------------------------------------

@@ -36,6 +36,11 @@ from engine.sharing.segment import (
 BOARD_KIND = "maker"
 
 
+def board_kind(number: int) -> str:
+    """Of the segment of a daemon's market maker with this number, from 0."""
+    return f"{BOARD_KIND}{number + 1}" if number else BOARD_KIND
+
+
 class StateBoardError(HandoffError):
     """There is no board, it cannot be read now, or it may not be written; one line."""
 
@@ -283,14 +288,16 @@ assert MakerOrder._fields.index("filled_lots") == B.ROW_FILLED_LOTS
 
 
 class StateBoardReader:
-    """A view of the board of the daemon named `name`. One per thread.
+    """A view of the board of the daemon named `name`: of its market maker `number`, from 0. One per
+    thread.
 
     StateBoardError: no market maker has one there, or it is of another layout.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, number: int = 0) -> None:
+        kind = board_kind(number)
         try:
-            self._path = find_segment(name, BOARD_KIND, f"no market maker runs as {name!r}")
+            self._path = find_segment(name, kind, f"no market maker runs as {name!r}")
             words = map_words(self._path, "a market maker's board")
         except HandoffError as error:
             raise StateBoardError(str(error)) from None
@@ -401,26 +408,35 @@ class StateBoardReader:
 
 
 class StateBoardFinder:
-    """The board of the daemon `name` whose process is `writer_pid`, while there is one.
+    """The boards of the daemon `name` whose process is `writer_pid`, while there are any.
 
     A board may come later than its reader, end before it, or be another's: a daemon that was killed
-    leaves its board behind, and its successor may have no market maker.
+    leaves its boards behind, and its successor may have no market maker.
     """
 
     def __init__(self, name: str, writer_pid: int) -> None:
         self._name = name
         self._writer_pid = writer_pid
-        self._reader: StateBoardReader | None = None
+        self._readers: tuple[StateBoardReader, ...] = ()
 
-    def find(self) -> StateBoardReader | None:
-        """The board as it is now; None without a market maker."""
-        if self._reader is not None and self._reader.is_closed:
-            self._reader = None
-        if self._reader is None:
-            try:
-                found = StateBoardReader(self._name)
-            except StateBoardError:
-                return None
-            if found.writer_pid == self._writer_pid and not found.is_closed:
-                self._reader = found
-        return self._reader
+    def find(self) -> tuple[StateBoardReader, ...]:
+        """The boards as they are now, in the market makers' order; none without one."""
+        if not self._readers or any(reader.is_closed for reader in self._readers):
+            found = open_boards(self._name)
+            is_here = all(each.writer_pid == self._writer_pid for each in found[:1])
+            self._readers = found if is_here else ()
+        return self._readers
+
+
+def open_boards(name: str) -> tuple[StateBoardReader, ...]:
+    """The boards of the daemon `name` that are not closed; those behind the first are its too."""
+    found: list[StateBoardReader] = []
+    for number in range(O.MAKERS_MAX):
+        try:
+            reader = StateBoardReader(name, number)
+        except StateBoardError:
+            break
+        if found and reader.writer_pid != found[0].writer_pid:
+            break
+        found.append(reader)
+    return tuple(reader for reader in found if not reader.is_closed)

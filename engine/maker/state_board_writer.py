@@ -19,7 +19,7 @@ from engine.maker import quote_layout as Q
 from engine.maker import state_board_layout as B
 from engine.maker.orders import is_live
 from engine.maker.risk_codes import NO_DAY
-from engine.maker.state_board import BOARD_KIND, Requests, StateBoardInfo
+from engine.maker.state_board import Requests, StateBoardInfo, board_kind
 from engine.sharing.segment import OwnedSegment, put_text, read_word, segment_path, write_word
 
 
@@ -90,16 +90,19 @@ def publish_state_board(
 
 
 class StateBoardWriter:
-    """Creates and owns the board of one market maker. `name=None` keeps it private (replay, tests).
+    """Creates and owns the board of one market maker, the daemon's `number`th from 0. `name=None`
+    keeps it private (replay, tests).
 
     `venues` is for the market maker to write: VENUE words for each venue, which `publish` copies.
     """
 
-    def __init__(self, name: str | None, info: StateBoardInfo, start_ns: int) -> None:
+    def __init__(
+        self, name: str | None, info: StateBoardInfo, start_ns: int, number: int = 0
+    ) -> None:
         self.info = info
         image = np.zeros(B.BOARD_WORDS, np.int64)
         self._describe(image, start_ns)
-        path = segment_path(name, BOARD_KIND) if name is not None else None
+        path = segment_path(name, board_kind(number)) if name is not None else None
         self._segment = OwnedSegment(path, image, B.VERSION_AT, B.BOARD_VERSION)
         self.words = self._segment.words
         self._readable = self.words.view()

@@ -52,6 +52,7 @@ def _asking(command: Callable[..., int]) -> Callable[..., int]:
         click.option("--token-file", type=FILE, help="Holds the token, for --target."),
         click.option("--target", metavar="HOST:PORT", help="A gateway, instead of this host."),
         click.option("--config", "config_file", type=FILE, help="Or the file that says the name."),
+        click.option("--symbol", default="", help="Of this instrument alone; all if left out."),
         click.option("--name", help="The daemon, as [engine] name says [pollux]."),
     ):
         command = option(command)
@@ -61,7 +62,7 @@ def _asking(command: Callable[..., int]) -> Callable[..., int]:
 @click.command()
 @_asking
 def kill(**given: Any) -> int:
-    """Halt the market maker and cancel its orders; back when none is open.
+    """Halt the market makers and cancel their orders; back when none is open.
 
     Exit status 1 if an order may still be open after 15 s: it is named.
     """
@@ -71,7 +72,7 @@ def kill(**given: Any) -> int:
 @click.command()
 @_asking
 def release(**given: Any) -> int:
-    """Let a halted market maker quote again; back when the engine has taken it."""
+    """Let halted market makers quote again; back when the engine has taken it."""
     return _ask("release", **given)
 
 
@@ -87,7 +88,12 @@ def accept(**given: Any) -> int:
 
 
 def _ask(
-    what: str, name: str | None, config_file: Path | None, target: str | None, **files: Path | None
+    what: str,
+    name: str | None,
+    config_file: Path | None,
+    target: str | None,
+    symbol: str,
+    **files: Path | None,
 ) -> int:
     from net.client.kill_switch import AskError, Remote, ask_here, ask_there
     from net.client.maker_lines import order_name, plain_line
@@ -98,15 +104,18 @@ def _ask(
         raise CommandError("--target names the daemon: leave --name and --config out", 2)
     try:
         if target is None:
-            maker = ask_here(daemon_name(name, config_file), what)
+            makers = ask_here(daemon_name(name, config_file), what, symbol)
         else:
-            maker = ask_there(Remote(target, **{k: str(v or "") for k, v in files.items()}), what)
+            remote = Remote(target, **{k: str(v or "") for k, v in files.items()})
+            makers = ask_there(remote, what, symbol)
     except AskError as error:
         raise CommandError(str(error), error.status) from None
-    click.echo(plain_line(maker))
-    if what == "kill" and maker.orders:
-        names = ", ".join(map(order_name, maker.orders))
-        raise CommandError(f"{len(maker.orders)} orders may still be open: {names}", 1)
-    if what == "kill" and maker.unconfirmed:
+    for maker in makers:
+        click.echo(plain_line(maker))
+    orders = [order for maker in makers for order in maker.orders]
+    if what == "kill" and orders:
+        names = ", ".join(map(order_name, orders))
+        raise CommandError(f"{len(orders)} orders may still be open: {names}", 1)
+    if what == "kill" and any(maker.unconfirmed for maker in makers):
         raise CommandError("orders of an earlier run may still be open: the log names them", 1)
     return 0

@@ -10,10 +10,11 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
-from engine.maker.state_board import StateBoardError, StateBoardReader
+from engine.maker.state_board import StateBoardError, StateBoardReader, open_boards
 from net.client.book_subscription import Subscription, WatchError, open_channel
 from net.gateway.maker_messages import MakerForm
 from net.gateway.options import REASON_CHARACTERS_MAX
@@ -53,52 +54,67 @@ class Remote:
 REQUESTS = ("kill", "release", "accept")
 
 
-def ask_here(name: str, what: str) -> maker_pb2.Maker:
-    """Ask the daemon of this name on this host; `what`: of REQUESTS. The state after.
+def ask_here(name: str, what: str, symbol: str = "") -> list[maker_pb2.Maker]:
+    """Ask the daemon of this name on this host; `what`: of REQUESTS. The states after.
 
-    A kill is over when no order is open any more, or after CLOSED_LIMIT_S: the state tells.
+    `symbol`: of an instrument, for its market maker alone. A kill is over when no order is open any
+    more, or after CLOSED_LIMIT_S: the states tell.
     """
     assert what in REQUESTS
     try:
-        board = StateBoardReader(name)
-        if has_ended(board.writer_pid):
-            raise AskError(
-                f"the daemon named {name!r} is dead (its process {board.writer_pid} has ended): "
-                f"what it left open at the venues is still open"
-            )
-        form = MakerForm(board.info)
-        number = getattr(board, f"request_{what}")()
+        boards = _boards_here(name, symbol)
+        forms = [MakerForm(board.info) for board in boards]
+        numbers = [getattr(board, f"request_{what}")() for board in boards]
         limit_s = time.monotonic() + TAKEN_LIMIT_S
-        while getattr(board, f"{what}s_done") < number:
-            if board.is_closed:
-                raise AskError(f"the {what} is asked for, but the market maker has ended")
-            if time.monotonic() > limit_s:
-                raise AskError(
-                    f"the {what} is asked for, but not taken after {TAKEN_LIMIT_S:g} s: "
-                    f"the daemon named {name!r} hangs"
-                )
-            time.sleep(LOOK_S)
+        for board, number in zip(boards, numbers, strict=True):
+            while getattr(board, f"{what}s_done") < number:
+                if board.is_closed:
+                    raise AskError(f"the {what} is asked for, but the market maker has ended")
+                if time.monotonic() > limit_s:
+                    raise AskError(
+                        f"the {what} is asked for, but not taken after {TAKEN_LIMIT_S:g} s: "
+                        f"the daemon named {name!r} hangs"
+                    )
+                time.sleep(LOOK_S)
 
-        def look() -> maker_pb2.Maker:
-            return maker_pb2.Maker.FromString(form.message(board.read()).wire)
+        def look() -> list[maker_pb2.Maker]:
+            pairs = zip(forms, boards, strict=True)
+            return [maker_pb2.Maker.FromString(f.message(b.read()).wire) for f, b in pairs]
 
         return _until_closed(look) if what == "kill" else look()
     except StateBoardError as error:
         raise AskError(str(error)) from None
 
 
-def _until_closed(look: Callable[[], maker_pb2.Maker]) -> maker_pb2.Maker:
-    """The state once nothing is open, or the latest when the time is over."""
+def _boards_here(name: str, symbol: str) -> list[StateBoardReader]:
+    """Those that are asked; AskError, StateBoardError."""
+    first = StateBoardReader(name)
+    if has_ended(first.writer_pid):
+        raise AskError(
+            f"the daemon named {name!r} is dead (its process {first.writer_pid} has ended): "
+            f"what it left open at the venues is still open"
+        )
+    boards = open_boards(name) or (first,)
+    found = [board for board in boards if symbol in ("", board.info.symbol)]
+    if not found:
+        known = ", ".join(board.info.symbol for board in boards)
+        raise AskError(f"no market maker of {symbol!r}; there are: {known}", 2)
+    return found
+
+
+def _until_closed(look: Callable[[], list[maker_pb2.Maker]]) -> list[maker_pb2.Maker]:
+    """The states once nothing is open, or the latest when the time is over."""
     limit_s = time.monotonic() + CLOSED_LIMIT_S
     while True:
-        maker = look()
-        if (not maker.orders and not maker.unconfirmed) or time.monotonic() > limit_s:
-            return maker
+        makers = look()
+        is_open = any(maker.orders or maker.unconfirmed for maker in makers)
+        if not is_open or time.monotonic() > limit_s:
+            return makers
         time.sleep(CLOSED_LOOK_S)
 
 
-def ask_there(remote: Remote, what: str) -> maker_pb2.Maker:
-    """Ask over gRPC, as `ask_here`; the state after."""
+def ask_there(remote: Remote, what: str, symbol: str = "") -> list[maker_pb2.Maker]:
+    """Ask over gRPC, as `ask_here`; the states after."""
     assert what in REQUESTS
     reason = f"pollux {what} by {_user()} at {socket.gethostname()}"[:REASON_CHARACTERS_MAX]
     given = (remote.tls_ca, remote.tls_cert, remote.tls_key, remote.token_file)
@@ -110,17 +126,20 @@ def ask_there(remote: Remote, what: str) -> maker_pb2.Maker:
         raise AskError(str(error), 2) from None
     with channel:
         stub = MakerServiceStub(channel)
-        limit_s = ANSWER_LIMIT_S
+
+        def call(method: Any, request: Any) -> Any:
+            return method(request, timeout=ANSWER_LIMIT_S, metadata=metadata)
+
         try:
             if what == "release":
-                released = maker_pb2.ReleaseRequest(reason=reason)
-                return stub.Release(released, timeout=limit_s, metadata=metadata).maker
+                released = maker_pb2.ReleaseRequest(reason=reason, symbol=symbol)
+                return list(call(stub.Release, released).makers)
             if what == "accept":
-                accepted = maker_pb2.AcceptRequest(reason=reason)
-                return stub.Accept(accepted, timeout=limit_s, metadata=metadata).maker
-            stub.Kill(maker_pb2.KillRequest(reason=reason), timeout=limit_s, metadata=metadata)
-            looked = maker_pb2.GetMakerRequest()
-            return _until_closed(lambda: stub.GetMaker(looked, timeout=limit_s, metadata=metadata))
+                accepted = maker_pb2.AcceptRequest(reason=reason, symbol=symbol)
+                return list(call(stub.Accept, accepted).makers)
+            killed = call(stub.Kill, maker_pb2.KillRequest(reason=reason, symbol=symbol)).makers
+            looked = [maker_pb2.GetMakerRequest(symbol=each.symbol) for each in killed]
+            return _until_closed(lambda: [call(stub.GetMaker, each) for each in looked])
         except grpc.RpcError as error:
             text = " ".join((error.details() or error.code().name).split())
             raise AskError(f"{remote.target}: {text}") from None

@@ -57,7 +57,8 @@ class MakerFeed:
         with open_channel(self._subscription) as channel:
             self._channel = channel
             request = maker_pb2.StreamMakerRequest(
-                min_interval_ms=self._subscription.min_interval_ms
+                min_interval_ms=self._subscription.min_interval_ms,
+                symbol=self._subscription.symbol,
             )
             metadata = self._subscription.metadata()
             for maker in MakerServiceStub(channel).StreamMaker(request, metadata=metadata):

@@ -24,6 +24,16 @@ def read_config(path: Path) -> Config:
         raise CommandError(str(error), 2) from None
 
 
+def with_one_maker(config: Config, path: Path, symbol: str | None) -> Config:
+    """For what runs one market maker at a time, or exit status 2 with one line."""
+    from net.config.schema import ConfigError
+
+    try:
+        return config.with_maker(symbol)
+    except ConfigError as error:
+        raise CommandError(f"{path}: {error}", 2) from None
+
+
 def daemon_name(name: str | None, config_file: Path | None) -> str:
     """Which daemon is meant; its kernels for reading are compiled then."""
     import engine.maker.state_board

@@ -46,12 +46,25 @@ def _without_secrets(value: Any) -> Any:
     return re.sub(r"[?#].*", "***", shown, flags=re.DOTALL) if "://" in value else shown
 
 
-def explain(error: ValidationError, model: type[Section]) -> str:
-    """The first error as one line: key, value and what is allowed; `model`: what was read."""
+def _as_given(location: tuple[Any, ...], given: Any) -> list[Any]:
+    """An error's place as the file has it: a section that stands alone has no number, and what
+    `[maker]` says of all market makers stands there."""
+    maker = given.get("maker") if isinstance(given, dict) else None
+    if not isinstance(maker, dict):
+        return list(location)
+    if location[:1] == ("makers",) and location[1:2] and location[1] in maker:
+        return ["maker", *location[1:]]
+    return ["maker", *location[2:]] if location[:2] == ("maker", 0) else list(location)
+
+
+def explain(error: ValidationError, model: type[Section], given: Any = None) -> str:
+    """The first error as one line: key, value and what is allowed; `model`: what was read, `given`:
+    as it was written."""
     errors = error.errors()
     first = errors[0]
     cause = first.get("ctx", {}).get("error")
-    parts = [*first["loc"], *([cause.key] if isinstance(cause, SettingError) else [])]
+    parts = _as_given(first["loc"], given)
+    parts += [cause.key] if isinstance(cause, SettingError) else []
     where = ".".join(str(part) for part in parts) or "configuration"
     where = re.sub(r"\.(\d+)", lambda m: f"[{int(m.group(1)) + 1}]", where)
     kind, message = first["type"], first["msg"].removeprefix("Value error, ")

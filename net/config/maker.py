@@ -1,6 +1,7 @@
-"""The `[maker]` section: its schema and its defaults. Amounts are texts, so that they stay exact.
+"""The `[maker]` section, one for each market maker: its schema and its defaults.
 
-Nothing is quoted without the section; nothing leaves the process unless it says `orders = "live"`.
+Amounts are texts, so that they stay exact. Nothing is quoted without the section; nothing leaves
+the process unless it says `orders = "live"`.
 Runs on: the main thread, once.
 """
 
@@ -13,7 +14,9 @@ from pydantic import Field, field_validator, model_validator
 
 from engine.layout import layout as L
 from engine.maker.quote_layout import LEVELS_MAX
+from net.config.errors import SettingError
 from net.config.maker_contradictions import refuse_contradictions
+from net.config.makers import COMMON_KEYS
 from net.config.model import ModelSettings
 from net.config.paper import FeeBps, PaperSettings
 from net.config.section import PositiveDecimal, Section
@@ -157,23 +160,12 @@ class MakerVenue(Section):
 
 
 class MakerSettings(Section):
-    """The market maker of one instrument."""
+    """The market maker of one instrument; of several, each has a `[[maker]]`."""
 
     symbol: str = ""
     """The instrument that is quoted; left out: the first."""
     orders: Literal["paper", "live"] = "paper"
     """`paper`: nothing leaves the process; `live`: at the venues."""
-    journal: Annotated[str, Field(min_length=1)] = "journal"
-    """A folder for the journal."""
-    kill_file: str = ""
-    """Quoting is killed while a file of this name exists; no release meanwhile."""
-    watchdog: bool = True
-    """A process with connections of its own that cancels our orders when the engine stands still.
-    """
-    watchdog_after_ms: Annotated[int, Field(ge=500, le=60_000)] = 2_000
-    """How long the engine may stand still."""
-    token_file: str = ""
-    """Holds the token that kill and release ask for over gRPC, also on loopback."""
     fee_rates: dict[str, PositiveDecimal] = Field(default_factory=dict)
     """What one of an asset, beside base and quote, that fees are paid in is worth in the quote
     currency, for example `{BNB = "600"}`; a fee without a rate is told and in no result."""
@@ -194,10 +186,14 @@ class MakerSettings(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _neutral_is_a_venues(cls, given: object) -> object:
+    def _refuse_keys_of_others(cls, given: object) -> object:
         if isinstance(given, dict) and "neutral" in given:
             text = "neutral is said for each venue: [maker.venue.NAME] neutral"
             raise ValueError(text)
+        for key in COMMON_KEYS:
+            if isinstance(given, dict) and key in given:
+                text = "is of all market makers where there are several: say it in [makers]"
+                raise SettingError(key, text)
         return given
 
     @model_validator(mode="after")

@@ -159,18 +159,18 @@ def refuse_weights(venues: Sequence[tuple[str, MakerVenue]]) -> None:
     for name, venue in venues:
         if venue.weight > 0 and round(venue.weight * Q.MILLE) == 0:
             raise SettingError(
-                f"maker.venue.{name}.weight",
+                f"venue.{name}.weight",
                 f"{venue.weight:g} counts as 0: give 0.001 at least, or 0",
             )
     if not any(venue.weight for _, venue in venues):
-        raise SettingError("maker.venue", "every weight is 0: no venue is left to take a price of")
+        raise SettingError("venue", "every weight is 0: no venue is left to take a price of")
 
 
 def refuse_depth(fair: FairSettings, depth: int) -> None:
     """SettingError where the micro-price needs more prices than the merged book has."""
     if fair.method == "micro_price" and fair.prices > depth:
         raise SettingError(
-            "maker.fair.prices",
+            "fair.prices",
             f"{fair.prices} is more than the depth = {depth} of the instrument: lower it, or "
             f"deepen the book",
         )
@@ -182,14 +182,14 @@ def refuse_open_orders(settings: MakerSettings, venues: int) -> None:
     quoted = 2 * venues * sum(level_sizes(settings.quotes))
     if volume is not None and quoted > Fraction(volume):
         raise SettingError(
-            "maker.risk.volume_per_min",
+            "risk.volume_per_min",
             f"{volume} is below the {float(quoted):g} that is quoted on both sides at {venues} "
             f"venue{'s' * (venues > 1)}: raise it or quote less",
         )
     needed, most = 2 * settings.quotes.levels * venues, settings.risk.open_orders_max
     if needed > most:
         raise SettingError(
-            "maker.risk.open_orders_max",
+            "risk.open_orders_max",
             f"{most} is below the {needed} orders of quotes.levels = {settings.quotes.levels} a "
             f"side at {venues} venue{'s' * (venues > 1)}: raise it or quote fewer",
         )

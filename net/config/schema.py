@@ -16,11 +16,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from engine.layout import layout as L
+from engine.maker.order_layout import MAKERS_MAX
 from engine.sharing.handoff import NAME_PATTERN
 from net.config.address import listen_address
-from net.config.errors import explain
+from net.config.errors import SettingError, explain
 from net.config.maker import MakerSettings, MakerVenue
 from net.config.maker_contradictions import refuse_depth, refuse_open_orders, refuse_weights
+from net.config.makers import MakersSettings, gather_common
 from net.config.section import PositiveDecimal, Section
 from net.config.venue import VenueSections, VenueSettings, known_venue
 from net.gateway.options import (
@@ -234,10 +236,17 @@ class Config(Section):
     """The HTTP listener."""
     log: LogSettings = LogSettings()
     """What is logged."""
-    maker: MakerSettings | None = None
-    """The market maker; left out: nothing is quoted."""
+    makers: MakersSettings = MakersSettings()
+    """What all market makers have in common."""
+    maker: Annotated[tuple[MakerSettings, ...], Field(max_length=MAKERS_MAX)] = ()
+    """The market makers; left out: nothing is quoted."""
 
-    @field_validator("instrument", mode="before")
+    @model_validator(mode="before")
+    @classmethod
+    def _common(cls, value: Any) -> Any:
+        return gather_common(value)
+
+    @field_validator("instrument", "maker", mode="before")
     @classmethod
     def _tuple(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
@@ -264,27 +273,50 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _maker_is_known(self) -> Config:
-        if self.maker is None:
-            return self
-        if self.maker.symbol and self.maker.symbol not in [each.symbol for each in self.instrument]:
-            raise ValueError(f"maker.symbol: {self.maker.symbol!r} is no configured instrument")
-        names = [venue.name for venue in self.quoted_instrument().venue]
-        for name in self.maker.venue:
-            if name not in names:
-                raise ValueError(f"maker.venue.{name}: not a venue of the quoted instrument")
-        quoted = [n for n in names if n not in self.maker.venue or self.maker.venue[n].quote]
-        if not quoted:
-            raise ValueError("maker: no venue is left to quote at")
-        refuse_weights([(name, self.maker.venue.get(name, MakerVenue())) for name in names])
-        refuse_depth(self.maker.fair, self.quoted_instrument().depth)
-        refuse_open_orders(self.maker, len(quoted))
+    def _makers_are_known(self) -> Config:
+        taken = set()
+        for number, maker in enumerate(self.maker, 1):
+            place = f"maker[{number}]" if len(self.maker) > 1 else "maker"
+            try:
+                self._check_maker(maker)
+            except SettingError as error:
+                raise SettingError(f"{place}.{error.key}", error.text) from None
+            symbol = self.quoted_instrument(maker).symbol
+            if symbol in taken:
+                raise SettingError(f"{place}.symbol", f"{symbol!r} has a market maker already")
+            taken.add(symbol)
         return self
 
-    def quoted_instrument(self) -> Instrument:
-        """The instrument that the market maker quotes."""
-        symbol = self.maker.symbol if self.maker is not None else ""
-        return next((e for e in self.instrument if e.symbol == symbol), self.instrument[0])
+    def _check_maker(self, maker: MakerSettings) -> None:
+        """SettingError, which names the key below the market maker's section."""
+        if maker.symbol and maker.symbol not in [each.symbol for each in self.instrument]:
+            raise SettingError("symbol", f"{maker.symbol!r} is no configured instrument")
+        names = [venue.name for venue in self.quoted_instrument(maker).venue]
+        for name in maker.venue:
+            if name not in names:
+                raise SettingError(f"venue.{name}", "not a venue of the quoted instrument")
+        quoted = [n for n in names if n not in maker.venue or maker.venue[n].quote]
+        if not quoted:
+            raise SettingError("venue", "no venue is left to quote at")
+        refuse_weights([(name, maker.venue.get(name, MakerVenue())) for name in names])
+        refuse_depth(maker.fair, self.quoted_instrument(maker).depth)
+        refuse_open_orders(maker, len(quoted))
+
+    def quoted_instrument(self, maker: MakerSettings) -> Instrument:
+        """The instrument that a market maker quotes."""
+        return next((e for e in self.instrument if e.symbol == maker.symbol), self.instrument[0])
+
+    def with_maker(self, symbol: str | None) -> Config:
+        """The same with the market maker of this instrument alone, for what runs one at a time;
+        ConfigError where it has none, or has several and no symbol tells which."""
+        of = {self.quoted_instrument(maker).symbol: maker for maker in self.maker}
+        if symbol is None and len(of) <= 1:
+            return self
+        if symbol not in of:
+            known = ", ".join(of) or "none"
+            what = f"{symbol!r} has no market maker" if symbol else "which market maker is meant"
+            raise ConfigError(f"{what}: give --symbol; those with one: {known}")
+        return self.model_copy(update={"maker": (of[symbol],)})
 
     def instrument_of(self, venue: str, symbol: str) -> str:
         """The instrument that a venue's symbol belongs to."""
@@ -323,11 +355,14 @@ def parse_config(text: str, source: str) -> Config:
         value = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         # Beside its own errors: numbers of thousands of digits, and brackets as deep.
+        if {"[maker]", "[[maker]]"} <= {line.strip() for line in text.splitlines()}:
+            text = "[maker] and [[maker]]: each of several market makers is a [[maker]]"
+            raise ConfigError(f"{source}: {text}") from None
         raise ConfigError(f"{source}: not TOML: {one_line(str(error))}") from None
     try:
         return Config.model_validate(value)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {one_line(explain(error, Config))}") from None
+        raise ConfigError(f"{source}: {one_line(explain(error, Config, value))}") from None
 
 
 def load_config(path: Path) -> Config:

@@ -45,7 +45,7 @@ def demo(seconds: float | None, symbol: str, seed: int, quote: bool) -> int:
 def serve(config_file: Path) -> int:
     """Run the daemon until SIGTERM or Ctrl-C."""
     config = read_config(config_file)
-    _compile(is_quoting=config.maker is not None)
+    _compile(is_quoting=bool(config.maker))
     return _run_daemon(config, config_file)
 
 
@@ -141,11 +141,15 @@ def _check_files(config: Config) -> None:
     from net.gateway.authorization import read_token
     from net.gateway.options import GatewayError
 
-    sections = {"gateway": config.gateway, "metrics": config.metrics, "maker": config.maker}
+    files = {
+        "gateway": config.gateway.token_file,
+        "metrics": config.metrics.token_file,
+        "maker": config.makers.token_file,
+    }
     try:
         check_ways(config)
-        for name, section in sections.items():
-            if section is not None and section.token_file:
-                read_token(section.token_file, name)
+        for name, token_file in files.items():
+            if token_file:
+                read_token(token_file, name)
     except (ConfigError, GatewayError) as error:
         raise CommandError(str(error), 2) from None

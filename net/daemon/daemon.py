@@ -66,7 +66,7 @@ class Daemon:
         self._state = DaemonState(config, self._log)
         self._clients: dict[str, RestClient] = {}
         self._quoting: MakerSupervisor | None = None
-        if config.maker is not None and has_gateway:
+        if config.maker and has_gateway:
             # Its kernels and its libraries are loaded where they are needed alone.
             from net.daemon.maker_supervisor import MakerSupervisor
 
@@ -178,7 +178,7 @@ class Daemon:
     def _kill(self) -> None:
         generation = self._generation
         if generation is not None and not generation.is_ending:
-            generation.live.kill_maker(REASON_OPERATOR)
+            generation.live.kill_makers(REASON_OPERATOR)
 
     async def _wait_for(self, what: Coroutine[Any, Any, object], limit_s: float | None) -> None:
         """Until it ends, the time is over or a signal comes."""
@@ -208,8 +208,7 @@ class Daemon:
                         raise DaemonError("; ".join(sizes.refused.values()), status=2)
                     await self._wait_for(sizes.more(learned), None)
                     continue
-                can_quote = quoting is not None and sizes.can_quote
-                self._generation = Generation(config, sizes.ticks, surroundings, can_quote)
+                self._generation = Generation(config, sizes.ticks, surroundings)
                 more = None if sizes.is_complete else asyncio.create_task(sizes.more(learned))
                 await self._generation.run(more)
         finally:

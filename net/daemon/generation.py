@@ -89,7 +89,7 @@ def gateway_options(config: Config) -> GatewayOptions:
         handoff_name=config.engine.name,
         heartbeat_stale_after_ms=max(least_ms, min(config.engine.stale_after_ms, most_ms)),
         parent_pid=os.getpid() if given.placement == "process" else 0,
-        maker_token_file=config.maker.token_file if config.maker is not None else "",
+        maker_token_file=config.makers.token_file,
         **given.model_dump(exclude={"placement", "allow_plaintext"}),
     )
 
@@ -101,8 +101,6 @@ class Generation:
     config: Config
     ticks: Ticks
     around: Surroundings
-    can_quote: bool
-    """Whether there is a market maker, and all is known that it needs."""
     engine: Engine = field(init=False)
     live: EngineThread = field(init=False)
     engine_ended: asyncio.Event = field(init=False, default_factory=asyncio.Event)
@@ -116,16 +114,15 @@ class Generation:
         self.log, self.note = self.around.log, self.around.note
         self.engine = make_engine(self.config, self.ticks)
         quoting, tape = self.around.quoting, self.around.tape
-        maker = orders = None
-        if quoting is not None and self.can_quote:
+        makers = None
+        if quoting is not None:
             try:
-                maker = quoting.make_maker(self.config, self.engine)
+                makers = quoting.make_makers(self.config, self.engine)
             except (ConfigError, HandoffError) as error:
                 self.engine.close()
                 status = 2 if isinstance(error, ConfigError) else 1
                 raise DaemonError(str(error), status=status) from None
-            orders = quoting.make_order_connections(self.config)
-        self.live = EngineThread(self.config, self.engine, self, tape, maker=maker, orders=orders)
+        self.live = EngineThread(self.config, self.engine, self, tape, makers=makers)
         around = self.around
         self._snapshots = Snapshots(self.config, around.clients, around.record, self.live)
 
@@ -165,8 +162,9 @@ class Generation:
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self.engine.close)
             stack.callback(around.state.hide)
-            if self.live.maker is not None and around.quoting is not None:
-                await stack.enter_async_context(around.quoting.attending(self.live))
+            if self.live.makers is not None and around.quoting is not None:
+                attending = around.quoting.attending(self.live.makers, self.live)
+                await stack.enter_async_context(attending)
             try:
                 gateway = self._make_gateway() if around.has_gateway else None
                 around.state.show(self.live, gateway)

@@ -47,8 +47,8 @@ ASK_AGAIN_MS = (1_000, 500, 15_000)
 class Steering(Protocol):
     """The engine thread's side."""
 
-    def steer_maker(self, act: Callable[[Maker, int], None]) -> None:
-        """Do something to the market maker, on its thread; `act` is given `now_ns` too."""
+    def steer_makers(self, act: Callable[[Maker, int], None]) -> None:
+        """Do something to each market maker, on its thread; `act` is given `now_ns` too."""
 
 
 def keys_of(accounts: Iterable[Account]) -> dict[str, Keys]:
@@ -84,7 +84,7 @@ class Cleaning:
     async def run(self) -> None:
         """Until all are clean, or cancelled."""
         keys, loop = keys_of(self._accounts), asyncio.get_running_loop()
-        lines = OrderConnections(self._config, {}, keys, loop)
+        lines = OrderConnections(self._config, None, {}, keys, loop)
         limit_s = time.monotonic() + CLEAN_LIMIT_S
         async with aiohttp.ClientSession(headers={"User-Agent": "pollux"}) as session:
             connecting = [
@@ -130,7 +130,7 @@ class Cleaning:
 
     def _close(self, account: Account) -> None:
         self._open.discard(account)
-        self._steered.steer_maker(lambda maker, now_ns: maker.accounts.close(account))
+        self._steered.steer_makers(lambda maker, now_ns: maker.accounts.close(account))
 
     def _tell(self, accounts: Iterable[Account], reason: str) -> None:
         """These are not clean, each is told once; quoting halts."""
@@ -138,4 +138,4 @@ class Cleaning:
         if new:
             self._told |= new
             tell_left_behind(self._host, sorted(new), reason)
-            self._steered.steer_maker(lambda maker, now_ns: maker.halts.dispute(now_ns))
+            self._steered.steer_makers(lambda maker, now_ns: maker.halts.dispute(now_ns))

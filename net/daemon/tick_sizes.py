@@ -118,7 +118,8 @@ class TickSizes:
         for venue in venues:
             if venue.tick_size is not None:
                 self.ticks[venue.name, venue.symbol] = venue.tick_size
-        quoted = config.quoted_instrument().venue if add_market is not None else ()
+        makers = config.maker if add_market is not None else ()
+        quoted = [v for maker in makers for v in config.quoted_instrument(maker).venue]
         self._asked = [(v.name, v.symbol) for v in venues if v.tick_size is None]
         self._quoted = [(v.name, v.symbol) for v in quoted]
         self._unanswered = len(self._asked) + len(self._quoted)
@@ -135,11 +136,6 @@ class TickSizes:
     def is_all_refused(self) -> bool:
         """Whether there is nothing to serve, and no venue left that might say otherwise soon."""
         return not self.ticks and self._unanswered == 0
-
-    @property
-    def can_quote(self) -> bool:
-        """Whether all is known that the market maker needs."""
-        return self._rules_missing == 0 and all(each in self.ticks for each in self._quoted)
 
     @property
     def is_complete(self) -> bool:

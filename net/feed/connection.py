@@ -89,16 +89,33 @@ class _Listener(TextListener):
             self._venue.publish_touched()
 
 
-class _QuotingListener(_Listener):
-    """Calls the market maker after each frame. A class of its own: without one no frame pays."""
+class Quoting(Protocol):
+    """The market makers, as far as a frame may concern them."""
 
-    def __init__(self, stream: FeedConnection, after_frame: Callable[[int], None]) -> None:
+    due: memoryview
+    """One word, zero unless a frame has touched an instrument that is quoted."""
+
+    def on_frame(self, now_ns: int) -> None:
+        """It is not zero."""
+
+
+class _QuotingListener(_Listener):
+    """Steps the market makers whose instruments were touched. A class of its own: without any, no
+    frame pays; with some, a frame that touches none of theirs pays for one look."""
+
+    def __init__(self, stream: FeedConnection, quoting: Quoting) -> None:
         super().__init__(stream)
-        self._after_frame = after_frame
+        self._quoting, self._due = quoting, quoting.due
 
     def on_text(self, raw: bytes, stamp_ns: int, is_last: bool) -> None:
         super().on_text(raw, stamp_ns, is_last)
-        self._after_frame(steady_ns())
+        if self._due[0]:
+            self._quoting.on_frame(steady_ns())
+
+    def on_other(self, is_last: bool) -> None:
+        super().on_other(is_last)
+        if self._due[0]:
+            self._quoting.on_frame(steady_ns())
 
 
 class FeedConnection:
@@ -115,11 +132,11 @@ class FeedConnection:
         backoff: Backoff,
         proxy: str = "",
         is_recording: bool = False,
-        after_frame: Callable[[int], None] | None = None,
+        quoting: Quoting | None = None,
     ) -> None:
         self.venue = venue
         self.is_recording = is_recording
-        self._after_frame = after_frame
+        self._quoting = quoting
         self._host = host
         self._url = url
         parts = urlsplit(url)
@@ -230,9 +247,7 @@ class FeedConnection:
         )
 
     def _listener(self) -> _Listener:
-        if self._after_frame is None:
-            return _Listener(self)
-        return _QuotingListener(self, self._after_frame)
+        return _Listener(self) if self._quoting is None else _QuotingListener(self, self._quoting)
 
     async def _connect(self) -> str | None:
         """Open the connection and subscribe; why it failed, or None."""

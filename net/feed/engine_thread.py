@@ -14,12 +14,12 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from engine.engine import Engine, Stage
 from engine.layout import layout as L
@@ -32,7 +32,6 @@ from net.feed.events import INFO, FeedEvent
 from net.feed.snapshot_request import SnapshotRequest
 from net.feed.specs import feed_specs_by_venue
 from net.feed.venue_feeds import VenueFeeds
-from net.orders.interface import EntryHost, VenueEntry
 from net.sockets.backoff import Backoff
 from net.sockets.event_loop import new_event_loop
 from net.sockets.proxy import ProxySettingError, proxy_of
@@ -45,6 +44,7 @@ from tuning.measures import CONFIGURED, CpuError, Measure, freeze_garbage, tuned
 
 if TYPE_CHECKING:
     from net.maker.maker import Maker
+    from net.maker.makers import Makers
 
 HELPERS_MAX = 8
 """A name asked for by each venue at once."""
@@ -75,18 +75,6 @@ class EngineHost(Protocol):
         """One event of a feed or of its venue's connection."""
 
 
-class OrderConnections(Protocol):
-    """The connections of order entry."""
-
-    def connect(
-        self, host: EntryHost, attach: Callable[[int, VenueEntry], None]
-    ) -> list[Coroutine[Any, Any, None]]:
-        """Make and attach what they carry; what keeps them up, to be run on this loop."""
-
-    async def stop(self) -> None:
-        """Close them."""
-
-
 class EngineCpuError(Exception):
     """The engine thread cannot be kept where the configuration wants it."""
 
@@ -100,9 +88,7 @@ class EngineThread:
     host: EngineHost
     tape: TapeWriter | None = None
     seed: int | None = None
-    maker: Maker | None = None
-    orders: OrderConnections | None = None
-    """Carries the market maker's orders; None where it has none, or on paper."""
+    makers: Makers | None = None
     venues: list[VenueFeeds] = field(init=False, default_factory=list)
     streams: dict[str, FeedConnection] = field(init=False, default_factory=dict)
     measures: list[Measure] = field(init=False, default_factory=list)
@@ -162,8 +148,8 @@ class EngineThread:
             raise EngineCpuError(f"[engine] cpu {settings.cpu} cannot be used") from error
         finally:
             self._is_ready.set()  # whoever waits for a thread that never came up
-            if self._loop is None and self.maker is not None:
-                self.maker.board.close()  # nothing was begun that others should look after
+            if self._loop is None and self.makers is not None:
+                self.makers.close()  # nothing was begun that others should look after
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -174,16 +160,16 @@ class EngineThread:
         self._tell_measures()
         self.engine.handoff.set_engine_state(L.ENGINE_IS_RUNNING)
         tasks = [asyncio.create_task(stream.run()) for stream in self.streams.values()]
-        if self.orders is not None and self.maker is not None:
-            runs = self.orders.connect(self.maker, self.maker.attach)
-            tasks += [asyncio.create_task(run) for run in runs]
+        if self.makers is not None:
+            tasks += [asyncio.create_task(run) for run in self.makers.connect()]
         timer = asyncio.create_task(self._tick())
         stopped = asyncio.create_task(self._stop.wait())
         done, _ = await asyncio.wait((*tasks, timer, stopped), return_when=asyncio.FIRST_COMPLETED)
         if stopped in done:
             await self._wind_down()
             closing = [stream.stop() for stream in self.streams.values()]
-            await asyncio.gather(*closing, *((self.orders.stop(),) if self.orders else ()))
+            closing += [self.makers.disconnect()] if self.makers is not None else []
+            await asyncio.gather(*closing)
         for task in (*tasks, timer, stopped):
             task.cancel()
         results = await asyncio.gather(*tasks, timer, return_exceptions=True)
@@ -194,14 +180,14 @@ class EngineThread:
 
     async def _wind_down(self) -> None:
         """Quote no more, cancel everything, wait for the venues' word; then the connections."""
-        if self.maker is None:
+        if self.makers is None:
             return
-        self.maker.stop(steady_ns())
+        self.makers.stop(steady_ns())
         limit_s = time.monotonic() + CANCEL_LIMIT_S
-        while not self.maker.is_quiet and time.monotonic() < limit_s:
+        while not self.makers.is_quiet and time.monotonic() < limit_s:
             await asyncio.sleep(TIMER_S / 5)
-        self.maker.on_timer(steady_ns())
-        left = self.maker.end()
+        self.makers.on_timer(steady_ns())
+        left = self.makers.end()
         if left:
             self.host.log("error", "orders may still be open", orders=left)
         else:
@@ -219,16 +205,16 @@ class EngineThread:
         for venue in self.venues:
             venue.on_lost("the engine ends", now_ns)
         self.engine.handoff.set_engine_state(L.ENGINE_IS_STOPPED)
-        if self.maker is not None:
-            self.maker.board.close()
+        if self.makers is not None:
+            self.makers.close()
 
     def _on_standstill(self) -> None:
         """The loop stood still, and so did every book: what has waited comes only now."""
         now_ns = steady_ns()
         for venue in self.venues:
             venue.on_standstill(now_ns)
-        if self.maker is not None:
-            self.maker.on_book(now_ns)
+        if self.makers is not None:
+            self.makers.on_frame(now_ns)
 
     def _make_streams(self) -> None:
         idle_ping_s = max(self.config.engine.stale_after_ms / 1000, 1.0)
@@ -243,7 +229,7 @@ class EngineThread:
                 backoff=Backoff(random.Random(self._rng.random())),
                 proxy=proxy_of(settings.ws_url, settings.proxy),
                 is_recording=self.tape is not None,
-                after_frame=self.maker.on_book if self.maker is not None else None,
+                quoting=self.makers,
             )
 
     async def _tick(self) -> None:
@@ -256,8 +242,8 @@ class EngineThread:
                 venue.on_timer(now_ns)
                 if venue.is_silent(now_ns, silence_ns):
                     self.streams[venue.name].drop("no data")
-            if self.maker is not None:
-                self.maker.on_timer(steady_ns())
+            if self.makers is not None:
+                self.makers.on_timer(steady_ns())
             await asyncio.sleep(TIMER_S)
 
     # --- from other threads ----------------------------------------------------------------------
@@ -292,8 +278,8 @@ class EngineThread:
 
         def tell() -> None:
             self._syncs[feed].units.declared(tick_size, steady_ns())
-            if self.maker is not None:
-                self.maker.on_tick_size(feed, tick_size, steady_ns())
+            if self.makers is not None:
+                self.makers.on_tick_size(feed, tick_size, steady_ns())
 
         self._call(tell)
 
@@ -306,27 +292,25 @@ class EngineThread:
 
         self._call(set_stop)
 
-    def kill_maker(self, reason: int) -> None:
-        """Halt quoting and cancel everything."""
-        if self.maker is not None:
-            maker = self.maker
-            self._call(lambda: maker.halts.kill(reason, steady_ns()))
+    def kill_makers(self, reason: int, symbol: str = "") -> None:
+        """Halt quoting and cancel everything, of one instrument or of all."""
+        if (makers := self.makers) is not None:
+            self._call(lambda: makers.kill(reason, symbol, steady_ns()))
 
-    def block_maker(self, is_blocked: bool) -> None:
-        """Whether a release of the market maker is refused."""
-        if self.maker is not None:
-            self.maker.halts.is_blocked = is_blocked
+    def block_makers(self, is_blocked: bool) -> None:
+        """Whether a release of the market makers is refused."""
+        if self.makers is not None:
+            self.makers.block(is_blocked)
 
-    def guard_maker(self, is_guarded: bool) -> None:
-        """Whether somebody would cancel the market maker's orders if this process ended."""
-        if self.maker is not None:
-            self.maker.is_guarded = is_guarded
+    def guard_makers(self, is_guarded: bool) -> None:
+        """Whether somebody would cancel the market makers' orders if this process ended."""
+        if self.makers is not None:
+            self.makers.guard(is_guarded)
 
-    def steer_maker(self, act: Callable[[Maker, int], None]) -> None:
-        """Do something to the market maker, on its thread; `act` is given `now_ns` too."""
-        if self.maker is not None:
-            maker = self.maker
-            self._call(lambda: act(maker, steady_ns()))
+    def steer_makers(self, act: Callable[[Maker, int], None]) -> None:
+        """Do something to each market maker, on its thread; `act` is given `now_ns` too."""
+        for maker in self.makers.all if self.makers is not None else ():
+            self._call(lambda maker=maker: act(maker, steady_ns()))
 
     # --- what book syncs, venues and connections ask for ----------------------------------------
 
@@ -368,8 +352,8 @@ class EngineThread:
         self.streams[venue.name].renew(reason)
 
     def withdrawn(self, venue: VenueFeeds, reason: str) -> None:
-        if self.maker is not None:
-            self.maker.on_book(steady_ns())
+        if self.makers is not None:
+            self.makers.on_frame(steady_ns())
         if self.config.engine.resync_scope == "all":
             for other in self.venues:
                 if other is not venue:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
@@ -45,6 +45,7 @@ def maker_handlers(
     service = _Maker(hub, finder, permission)
     handlers = {
         "GetMaker": unary_unary(service.get_maker, maker_pb2.GetMakerRequest.FromString),
+        "ListMakers": unary_unary(service.list_makers, maker_pb2.ListMakersRequest.FromString),
         "StreamMaker": unary_stream(service.stream_maker, maker_pb2.StreamMakerRequest.FromString),
         "Kill": unary_unary(service.kill, maker_pb2.KillRequest.FromString),
         "Release": unary_unary(service.release, maker_pb2.ReleaseRequest.FromString),
@@ -59,10 +60,14 @@ class _Maker:
         self._hub = hub
         self._finder = finder
         self._permission = permission
-        self._form: tuple[StateBoardReader, MakerForm] | None = None
+        self._forms: dict[StateBoardReader, MakerForm] = {}
 
-    async def get_maker(self, _request: maker_pb2.GetMakerRequest, _context: Context) -> bytes:
-        return self._latest().wire
+    async def get_maker(self, request: maker_pb2.GetMakerRequest, _context: Context) -> bytes:
+        return self._latest(self._boards(request.symbol)[0]).wire
+
+    async def list_makers(self, _request: maker_pb2.ListMakersRequest, _context: Context) -> bytes:
+        makers = self._messages(self._boards(""))
+        return maker_pb2.ListMakersResponse(makers=makers).SerializeToString()
 
     async def stream_maker(self, request: maker_pb2.StreamMakerRequest, context: Context) -> None:
         interval_ms = request.min_interval_ms
@@ -70,12 +75,12 @@ class _Maker:
             text = f"min_interval_ms {interval_ms}: must be 0 to {INTERVAL_MS_MAX}"
             raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, text)
         loop = asyncio.get_running_loop()
-        self._latest()
+        self._latest(self._boards(request.symbol)[0])
         with self._hub.subscribed(context, "market maker") as subscriber:
             seen, earliest_s = b"", 0.0
             while True:
                 if loop.time() >= earliest_s:
-                    message = self._latest()
+                    message = self._latest(self._boards(request.symbol)[0])
                     if message.content != seen:
                         seen, earliest_s = message.content, loop.time() + interval_ms / 1000
                         self._hub.counters.sends(subscriber.row_at)
@@ -85,35 +90,45 @@ class _Maker:
                 await asyncio.sleep(BOARD_LOOK_S)
 
     async def kill(self, request: maker_pb2.KillRequest, context: Context) -> bytes:
-        board = self._allowed("kill", request.reason, context)
-        number = _permitted(board.request_kill)
-        await self._until_taken("kill", lambda: board.kills_done >= number)
-        return maker_pb2.KillResponse(maker=self._message()).SerializeToString()
+        boards = self._allowed("kill", request.reason, request.symbol, context)
+        numbers = [_permitted(board.request_kill) for board in boards]
+        await self._until_taken("kill", lambda: _all_reach(boards, "kills_done", numbers))
+        makers = self._messages(boards)
+        return maker_pb2.KillResponse(maker=makers[0], makers=makers).SerializeToString()
 
     async def release(self, request: maker_pb2.ReleaseRequest, context: Context) -> bytes:
-        board = self._allowed("release", request.reason, context)
+        boards = self._allowed("release", request.reason, request.symbol, context)
         # Nobody should find it taken an hour later.
-        self._require_life(board)
-        number = _permitted(board.request_release)
-        await self._until_taken("release", lambda: board.releases_done >= number)
-        return maker_pb2.ReleaseResponse(maker=self._message()).SerializeToString()
+        for board in boards:
+            self._require_life(board)
+        numbers = [_permitted(board.request_release) for board in boards]
+        await self._until_taken("release", lambda: _all_reach(boards, "releases_done", numbers))
+        makers = self._messages(boards)
+        return maker_pb2.ReleaseResponse(maker=makers[0], makers=makers).SerializeToString()
 
     async def accept(self, request: maker_pb2.AcceptRequest, context: Context) -> bytes:
-        board = self._allowed("accept", request.reason, context)
-        self._require_life(board)
-        number = _permitted(board.request_accept)
-        await self._until_taken("accept", lambda: board.accepts_done >= number)
-        return maker_pb2.AcceptResponse(maker=self._message()).SerializeToString()
+        boards = self._allowed("accept", request.reason, request.symbol, context)
+        for board in boards:
+            self._require_life(board)
+        numbers = [_permitted(board.request_accept) for board in boards]
+        await self._until_taken("accept", lambda: _all_reach(boards, "accepts_done", numbers))
+        makers = self._messages(boards)
+        return maker_pb2.AcceptResponse(maker=makers[0], makers=makers).SerializeToString()
 
     # --- the state -------------------------------------------------------------------------------
 
-    def _board(self) -> StateBoardReader:
-        board = self._finder.find()
-        if board is None:
-            self._hub.require_engine()
-            text = "this daemon has no market maker: its configuration has no [maker], or it ended"
-            raise RefusedError(grpc.StatusCode.NOT_FOUND, text)
-        return board
+    def _boards(self, symbol: str) -> Sequence[StateBoardReader]:
+        """That of an instrument's market maker, or all; RefusedError where there is none."""
+        boards = self._finder.find()
+        found = [board for board in boards if symbol in ("", board.info.symbol)]
+        if found:
+            return found
+        self._hub.require_engine()
+        text = "this daemon has no market maker: its configuration has no [maker], or it ended"
+        if boards:
+            known = ", ".join(board.info.symbol for board in boards)
+            text = f"no market maker of {one_line(symbol)!r}; there are: {known}"
+        raise RefusedError(grpc.StatusCode.NOT_FOUND, text)
 
     def _require_life(self, board: StateBoardReader) -> None:
         """RefusedError where neither engine nor market maker can be trusted to be there."""
@@ -123,13 +138,14 @@ class _Maker:
             text = f"the market maker has shown no sign of life for {silent_ms / 1000:.1f} s"
             raise RefusedError(grpc.StatusCode.UNAVAILABLE, text)
 
-    def _latest(self) -> Message:
+    def _latest(self, board: StateBoardReader) -> Message:
         """The state now, encoded by the first who asks for it."""
-        board = self._board()
         self._require_life(board)
-        if self._form is None or self._form[0] is not board:
-            self._form = board, MakerForm(board.info)
-        form = self._form[1]
+        if board not in self._forms:
+            known = self._finder.find()
+            self._forms = {each: form for each, form in self._forms.items() if each in known}
+            self._forms[board] = MakerForm(board.info)
+        form = self._forms[board]
         if form.latest.sequence == board.sequence > 0:
             return form.latest
         try:
@@ -137,14 +153,17 @@ class _Maker:
         except StateBoardError as error:
             raise RefusedError(grpc.StatusCode.UNAVAILABLE, str(error)) from None
 
-    def _message(self) -> maker_pb2.Maker:
-        return maker_pb2.Maker.FromString(self._latest().wire)
+    def _messages(self, boards: Sequence[StateBoardReader]) -> list[maker_pb2.Maker]:
+        return [maker_pb2.Maker.FromString(self._latest(board).wire) for board in boards]
 
     # --- what is asked for -----------------------------------------------------------------------
 
-    def _allowed(self, what: str, reason: str, context: Context) -> StateBoardReader:
-        """The board that may be asked; RefusedError. Either way a line for the operator."""
-        line = f"{what} asked for by {context.peer()}: {one_line(reason) or 'no reason given'}"
+    def _allowed(
+        self, what: str, reason: str, symbol: str, context: Context
+    ) -> Sequence[StateBoardReader]:
+        """The boards that may be asked; RefusedError. Either way a line for the operator."""
+        told = f"{what} of {one_line(symbol)}" if symbol else what
+        line = f"{told} asked for by {context.peer()}: {one_line(reason) or 'no reason given'}"
         try:
             self._permission.check(context)
         except RefusedError as refused:
@@ -153,9 +172,9 @@ class _Maker:
         if len(reason) > REASON_CHARACTERS_MAX:
             text = f"a reason of {len(reason)} characters: at most {REASON_CHARACTERS_MAX}"
             raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, text)
-        board = self._board()
+        boards = self._boards(symbol)
         _log.warning("%s", line)
-        return board
+        return boards
 
     async def _until_taken(self, what: str, is_taken: Callable[[], bool]) -> None:
         """RefusedError where the engine does not take it."""
@@ -171,6 +190,13 @@ class _Maker:
                 text = f"the {what} is asked for, but not taken after {TAKEN_LIMIT_S:g} s"
                 raise RefusedError(grpc.StatusCode.DEADLINE_EXCEEDED, text)
             await asyncio.sleep(TAKEN_BOARD_LOOK_S)
+
+
+def _all_reach(boards: Sequence[StateBoardReader], name: str, numbers: Sequence[int]) -> bool:
+    """Whether every board has taken as much as was asked of it."""
+    return all(
+        getattr(board, name) >= number for board, number in zip(boards, numbers, strict=True)
+    )
 
 
 def _permitted(request: Callable[[], int]) -> int:

@@ -61,6 +61,8 @@ class Accounts:
         """By venue: None before its account is known, and nothing is written of it."""
         self.read_ns: list[int] = [0] * len(spec.venues)
         """By venue: when its account was first read, by the wall clock."""
+        self.of_others: frozenset[Account] = frozenset()
+        """What the other market makers of this run read and clean."""
         self._checkpoint_ns = 0
         self.halt = J.REASON_NONE
         """The journal's reason of the halt that a restart does not end."""
@@ -148,9 +150,14 @@ class Accounts:
         self._ledger.count_transfer(self._spec_of(venue).account, transfer)
 
     @property
+    def own(self) -> frozenset[Account]:
+        """Those that this market maker reads."""
+        return frozenset(spec.account for spec in self._spec.venues if spec is not None)
+
+    @property
     def left_behind(self) -> list[Account]:
         """Accounts where orders of ours may be open, and which this run does not read."""
-        used = {spec.account for spec in self._spec.venues if spec is not None}
+        used = self.own | self.of_others
         return [
             account
             for account, holding in self._ledger.holdings.items()

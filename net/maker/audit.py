@@ -62,6 +62,10 @@ class _Venue:
     locks: tuple[int, ...] = (0, 0)
     """What our own orders locked then."""
     audits: int = 0
+    makers: int = 1
+    """Market makers of this process on the account: they take turns."""
+    is_quote_shared: bool = False
+    """Whether another one of them pays with the same quote currency."""
 
 
 class Audit:
@@ -87,7 +91,8 @@ class Audit:
 
     def on_timer(self, venue: int, entry: VenueEntry, now_ns: int) -> None:
         """Ask for what is due."""
-        state, every_ns = self._venues[venue], entry.audit_every_ns
+        state = self._venues[venue]
+        every_ns = entry.audit_every_ns * state.makers
         if not every_ns or entry.state is not EntryState.READY:
             return
         if now_ns - state.asked_ns >= every_ns:
@@ -95,6 +100,12 @@ class Audit:
             state.counted = self._counted(venue)
             state.locks = self._balances.locks(venue)
             entry.audit(now_ns)
+
+    def share(self, venue: int, *, makers: int, is_quote_shared: bool) -> None:
+        """So many market makers of this process audit the venue's account, within the venue's
+        limits together; what changes the quote currency is then not ours alone to explain."""
+        self._venues[venue].makers = makers
+        self._venues[venue].is_quote_shared = is_quote_shared
 
     def lose(self, venue: int) -> None:
         """The venue's order entry is gone: what was seen once proves nothing any more."""
@@ -111,7 +122,7 @@ class Audit:
         totals = self._balances.totals(venue, reading.balances)
         is_still = state.counted == self._counted(venue)
         for side, total in enumerate(totals):
-            if total is not None:
+            if total is not None and not (side == O.BUY and state.is_quote_shared):
                 self._take_balance(venue, side, total, is_still)
         return is_newer
 

@@ -23,7 +23,7 @@ from net.config.schema import Config
 from net.journal.files import Record
 from net.journal.ledger import Account, Ledger
 from net.maker.accounts import AccountSpec, AccountsSpec
-from net.maker.event_journal import Journal
+from net.maker.event_journal import Journal, JournalNames
 from net.maker.maker import Maker
 from net.maker.paper_orders import PaperEntry, PaperMarket
 from net.maker.risk_report import MakerHost
@@ -47,24 +47,29 @@ def build_maker(
     ledger: Ledger | None = None,
     board_name: str | None = None,
     start_ns: int = 0,
+    settings: MakerSettings | None = None,
+    number: int = 0,
+    names: JournalNames | None = None,
 ) -> Maker:
     """The market maker of the configured instrument; RulesError where a setting does not fit.
 
     `markets` by venue; `ledger`: what the journal remembers, kept up from now on, or None;
     `board_name`: the daemon's, by which others find the state board, None for a private one, and
-    HandoffError where it cannot be made.
+    HandoffError where it cannot be made. `settings`: of the configuration's, or its first;
+    `number`: among those that run, from 0; `names`: the journal's.
     """
-    settings = config.maker
-    assert settings is not None
-    index = config.instrument.index(config.quoted_instrument())
+    settings = settings or config.maker[0]
+    symbol = config.quoted_instrument(settings).symbol
+    index = [each.symbol for each in engine.instruments].index(symbol)
     instrument = engine.instruments[index]
     rules = make_rules(settings, instrument, tuple(markets[f.venue] for f in instrument.feeds))
     info = state_board_info(rules, instrument, is_live=settings.orders == "live")
-    board = StateBoardWriter(board_name, info, start_ns)
+    board = StateBoardWriter(board_name, info, start_ns, number)
     accounts = accounts_spec(settings, instrument, info, rules.is_quoted, markets)
     maker = Maker(
         engine, index, rules, journal, host, accounts, board,
         ledger=ledger if ledger is not None else Ledger(), epoch=epoch, rng=rng,
+        number=number, names=names,
     )  # fmt: skip
     if settings.orders == "paper":
         for venue, is_quoted in enumerate(rules.is_quoted):

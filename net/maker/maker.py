@@ -33,7 +33,7 @@ from net.maker.accounts import Accounts, AccountsSpec
 from net.maker.audit import Audit
 from net.maker.balances import Balances
 from net.maker.basis_report import BasisReport
-from net.maker.event_journal import EventJournal, Journal
+from net.maker.event_journal import EventJournal, Journal, JournalNames
 from net.maker.fees import FeeCounter
 from net.maker.halts import Halts
 from net.maker.model_report import ModelReport
@@ -66,8 +66,8 @@ class Maker:
     """Fair price, quotes, risk and orders of one instrument.
 
     `now_ns`, passed into everything, is steady time (tuning.clock).
-    `instrument`: its index in the engine; `epoch`: larger than that of every earlier run; `board`:
-    where others see it.
+    `instrument`: its index in the engine; `epoch`: larger than that of every earlier run; `number`:
+    among the market makers of this one; `names`: the journal's; `board`: where others see it.
     """
 
     def __init__(
@@ -83,13 +83,16 @@ class Maker:
         ledger: Ledger,
         epoch: int,
         rng: random.Random,
+        number: int = 0,
+        names: JournalNames | None = None,
     ) -> None:
         venues = len(rules.is_quoted)
         assert len(board.info.venues) == venues
         self.rules = rules
+        self.instrument = instrument
         spec = engine.instruments[instrument]
         self.symbol, self.venue_names = spec.symbol, tuple(feed.venue for feed in spec.feeds)
-        self.table = new_table(venues, epoch, rules.value_scale)
+        self.table = new_table(venues, epoch, rules.value_scale, maker=number)
         self.risk = risk_gate.new_risk(rules.limits, venues)
         self.fair = rules.fair.words()
         self.fees = FeeCounter(rules.fees, rules.value_size)
@@ -97,15 +100,13 @@ class Maker:
         limit_venues(self._step.funds, rules.venue_limits)
         self.balances = Balances(self.table, self._step.funds, self.fees)
         self.entries: list[VenueEntry | None] = [None] * venues
-        self._journal = EventJournal(journal, host.wall_ns)
+        events = self._journal = EventJournal(journal, host.wall_ns, names)
         self.accounts = Accounts(ledger, accounts, self.table, self.risk)
-        self.orders = OwnOrders(
-            self.table, rules.tick_units, self._journal, self.fees, self.accounts.look
-        )
+        units, look = rules.tick_units, self.accounts.look
+        orders = self.orders = OwnOrders(self.table, units, events, self.fees, look)
         self.board = board
-        orders, units = self.orders, rules.tick_units
         self.sender = OrderSender(
-            self._step, orders, self.entries, units, self._journal, board, host.wall_ns
+            self._step, orders, self.entries, units, events, board, host.wall_ns
         )
         self.refusal_backoff = RefusalBackoff(venues, rng)
         self.recovery = Recovery(self.accounts.memories())
@@ -118,16 +119,13 @@ class Maker:
         """Whether our orders would be cancelled if this process ended: if not, none is placed."""
         self._is_started = False
         """Whether the position is known."""
-        self._host = host
-        self._engine = engine
+        self.host = host
         self._reports = (
             BasisReport(rules, self.venue_names, self.fair, host),
             ModelReport(rules.model, self._step.model, host),
             PriceFit(rules, self.venue_names, self.risk, host),
         )
-        self.halts = Halts(
-            self._step, self.accounts, self.recovery, self._journal, board, host, self._act
-        )
+        self.halts = Halts(self._step, self.accounts, self.recovery, events, board, host, self._act)
         self.papers: dict[int, PaperEntry] = {}
         """The entries that are on paper, by venue; on a tape they are asked when they are due."""
         self._tick_fit = TickFit(engine, self.venue_names, host)
@@ -194,12 +192,9 @@ class Maker:
             self.halts.kill(J.REASON_JOURNAL_FULL, now_ns)
         for venue, asset in self.fees.take_untold():
             facts = {"venue": self.venue_names[venue], "asset": asset}
-            self._host.note_maker("warning", "fees without a rate are in no result", **facts)
-        asked = self.halts.take_requests(now_ns)
+            self.host.note_maker("warning", "fees without a rate are in no result", **facts)
         self._run(now_ns)
         self._publish(now_ns)
-        if asked is not None:
-            self.board.answer(asked)
 
     def _publish(self, now_ns: int) -> None:
         for venue, entry in enumerate(self.entries):
@@ -267,7 +262,7 @@ class Maker:
             self.orders.take_unanswered(action.venue, request, action.new_id)
             name, order = self.venue_names[action.venue], format_client_id(action.new_id)
             facts = {"venue": name, "order": order, "reason": reason}
-            self._host.note_maker("error", "an order could not be written", **facts)
+            self.host.note_maker("error", "an order could not be written", **facts)
             self.halts.kill(J.REASON_VENUE_REFUSED, now_ns)
 
     # --- the end ---------------------------------------------------------------------------------
@@ -292,7 +287,7 @@ class Maker:
         return self.unconfirmed()
 
     def wall_ns(self) -> int:
-        return self._host.wall_ns()
+        return self.host.wall_ns()
 
     # --- what venues tell ------------------------------------------------------------------------
 
@@ -321,7 +316,7 @@ class Maker:
         if event.error is ErrorClass.INSUFFICIENT_BALANCE and side != O.NO_SIDE:
             self.balances.refuse(venue, side, now_ns, wait_ns)
         if not is_ordinary:
-            tell_rejected(self._host, self.venue_names[venue], side, order_id, event, wait_ns)
+            tell_rejected(self.host, self.venue_names[venue], side, order_id, event, wait_ns)
 
     def on_unanswered(self, venue: int, asked: OrderRequest, now_ns: int) -> None:
         self.orders.take_unanswered(venue, asked.kind, asked.order_id)
@@ -370,7 +365,7 @@ class Maker:
         strays, others = self.recovery.take(venue, opening, known, entry, now_ns)
         name = self.venue_names[venue]
         facts = {"others": others} if others else {}
-        self._host.note_maker("info", "order entry ready", venue=name, strays=strays, **facts)
+        self.host.note_maker("info", "order entry ready", venue=name, strays=strays, **facts)
         self._journal.write(Record(J.EVENT_RECONNECT, venue=venue))
         if self.orders.counts[venue]:
             self.orders.take_missed(venue, opening.trades)
@@ -394,18 +389,18 @@ class Maker:
         is_new = self.fees.quote_with(self._step.quotes, venue, spec, told_ppm)
         if is_new:
             name, fee_ppm = self.venue_names[venue], self.fees.maker_ppm[venue]
-            tell_fee(self._host, name, fee_ppm, spec, self.rules)
+            tell_fee(self.host, name, fee_ppm, spec, self.rules)
 
     def _tell_start(self, venue: int, start: Start, now_ns: int) -> None:
         """What is so of an account at the start; halt where only an operator can say."""
-        tell_start(self._host, self.venue_names[venue], start)
+        tell_start(self.host, self.venue_names[venue], start)
         self.board.set_venue(venue, B.VENUE_DIFFERENCE_LOTS, start.difference_lots)
         if start.is_disputed:
             self.halts.dispute(now_ns)
 
     def on_transfers(self, venue: int, transfers: tuple[Transfer, ...], now_ns: int) -> None:
         found = self.transfers.take(venue, transfers)
-        tell_transfers(self._host, self.venue_names[venue], transfers, found)
+        tell_transfers(self.host, self.venue_names[venue], transfers, found)
         if found:
             self.halts.settle([venue])
         self._run(now_ns)
@@ -416,7 +411,7 @@ class Maker:
         lots = self.orders.position_lots
         side = O.BUY if lots >= 0 else O.SELL
         self._journal.write(Record(J.EVENT_RECONCILED, side=side, filled_lots=abs(lots)))
-        self._host.note_maker("info", "position at the start", lots=lots)
+        self.host.note_maker("info", "position at the start", lots=lots)
 
     def on_entry_lost(self, venue: int, reason: str, now_ns: int) -> None:
         self.recovery.lose(venue)
@@ -424,7 +419,7 @@ class Maker:
         self.audit.lose(venue)
         name = self.venue_names[venue]
         level = "info" if self.halts.is_stopping else "warning"
-        self._host.note_maker(level, "order entry lost", venue=name, reason=reason)
+        self.host.note_maker(level, "order entry lost", venue=name, reason=reason)
         self._permit(now_ns)
 
     def on_tick_size(self, feed: int, tick_size: str, now_ns: int) -> None:
@@ -436,9 +431,9 @@ class Maker:
     def on_trouble(self, venue: int, refusal: Refusal, now_ns: int) -> None:
         wait_ns = self.refusal_backoff.on_trouble(venue, refusal, now_ns)
         self.board.set_venue(venue, B.VENUE_TROUBLE, trouble_code(refusal.error))
-        tell_trouble(self._host, self.venue_names[venue], refusal, wait_ns)
+        tell_trouble(self.host, self.venue_names[venue], refusal, wait_ns)
         self._permit(now_ns)
 
     def note_entry(self, venue: int, note: Note, **facts: object) -> None:
         level = "info" if self.halts.is_stopping else note.level
-        self._host.note_maker(level, note.text, venue=self.venue_names[venue], **facts)
+        self.host.note_maker(level, note.text, venue=self.venue_names[venue], **facts)

@@ -1,5 +1,10 @@
 """The connections of order entry: each quoted venue's entry with what carries it.
 
+Each market maker has its own to each of its venues, also where several trade on one account: a
+private connection belongs to one market in all that it is asked and tells (what is open, what has
+traded, where a chain of events stands), and one that breaks then stops one instrument alone. What
+they share of the venue's limits is kept together: orders by engine.maker.shared_limits, audits by
+taking turns. README.md has the venues' limits on connections.
 Runs on: made on the main thread, used on the engine thread; in the watchdog, its main thread.
 """
 
@@ -12,7 +17,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
-from net.config.maker import MakerVenue
+from net.config.maker import MakerSettings, MakerVenue
 from net.config.schema import Config
 from net.orders.http_connection import HttpLine
 from net.orders.interface import (
@@ -53,12 +58,15 @@ class OrderConnections:
     def __init__(
         self,
         config: Config,
+        settings: MakerSettings | None,
         markets: Mapping[str, Market],
         keys: Mapping[str, Keys],
         http_loop: asyncio.AbstractEventLoop,
     ) -> None:
-        """`markets` and `keys` by venue; `http_loop`: the housekeeping thread's."""
+        """`settings`: of the market maker, one of the configuration's, None for `connect_one`
+        alone; `markets` and `keys` by venue; `http_loop`: the housekeeping thread's."""
         self._config = config
+        self._settings = settings
         self._markets = markets
         self._keys = keys
         self._http_loop = http_loop
@@ -69,10 +77,9 @@ class OrderConnections:
         self, host: EntryHost, attach: Callable[[int, VenueEntry], None]
     ) -> list[Coroutine[Any, Any, None]]:
         """Make every entry and attach it; what keeps the lines up, to be run on this loop."""
-        settings = self._config.maker
+        settings, runs = self._settings, []
         assert settings is not None
-        runs = []
-        for venue, each in enumerate(self._config.quoted_instrument().venue):
+        for venue, each in enumerate(self._config.quoted_instrument(settings).venue):
             given = settings.venue.get(each.name, MakerVenue())
             if given.quote:
                 market, mode = self._markets[each.name], given.self_trade_mode

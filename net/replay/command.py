@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from net.config.command_line import read_config
+from net.config.command_line import read_config, with_one_maker
 from net.process.command import FILE, CommandError, print_json
 from net.process.progress import compile_with_progress, progress_of_file
 
@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("tape", type=FILE)
 @click.option("--config", "config_file", type=FILE, required=True, help="The TOML configuration.")
+@click.option("--symbol", help="The instrument that is quoted, of several market makers.")
 @click.option("--json", "as_json", is_flag=True, help="Print every published book, one a line.")
 @click.option("--report", type=FILE, help="Write an HTML report with plots here.")
-def replay(tape: Path, config_file: Path, as_json: bool, report: Path | None) -> int:
+def replay(
+    tape: Path, config_file: Path, symbol: str | None, as_json: bool, report: Path | None
+) -> int:
     """Run a recorded tape through the engine as fast as it goes, and print the digest."""
     from net.replay.report.document import ReportError, check_report
 
-    config = read_config(config_file)
+    config = with_one_maker(read_config(config_file), config_file, symbol)
     try:
         if report is not None:
             check_report(report)
@@ -41,7 +44,7 @@ def _run_tape(
 ) -> int:
     import net.replay.replay  # declares kernels
 
-    if config.maker is not None:
+    if config.maker:
         import net.maker.build  # noqa: F401
     compile_with_progress()
     from engine.decoding.scale import ScaleError

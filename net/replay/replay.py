@@ -201,22 +201,22 @@ class Replay:
         for connection, (name, feeds) in enumerate(feed_specs_by_venue(config).items()):
             syncs = tuple(self._sync(name, feed, rng) for feed in feeds)
             self.venues[name] = VenueFeeds(self.engine, connection, VENUES[name], syncs, self)
-        self.maker = self._make_maker(ticks) if config.maker is not None else None
+        self.maker = self._make_maker(ticks) if config.maker else None
 
     def _make_maker(self, ticks: dict[tuple[str, str], str]) -> Maker:
         """Quoting on a tape is on paper, whatever the configuration says: nobody would answer."""
         from net.maker.build import DigestJournal, build_maker, plain_market
 
         config = self._config
-        assert config.maker is not None
+        assert len(config.maker) == 1, "a tape is run with one market maker at a time"
         self.decisions = DigestJournal()
-        paper = config.maker.model_copy(update={"orders": "paper"})
+        paper = config.maker[0].model_copy(update={"orders": "paper"})
         markets = {
             venue.name: plain_market(venue.symbol, ticks[venue.name, venue.symbol])
-            for venue in config.quoted_instrument().venue
+            for venue in config.quoted_instrument(paper).venue
         }
         return build_maker(
-            config.model_copy(update={"maker": paper}),
+            config.model_copy(update={"maker": (paper,)}),
             self.engine,
             markets,
             self.decisions,

@@ -37,12 +37,12 @@ LEAVE_LIMIT_S = 0.7
 
 
 class Quoting(Protocol):
-    """The market maker, as far as it depends on its watchdog."""
+    """The market makers, as far as they depend on the watchdog."""
 
-    def guard_maker(self, is_guarded: bool) -> None:
+    def guard_makers(self, is_guarded: bool) -> None:
         """Whether orders may be placed as far as a watchdog is needed for that."""
 
-    def kill_maker(self, reason: int) -> None:
+    def kill_makers(self, reason: int) -> None:
         """Halt quoting and cancel everything, until it is released."""
 
 
@@ -79,9 +79,9 @@ class WatchdogLauncher:
             reason = await self._run_once()
             if reason is None:
                 return
-            self._quoting.guard_maker(False)
+            self._quoting.guard_makers(False)
             if self._is_ready:
-                self._quoting.kill_maker(J.REASON_WATCHDOG)
+                self._quoting.kill_makers(J.REASON_WATCHDOG)
                 self._log("error", "quoting is halted until it is released: no watchdog")
             self._is_ready = False
             await asyncio.sleep(restarts.wait_s(reason))
@@ -136,5 +136,5 @@ class WatchdogLauncher:
 
     def _on_ready(self) -> None:
         self._is_ready = True
-        self._quoting.guard_maker(True)
+        self._quoting.guard_makers(True)
         self._log("info", "the watchdog is ready")

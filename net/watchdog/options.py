@@ -6,6 +6,7 @@ Runs on: the main thread, once.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field, ValidationError
@@ -30,6 +31,9 @@ class GivenMarket(Section):
     step_size: str
 
 
+Markets = Mapping[str, Mapping[str, Market]]
+
+
 class WatchdogOptions(Section):
     """Everything the watchdog needs to know."""
 
@@ -38,24 +42,27 @@ class WatchdogOptions(Section):
     epoch: Annotated[int, Field(ge=1, le=EPOCH_MAX)]
     """Of the market maker's run: orders of a later one are another watchdog's."""
     config: Config
-    markets: dict[str, GivenMarket]
-    """By venue: at least those that are quoted."""
+    markets: dict[str, dict[str, GivenMarket]]
+    """By instrument, of those whose orders are live, and by venue: at least those quoted."""
 
     @classmethod
-    def of(
-        cls, parent_pid: int, epoch: int, config: Config, markets: dict[str, Market]
-    ) -> WatchdogOptions:
-        """From what the daemon has."""
+    def of(cls, parent_pid: int, epoch: int, config: Config, markets: Markets) -> WatchdogOptions:
+        """From what the daemon has. `markets`: by instrument and by venue."""
+        names = list(GivenMarket.model_fields)
         given = {
-            venue: GivenMarket(**{name: getattr(each, name) for name in GivenMarket.model_fields})
-            for venue, each in markets.items()
+            symbol: {
+                venue: GivenMarket(**{name: getattr(market, name) for name in names})
+                for venue, market in its.items()
+            }
+            for symbol, its in markets.items()
         }
         return cls(parent_pid=parent_pid, epoch=epoch, config=config, markets=given)
 
-    def made_markets(self) -> dict[str, Market]:
-        """The markets by venue; WatchdogError where one cannot be."""
+    def made_markets(self, symbol: str) -> dict[str, Market]:
+        """An instrument's markets by venue; WatchdogError where one cannot be."""
+        given = self.markets[symbol]
         try:
-            return {venue: Market(**each.model_dump()) for venue, each in self.markets.items()}
+            return {venue: Market(**each.model_dump()) for venue, each in given.items()}
         except EntryError as error:
             raise WatchdogError(str(error)) from None
 

@@ -13,11 +13,12 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
 
 from engine.layout.units import NS_PER_MS
-from engine.maker.state_board import StateBoardError, StateBoardReader
-from net.config.maker import MakerVenue
+from engine.maker.state_board import StateBoardError, StateBoardReader, open_boards
+from net.config.maker import MakerSettings, MakerVenue
 from net.log.log import LibraryLog, Log
 from net.log.one_line import error_text
 from net.maker.order_connections import OrderConnections, read_keys
@@ -36,8 +37,7 @@ def run_watchdog(options: WatchdogOptions, terminated: Sequence[int]) -> int:
 
     `terminated`: filled where a SIGTERM has come. WatchdogError: it cannot start.
     """
-    settings = options.config.maker
-    if settings is None:
+    if not options.markets:
         raise WatchdogError("there is no market maker to watch")
     log = Log(options.config.log.level, options.config.log.format)
     libraries = LibraryLog(log)
@@ -56,45 +56,70 @@ def run_watchdog(options: WatchdogOptions, terminated: Sequence[int]) -> int:
 
 
 async def _watch(options: WatchdogOptions, log: Log, terminated: Sequence[int]) -> int:
-    config = options.config
-    assert config.maker is not None
-    _keep_on_cpu(config.gateway.cpu)
-    board = StateBoardReader(config.engine.name)
+    _keep_on_cpu(options.config.gateway.cpu)
+    boards = {board.info.symbol: board for board in open_boards(options.config.engine.name)}
+    guards, runs = [], []
+    for settings in options.config.maker:
+        symbol = options.config.quoted_instrument(settings).symbol
+        if symbol in options.markets:
+            guard, kept_up = _guard(options, settings, symbol, boards, log)
+            guards.append(guard)
+            runs += [asyncio.create_task(run) for run in kept_up]
+    # In the end nothing is under way: the connections end with the process.
+    return await _look(guards, runs, terminated)
+
+
+def _guard(
+    options: WatchdogOptions,
+    settings: MakerSettings,
+    symbol: str,
+    boards: Mapping[str, StateBoardReader],
+    log: Log,
+) -> tuple[Watchdog, list[Coroutine[Any, Any, None]]]:
+    """The watch over one market maker, and what keeps its connections up."""
+    config, board = options.config, boards.get(symbol)
+    if board is None:
+        raise WatchdogError(f"{config.engine.name}: the market maker of {symbol} has no board")
     if board.writer_pid != options.parent_pid:
         raise WatchdogError(f"the market maker's board is of another process, {board.writer_pid}")
 
     def say(level: str, event: str, **facts: object) -> None:
-        log.log(level, event, part="watchdog", **facts)
+        log.log(level, event, part="watchdog", instrument=symbol, **facts)
 
     def is_gone() -> bool:
         return os.getppid() != options.parent_pid
 
-    silent_ns_max = config.maker.watchdog_after_ms * NS_PER_MS
+    silent_ns_max = config.makers.watchdog_after_ms * NS_PER_MS
     guard = Watchdog(board, options.epoch, silent_ns_max, is_gone, say, steady_ns(), wall_ns)
-    given = config.maker.venue
-    names = (venue.name for venue in config.quoted_instrument().venue)
-    quoted = frozenset(name for name in names if given.get(name, MakerVenue()).quote)
+    names = (venue.name for venue in config.quoted_instrument(settings).venue)
+    quoted = frozenset(name for name in names if settings.venue.get(name, MakerVenue()).quote)
     keys = read_keys(quoted, os.environ)
-    lines = OrderConnections(config, options.made_markets(), keys, asyncio.get_running_loop())
-    runs = [asyncio.create_task(run) for run in lines.connect(guard, guard.attach)]
-    # In the end nothing is under way: the connections end with the process.
-    return await _look(guard, runs, terminated)
+    markets, loop = options.made_markets(symbol), asyncio.get_running_loop()
+    lines = OrderConnections(config, settings, markets, keys, loop)
+    return guard, lines.connect(guard, guard.attach)
 
 
-async def _look(guard: Watchdog, runs: list[asyncio.Task[None]], terminated: Sequence[int]) -> int:
-    """Until the watch is over; its exit status."""
+async def _look(
+    guards: Sequence[Watchdog], runs: list[asyncio.Task[None]], terminated: Sequence[int]
+) -> int:
+    """Until every watch is over; the largest of their exit statuses."""
     os.set_blocking(sys.stdout.fileno(), False)
     has_said_ready, beat_s = False, 0.0
+    watching, status = list(guards), 0
     while True:
-        is_terminated = bool(terminated)
-        status = guard.on_timer(steady_ns(), is_terminated=is_terminated)
-        if status is not None:
+        for guard in tuple(watching):
+            ended = guard.on_timer(steady_ns(), is_terminated=bool(terminated))
+            if ended is not None:
+                watching.remove(guard)
+                status = max(status, ended)
+        if not watching:
             return status
-        if guard.phase is Phase.WATCHING and any(run.done() for run in runs):
+        is_calm = all(guard.phase is Phase.WATCHING for guard in watching)
+        if is_calm and any(run.done() for run in runs):
             # A mistake of ours. There is time to start anew; when acting, the others go on.
             await asyncio.gather(*(run for run in runs if run.done()))
             raise WatchdogError("a connection is kept up no longer")
-        if guard.has_been_ready and not has_said_ready:
+        if not has_said_ready and all(guard.has_been_ready for guard in guards):
             has_said_ready = True
             _say(b"ready\n")
         if time.monotonic() - beat_s >= BEAT_S:

@@ -40,7 +40,7 @@ ROOMS: dict[str, str] = {
     "net/config": "gateway log process venues",
     "net/client": "config gateway process",
     "net/maker": "config journal log orders sockets venues",
-    "net/feed": "config log maker orders sockets tape venues",
+    "net/feed": "config log maker sockets tape venues",
     "net/watchdog": "config log maker orders process sockets",
     "net/observe": "client config feed gateway log orders process",
     "net/replay": "config feed journal maker process sockets tape venues",

@@ -184,7 +184,7 @@ def test_the_configurations_are_taken() -> None:
     for part in parts:
         parse_config("\n".join((first, maker, part)), "net/maker/README.md")
     config = parse_config(first + maker, "net/maker/README.md")
-    assert config.maker is not None and config.maker.orders == "paper"
+    assert [each.orders for each in config.maker] == ["paper"]
     with pytest.raises(ConfigError):
         parse_config(first + maker.replace("levels", "level"), "net/maker/README.md")
     assert tomllib.loads(maker)["maker"]["quotes"]["levels"] == 3

@@ -151,6 +151,15 @@ MAKER_FIELDS = {
     "MakerOrder": (
         "venue side level state price_ticks price amount_lots amount filled_lots order_id"
     ),
+    "GetMakerRequest": "symbol",
+    "ListMakersResponse": "makers",
+    "StreamMakerRequest": "min_interval_ms symbol",
+    "KillRequest": "reason symbol",
+    "KillResponse": "maker makers",
+    "ReleaseRequest": "reason symbol",
+    "ReleaseResponse": "maker makers",
+    "AcceptRequest": "reason symbol",
+    "AcceptResponse": "maker makers",
 }
 """In the order of their numbers, from 1."""
 
@@ -164,6 +173,11 @@ def test_the_market_makers_messages_keep_their_numbers() -> None:
     service = "/pollux.v1.MakerService"
     assert _paths(maker_pb2.DESCRIPTOR) == {
         f"{service}/GetMaker": ("pollux.v1.GetMakerRequest", "pollux.v1.Maker", False),
+        f"{service}/ListMakers": (
+            "pollux.v1.ListMakersRequest",
+            "pollux.v1.ListMakersResponse",
+            False,
+        ),
         f"{service}/StreamMaker": ("pollux.v1.StreamMakerRequest", "pollux.v1.Maker", True),
         f"{service}/Kill": ("pollux.v1.KillRequest", "pollux.v1.KillResponse", False),
         f"{service}/Release": ("pollux.v1.ReleaseRequest", "pollux.v1.ReleaseResponse", False),

@@ -109,7 +109,7 @@ def test_the_guide_has_a_line_for_each_alarm() -> None:
 def test_the_example_configurations_parse(name: str, instruments: int, orders: str) -> None:
     config = load_config(PACKAGING / f"{name}.toml")
     assert len(config.instrument) == instruments
-    assert (config.maker.orders if config.maker else "") == orders
+    assert "".join(maker.orders for maker in config.maker) == orders
     assert config.metrics.listen == "127.0.0.1:9102", "what the guide and the Dockerfile say"
 
 

@@ -8,7 +8,6 @@ Runs on: the page's threads.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from engine.engine import Engine
 from engine.layout import layout as L
-from engine.maker.state_board import StateBoardError, StateBoardFinder
+from engine.maker.state_board import StateBoardFinder
 from engine.sharing.meters import MeterReader
 from net.feed.clock_check import HostCheck, lag_ns
 from net.feed.engine_thread import EngineThread
@@ -101,10 +100,8 @@ class _Collector(Collector):
             if serving is not None:
                 yield from meter_families(serving)
         # A reader of its own for each scrape: two may run at once.
-        maker = StateBoardFinder(daemon.config.engine.name, os.getpid()).find()
-        if maker is not None:
-            with contextlib.suppress(StateBoardError):
-                yield from maker_metrics(maker)
+        makers = StateBoardFinder(daemon.config.engine.name, os.getpid()).find()
+        yield from maker_metrics(makers)
 
 
 def _of_states(live: EngineThread) -> Iterator[Metric]:

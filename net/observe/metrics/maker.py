@@ -1,27 +1,38 @@
-"""The market maker's part of the metrics page, from its board.
+"""The market makers' part of the metrics page, from their boards.
 
 Runs on: the page's threads.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from engine.maker import order_layout as O
 from engine.maker import risk_codes as R
-from engine.maker.state_board import MakerState, StateBoardInfo, StateBoardReader
+from engine.maker.state_board import MakerState, StateBoardError, StateBoardInfo, StateBoardReader
 from net.orders.interface import EntryState
 
 _LABELS = ("instrument",)
 _VENUE_LABELS = ("instrument", "venue")
 
 
-def maker_metrics(board: StateBoardReader) -> Iterator[Metric]:
-    """All of it; StateBoardError where nothing was published yet."""
-    state, info = board.read(), board.info
+def maker_metrics(boards: Iterable[StateBoardReader]) -> Iterable[Metric]:
+    """All of it, by instrument; nothing of one that has published nothing yet."""
+    families: dict[str, Metric] = {}
+    for board in boards:
+        with contextlib.suppress(StateBoardError):
+            for family in _of_maker(board.read(), board.info):
+                families.setdefault(family.name, family)
+                if families[family.name] is not family:
+                    families[family.name].samples += family.samples
+    return families.values()
+
+
+def _of_maker(state: MakerState, info: StateBoardInfo) -> Iterator[Metric]:
     yield from _of_account(state, info)
     yield from _of_risk(state, info)
     yield from _of_venues(state, info)

@@ -118,7 +118,7 @@ function showVenues(now) {
   );
 }
 
-function showMaker(maker) {
+function showMaker(maker, all) {
   $("maker").hidden = !maker;
   if (!maker) return;
   $("mode").textContent = `${maker.symbol}, ${maker.live ? "live" : "on paper"}`;
@@ -130,6 +130,7 @@ function showMaker(maker) {
     ["result today", maker.day_result === null ? "not valued yet" : maker.day_result],
     ["fills", String(maker.fills)],
     ["fees, in the results", maker.fees],
+    ...Object.entries(all).filter(([symbol]) => symbol !== maker.symbol),
   ];
   $("facts").replaceChildren(
     ...facts.flatMap(([name, text, kind]) => {
@@ -221,7 +222,7 @@ function show(now) {
   else if (now.ready.length) showStatus("not ready", "warn", now.ready);
   else showStatus("ready", "good", now.remarks);
   $("sequence").textContent = now.book ? `#${now.book.sequence}` : "";
-  showMaker(now.maker);
+  showMaker(now.maker, now.makers);
   if (now.venues) {
     past.push(now);
     while (past[0].t < now.t - RATE_MS || past[0].venues.length !== now.venues.length) past.shift();

@@ -10,7 +10,8 @@
     notice_us   from there to the gateway, of all instruments; null without one
     write_us    from the gateway to gRPC's taking, of all messages
                 each *_us: count, p50, p99, max; null where nothing came
-    maker       what `pollux stat --json` shows of it; null without one
+    maker       what `pollux stat --json` shows of one; null without one
+    makers      all of them by symbol, each as its state in words
 Runs on: the page's threads, one at a time.
 """
 
@@ -30,7 +31,7 @@ from engine.sharing import meter_layout as M
 from engine.sharing.handoff import HandoffReader, InstrumentInfo
 from engine.sharing.meters import Histogram, Kind, MeterReader
 from net.client.decimals import decimal_text
-from net.client.maker_lines import maker_facts
+from net.client.maker_lines import maker_facts, risk_name
 from net.feed.clock_check import lag_ns
 from net.gateway.book_messages import Level, read_snapshot
 from net.gateway.counters import METERS, GatewayCounters, attach_meters
@@ -66,7 +67,7 @@ class PageState:
         self._meters: MeterReader | None = None
         self._seen: dict[str, dict[tuple[str, ...], Histogram]] = {}
         """By the symbol it was looked at for: by the process, the series and its labels."""
-        self._maker = StateBoardFinder(daemon.config.engine.name, os.getpid())
+        self._makers = StateBoardFinder(daemon.config.engine.name, os.getpid())
 
     def look(self, symbol: str) -> bytes:
         """The object of one of the `symbols` as JSON."""
@@ -88,7 +89,7 @@ class PageState:
             "symbols": self.symbols,
             "symbol": symbol,
             **(self._instrument(live.engine, symbol, now.wall_ns) if live is not None else {}),
-            "maker": self._maker_facts(),
+            **self._maker_facts(symbol),
         }
 
     def _instrument(self, engine: Engine, symbol: str, now_ns: int) -> dict[str, object]:
@@ -148,13 +149,18 @@ class PageState:
             )
         return shown
 
-    def _maker_facts(self) -> dict[str, object] | None:
-        board = self._maker.find()
-        if board is not None:
+    def _maker_facts(self, symbol: str) -> dict[str, object]:
+        """The market maker of the instrument that is shown, or the first, and what all are."""
+        found: dict[str, maker_pb2.Maker] = {}
+        for board in self._makers.find():
             with contextlib.suppress(StateBoardError):  # nothing published yet
                 message = MakerForm(board.info).message(board.read())
-                return maker_facts(maker_pb2.Maker.FromString(message.wire))
-        return None
+                found[board.info.symbol] = maker_pb2.Maker.FromString(message.wire)
+        shown = found.get(symbol) or next(iter(found.values()), None)
+        return {
+            "maker": maker_facts(shown) if shown is not None else None,
+            "makers": {name: risk_name(maker) for name, maker in found.items()},
+        }
 
 
 def percentiles_us(seen: Histogram) -> dict[str, float] | None:

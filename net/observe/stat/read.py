@@ -69,11 +69,11 @@ class Stat:
     """Why nothing here is current; None while the daemon lives."""
     symbols: tuple[str, ...]
     books: tuple[pb.Book | None, ...]
-    maker: maker_pb2.Maker | None
+    makers: tuple[maker_pb2.Maker, ...]
     measures: Mapping[str, str]
     """What became of each measure for the engine's thread."""
     maker_trouble: str | None
-    """Why the market maker's state is missing or old; None without a market maker too."""
+    """Why a market maker's state is missing or old; None without a market maker too."""
     meters: Meters | None
     meters_trouble: str | None
     """Why there are none; None where there are."""
@@ -111,7 +111,8 @@ class Stat:
                 symbol: book_facts(book) if book is not None else None
                 for symbol, book in zip(self.symbols, self.books, strict=True)
             },
-            "maker": maker_facts(self.maker) if self.maker is not None else None,
+            "maker": makers[0] if (makers := [maker_facts(each) for each in self.makers]) else None,
+            "makers": makers,
             "maker_trouble": self.maker_trouble,
             "engine": self.meters.facts() if self.meters is not None else None,
             "gateway": self.gateway.facts() if self.gateway is not None else None,
@@ -124,7 +125,7 @@ def read_stat(name: str, now: Moment) -> Stat:
         reader = HandoffReader.attach(name)
     except HandoffError as error:
         raise StatError(str(error)) from None
-    maker, maker_trouble = _read_maker(name, reader.writer_pid, now.steady_ns)
+    makers, maker_trouble = _read_makers(name, reader.writer_pid, now.steady_ns)
     meters, meters_trouble = _read_engine_meters(name, reader, now)
     return Stat(
         name=name,
@@ -134,7 +135,7 @@ def read_stat(name: str, now: Moment) -> Stat:
         trouble=_trouble(reader, now.steady_ns),
         symbols=tuple(info.symbol for info in reader.instruments),
         books=tuple(_read_book(reader, index) for index in range(len(reader.instruments))),
-        maker=maker,
+        makers=makers,
         measures=read_tuning_report(name, reader.writer_pid),
         maker_trouble=maker_trouble,
         meters=meters,
@@ -167,19 +168,22 @@ def _read_book(reader: HandoffReader, index: int) -> pb.Book | None:
     return pb.Book.FromString(form.message(read_snapshot(reader.book, info)).wire)
 
 
-def _read_maker(name: str, pid: int, now_ns: int) -> tuple[maker_pb2.Maker | None, str | None]:
-    """The market maker's state, and what is wrong with it."""
-    board = StateBoardFinder(name, pid).find()
-    if board is None:
-        return None, None
-    try:
-        message = MakerForm(board.info).message(board.read())
-    except StateBoardError as error:
-        return None, str(error)
-    age_ns = abs(now_ns - board.heartbeat_ns)
-    is_silent = age_ns > ENGINE_SILENT_AFTER_NS
-    trouble = f"the market maker is hung: silent for {age_ns / 1e9:.1f} s" if is_silent else None
-    return maker_pb2.Maker.FromString(message.wire), trouble
+def _read_makers(
+    name: str, pid: int, now_ns: int
+) -> tuple[tuple[maker_pb2.Maker, ...], str | None]:
+    """The market makers' states, and what is wrong with one of them."""
+    makers, trouble = [], None
+    for board in StateBoardFinder(name, pid).find():
+        try:
+            message = MakerForm(board.info).message(board.read())
+        except StateBoardError as error:
+            trouble = f"{board.info.symbol}: {error}"
+            continue
+        makers.append(maker_pb2.Maker.FromString(message.wire))
+        age_ns = abs(now_ns - board.heartbeat_ns)
+        if age_ns > ENGINE_SILENT_AFTER_NS:
+            trouble = f"the market maker is hung: silent for {age_ns / 1e9:.1f} s"
+    return tuple(makers), trouble
 
 
 def _read_engine_meters(

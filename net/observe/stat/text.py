@@ -60,9 +60,9 @@ def stat_lines(stat: Stat) -> Iterator[str]:
         yield from _count_lines(stat.meters)
     if gateway is not None:
         yield from _gateway_lines(gateway, stat.now.wall_ns)
-    if stat.maker is not None:
+    for maker in stat.makers:
         yield ""
-        yield from table_lines(stat.maker)
+        yield from table_lines(maker)
     if stat.maker_trouble:
         yield f"  {stat.maker_trouble}"
 

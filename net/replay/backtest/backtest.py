@@ -45,7 +45,7 @@ class Backtest(Replay):
     """One run over several tapes, in the order of their times. ConfigError without a maker."""
 
     def __init__(self, config: Config, ticks: dict[tuple[str, str], str]) -> None:
-        if config.maker is None:
+        if not config.maker:
             raise ConfigError("maker: is missing: nothing is quoted without a [maker] section")
         super().__init__(config, ticks)
         assert self.maker is not None

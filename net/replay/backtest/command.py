@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from net.config.command_line import read_config
+from net.config.command_line import read_config, with_one_maker
 from net.process.command import FILE, CommandError, print_json
 from net.process.progress import compile_with_progress, progress_of_share
 from net.process.signals import FORCED, closing
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("tapes", type=FILE, nargs=-1, required=True, metavar="TAPE...")
 @click.option("--config", "config_file", type=FILE, required=True, help="The TOML configuration.")
+@click.option("--symbol", help="The instrument that is quoted, of several market makers.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object.")
 @click.option("--report", type=FILE, help="Write an HTML report with plots here.")
 @click.option("--fills", type=FILE, help="Write every fill to this CSV file.")
 def backtest(
     tapes: tuple[Path, ...],
     config_file: Path,
+    symbol: str | None,
     as_json: bool,
     report: Path | None,
     fills: Path | None,
@@ -37,8 +39,8 @@ def backtest(
     """Run the market maker on paper over recorded tapes, in the order of their times."""
     from net.replay.report.document import ReportError
 
-    config = read_config(config_file)
-    if config.maker is None:
+    config = with_one_maker(read_config(config_file), config_file, symbol)
+    if not config.maker:
         raise CommandError(
             f"{config_file}: maker: is missing: nothing is quoted without a [maker] section", 2
         )
@@ -82,9 +84,8 @@ def _run(
     if report is not None:
         from net.replay.backtest.report import write_outcome
 
-        assert config.maker is not None
         origin = {"tapes": ", ".join(map(str, tapes)), "configuration": str(config_file)}
-        write_outcome(report, outcome, config.maker, origin)
+        write_outcome(report, outcome, config.maker[0], origin)
         click.echo(f"written: {report}", err=True)
     return 0
 

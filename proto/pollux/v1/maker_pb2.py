@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bproto/pollux/v1/maker.proto\x12\tpollux.v1\"\x11\n\x0fGetMakerRequest\"-\n\x12StreamMakerRequest\x12\x17\n\x0fmin_interval_ms\x18\x01 \x01(\x05\"\x1d\n\x0bKillRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"/\n\x0cKillResponse\x12\x1f\n\x05maker\x18\x01 \x01(\x0b\x32\x10.pollux.v1.Maker\" \n\x0eReleaseRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"2\n\x0fReleaseResponse\x12\x1f\n\x05maker\x18\x01 \x01(\x0b\x32\x10.pollux.v1.Maker\"\x1f\n\rAcceptRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"1\n\x0e\x41\x63\x63\x65ptResponse\x12\x1f\n\x05maker\x18\x01 \x01(\x0b\x32\x10.pollux.v1.Maker\"\xb8\x08\n\x05Maker\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x17\n\x0fpublish_time_ns\x18\x03 \x01(\x03\x12\x0c\n\x04live\x18\x04 \x01(\x08\x12\x15\n\rtick_mantissa\x18\x05 \x01(\x03\x12\x15\n\rtick_decimals\x18\x06 \x01(\x05\x12\x14\n\x0clot_decimals\x18\x07 \x01(\x05\x12\x16\n\x0evalue_mantissa\x18\x08 \x01(\x03\x12\x16\n\x0evalue_decimals\x18\t \x01(\x05\x12(\n\nrisk_state\x18\n \x01(\x0e\x32\x14.pollux.v1.RiskState\x12\x13\n\x0bhalt_reason\x18\x0b \x01(\t\x12\r\n\x05halts\x18\x0c \x01(\x03\x12\x30\n\x08refusals\x18\r \x03(\x0b\x32\x1e.pollux.v1.Maker.RefusalsEntry\x12\x17\n\nfair_price\x18\x0e \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x0b\x66\x61ir_status\x18\x0f \x01(\t\x12\x15\n\rposition_lots\x18\x10 \x01(\x03\x12\x10\n\x08position\x18\x11 \x01(\x01\x12\x15\n\ropen_buy_lots\x18\x12 \x01(\x03\x12\x16\n\x0eopen_sell_lots\x18\x13 \x01(\x03\x12\x1d\n\x10\x64\x61y_result_units\x18\x14 \x01(\x03H\x01\x88\x01\x01\x12\x17\n\nday_result\x18\x15 \x01(\x01H\x02\x88\x01\x01\x12\x19\n\x0cresult_units\x18\x16 \x01(\x03H\x03\x88\x01\x01\x12\x13\n\x06result\x18\x17 \x01(\x01H\x04\x88\x01\x01\x12\x16\n\x0eresult_time_ns\x18\x18 \x01(\x03\x12\r\n\x05\x66ills\x18\x19 \x01(\x03\x12\x16\n\x0einferred_fills\x18\x1a \x01(\x03\x12\x17\n\x0f\x64uplicate_fills\x18\x1b \x01(\x03\x12\x14\n\x0corphan_fills\x18\x1c \x01(\x03\x12\x11\n\tanomalies\x18\x1d \x01(\x03\x12\x19\n\x11position_lots_max\x18\x1e \x01(\x03\x12\x1c\n\x14\x64\x61ily_loss_max_units\x18\x1f \x01(\x03\x12\x17\n\x0fopen_orders_max\x18  \x01(\x05\x12%\n\x06venues\x18! \x03(\x0b\x32\x15.pollux.v1.MakerVenue\x12%\n\x06orders\x18\" \x03(\x0b\x32\x15.pollux.v1.MakerOrder\x12\x12\n\nfees_units\x18# \x01(\x03\x12\x0c\n\x04\x66\x65\x65s\x18$ \x01(\x01\x12\x15\n\rfee_base_lots\x18% \x01(\x03\x12\x15\n\runvalued_fees\x18& \x01(\x03\x12\x13\n\x0bunconfirmed\x18\' \x01(\x05\x1a/\n\rRefusalsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x42\r\n\x0b_fair_priceB\x13\n\x11_day_result_unitsB\r\n\x0b_day_resultB\x0f\n\r_result_unitsB\t\n\x07_result\"\xd8\x01\n\nMakerVenue\x12\r\n\x05venue\x18\x01 \x01(\t\x12*\n\x0b\x65ntry_state\x18\x02 \x01(\x0e\x32\x15.pollux.v1.EntryState\x12\x0f\n\x07trouble\x18\x03 \x01(\t\x12\x0e\n\x06orders\x18\x04 \x01(\x03\x12\x0f\n\x07\x63\x61ncels\x18\x05 \x01(\x03\x12\x10\n\x08replaces\x18\x06 \x01(\x03\x12\r\n\x05\x66ills\x18\x07 \x01(\x03\x12\x0f\n\x07\x66\x65\x65_ppm\x18\x08 \x01(\x03\x12\x12\n\nfees_units\x18\t \x01(\x03\x12\x17\n\x0f\x64ifference_lots\x18\n \x01(\x03\"\xdf\x01\n\nMakerOrder\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x1d\n\x04side\x18\x02 \x01(\x0e\x32\x0f.pollux.v1.Side\x12\r\n\x05level\x18\x03 \x01(\x05\x12$\n\x05state\x18\x04 \x01(\x0e\x32\x15.pollux.v1.OrderState\x12\x13\n\x0bprice_ticks\x18\x05 \x01(\x03\x12\r\n\x05price\x18\x06 \x01(\x01\x12\x13\n\x0b\x61mount_lots\x18\x07 \x01(\x03\x12\x0e\n\x06\x61mount\x18\x08 \x01(\x01\x12\x13\n\x0b\x66illed_lots\x18\t \x01(\x03\x12\x10\n\x08order_id\x18\n \x01(\x03*n\n\tRiskState\x12\x1a\n\x16RISK_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RISK_STATE_NORMAL\x10\x01\x12\x17\n\x13RISK_STATE_REDUCING\x10\x02\x12\x15\n\x11RISK_STATE_HALTED\x10\x03*\xa8\x01\n\nEntryState\x12\x1b\n\x17\x45NTRY_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45NTRY_STATE_DISCONNECTED\x10\x01\x12\x17\n\x13\x45NTRY_STATE_OPENING\x10\x02\x12\x17\n\x13\x45NTRY_STATE_READING\x10\x03\x12\x15\n\x11\x45NTRY_STATE_READY\x10\x04\x12\x16\n\x12\x45NTRY_STATE_BARRED\x10\x05*9\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\x0c\n\x08SIDE_BUY\x10\x01\x12\r\n\tSIDE_SELL\x10\x02*\xd8\x01\n\nOrderState\x12\x1b\n\x17ORDER_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17ORDER_STATE_PENDING_NEW\x10\x01\x12\x14\n\x10ORDER_STATE_OPEN\x10\x02\x12 \n\x1cORDER_STATE_PARTIALLY_FILLED\x10\x03\x12\x1e\n\x1aORDER_STATE_PENDING_CANCEL\x10\x04\x12\x1f\n\x1bORDER_STATE_PENDING_REPLACE\x10\x05\x12\x17\n\x13ORDER_STATE_UNKNOWN\x10\x06\x32\xc4\x02\n\x0cMakerService\x12\x38\n\x08GetMaker\x12\x1a.pollux.v1.GetMakerRequest\x1a\x10.pollux.v1.Maker\x12@\n\x0bStreamMaker\x12\x1d.pollux.v1.StreamMakerRequest\x1a\x10.pollux.v1.Maker0\x01\x12\x37\n\x04Kill\x12\x16.pollux.v1.KillRequest\x1a\x17.pollux.v1.KillResponse\x12@\n\x07Release\x12\x19.pollux.v1.ReleaseRequest\x1a\x1a.pollux.v1.ReleaseResponse\x12=\n\x06\x41\x63\x63\x65pt\x12\x18.pollux.v1.AcceptRequest\x1a\x19.pollux.v1.AcceptResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bproto/pollux/v1/maker.proto\x12\tpollux.v1\"!\n\x0fGetMakerRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\"\x13\n\x11ListMakersRequest\"6\n\x12ListMakersResponse\x12 \n\x06makers\x18\x01 \x03(\x0b\x32\x10.pollux.v1.Maker\"=\n\x12StreamMakerRequest\x12\x17\n\x0fmin_interval_ms\x18\x01 \x01(\x05\x12\x0e\n\x06symbol\x18\x02 \x01(\t\"-\n\x0bKillRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\"Q\n\x0cKillResponse\x12\x1f\n\x05maker\x18\x01 \x01(\x0b\x32\x10.pollux.v1.Maker\x12 \n\x06makers\x18\x02 \x03(\x0b\x32\x10.pollux.v1.Maker\"0\n\x0eReleaseRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\"T\n\x0fReleaseResponse\x12\x1f\n\x05maker\x18\x01 \x01(\x0b\x32\x10.pollux.v1.Maker\x12 \n\x06makers\x18\x02 \x03(\x0b\x32\x10.pollux.v1.Maker\"/\n\rAcceptRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\"S\n\x0e\x41\x63\x63\x65ptResponse\x12\x1f\n\x05maker\x18\x01 \x01(\x0b\x32\x10.pollux.v1.Maker\x12 \n\x06makers\x18\x02 \x03(\x0b\x32\x10.pollux.v1.Maker\"\xb8\x08\n\x05Maker\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x17\n\x0fpublish_time_ns\x18\x03 \x01(\x03\x12\x0c\n\x04live\x18\x04 \x01(\x08\x12\x15\n\rtick_mantissa\x18\x05 \x01(\x03\x12\x15\n\rtick_decimals\x18\x06 \x01(\x05\x12\x14\n\x0clot_decimals\x18\x07 \x01(\x05\x12\x16\n\x0evalue_mantissa\x18\x08 \x01(\x03\x12\x16\n\x0evalue_decimals\x18\t \x01(\x05\x12(\n\nrisk_state\x18\n \x01(\x0e\x32\x14.pollux.v1.RiskState\x12\x13\n\x0bhalt_reason\x18\x0b \x01(\t\x12\r\n\x05halts\x18\x0c \x01(\x03\x12\x30\n\x08refusals\x18\r \x03(\x0b\x32\x1e.pollux.v1.Maker.RefusalsEntry\x12\x17\n\nfair_price\x18\x0e \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x0b\x66\x61ir_status\x18\x0f \x01(\t\x12\x15\n\rposition_lots\x18\x10 \x01(\x03\x12\x10\n\x08position\x18\x11 \x01(\x01\x12\x15\n\ropen_buy_lots\x18\x12 \x01(\x03\x12\x16\n\x0eopen_sell_lots\x18\x13 \x01(\x03\x12\x1d\n\x10\x64\x61y_result_units\x18\x14 \x01(\x03H\x01\x88\x01\x01\x12\x17\n\nday_result\x18\x15 \x01(\x01H\x02\x88\x01\x01\x12\x19\n\x0cresult_units\x18\x16 \x01(\x03H\x03\x88\x01\x01\x12\x13\n\x06result\x18\x17 \x01(\x01H\x04\x88\x01\x01\x12\x16\n\x0eresult_time_ns\x18\x18 \x01(\x03\x12\r\n\x05\x66ills\x18\x19 \x01(\x03\x12\x16\n\x0einferred_fills\x18\x1a \x01(\x03\x12\x17\n\x0f\x64uplicate_fills\x18\x1b \x01(\x03\x12\x14\n\x0corphan_fills\x18\x1c \x01(\x03\x12\x11\n\tanomalies\x18\x1d \x01(\x03\x12\x19\n\x11position_lots_max\x18\x1e \x01(\x03\x12\x1c\n\x14\x64\x61ily_loss_max_units\x18\x1f \x01(\x03\x12\x17\n\x0fopen_orders_max\x18  \x01(\x05\x12%\n\x06venues\x18! \x03(\x0b\x32\x15.pollux.v1.MakerVenue\x12%\n\x06orders\x18\" \x03(\x0b\x32\x15.pollux.v1.MakerOrder\x12\x12\n\nfees_units\x18# \x01(\x03\x12\x0c\n\x04\x66\x65\x65s\x18$ \x01(\x01\x12\x15\n\rfee_base_lots\x18% \x01(\x03\x12\x15\n\runvalued_fees\x18& \x01(\x03\x12\x13\n\x0bunconfirmed\x18\' \x01(\x05\x1a/\n\rRefusalsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x42\r\n\x0b_fair_priceB\x13\n\x11_day_result_unitsB\r\n\x0b_day_resultB\x0f\n\r_result_unitsB\t\n\x07_result\"\xd8\x01\n\nMakerVenue\x12\r\n\x05venue\x18\x01 \x01(\t\x12*\n\x0b\x65ntry_state\x18\x02 \x01(\x0e\x32\x15.pollux.v1.EntryState\x12\x0f\n\x07trouble\x18\x03 \x01(\t\x12\x0e\n\x06orders\x18\x04 \x01(\x03\x12\x0f\n\x07\x63\x61ncels\x18\x05 \x01(\x03\x12\x10\n\x08replaces\x18\x06 \x01(\x03\x12\r\n\x05\x66ills\x18\x07 \x01(\x03\x12\x0f\n\x07\x66\x65\x65_ppm\x18\x08 \x01(\x03\x12\x12\n\nfees_units\x18\t \x01(\x03\x12\x17\n\x0f\x64ifference_lots\x18\n \x01(\x03\"\xdf\x01\n\nMakerOrder\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x1d\n\x04side\x18\x02 \x01(\x0e\x32\x0f.pollux.v1.Side\x12\r\n\x05level\x18\x03 \x01(\x05\x12$\n\x05state\x18\x04 \x01(\x0e\x32\x15.pollux.v1.OrderState\x12\x13\n\x0bprice_ticks\x18\x05 \x01(\x03\x12\r\n\x05price\x18\x06 \x01(\x01\x12\x13\n\x0b\x61mount_lots\x18\x07 \x01(\x03\x12\x0e\n\x06\x61mount\x18\x08 \x01(\x01\x12\x13\n\x0b\x66illed_lots\x18\t \x01(\x03\x12\x10\n\x08order_id\x18\n \x01(\x03*n\n\tRiskState\x12\x1a\n\x16RISK_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RISK_STATE_NORMAL\x10\x01\x12\x17\n\x13RISK_STATE_REDUCING\x10\x02\x12\x15\n\x11RISK_STATE_HALTED\x10\x03*\xa8\x01\n\nEntryState\x12\x1b\n\x17\x45NTRY_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45NTRY_STATE_DISCONNECTED\x10\x01\x12\x17\n\x13\x45NTRY_STATE_OPENING\x10\x02\x12\x17\n\x13\x45NTRY_STATE_READING\x10\x03\x12\x15\n\x11\x45NTRY_STATE_READY\x10\x04\x12\x16\n\x12\x45NTRY_STATE_BARRED\x10\x05*9\n\x04Side\x12\x14\n\x10SIDE_UNSPECIFIED\x10\x00\x12\x0c\n\x08SIDE_BUY\x10\x01\x12\r\n\tSIDE_SELL\x10\x02*\xd8\x01\n\nOrderState\x12\x1b\n\x17ORDER_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17ORDER_STATE_PENDING_NEW\x10\x01\x12\x14\n\x10ORDER_STATE_OPEN\x10\x02\x12 \n\x1cORDER_STATE_PARTIALLY_FILLED\x10\x03\x12\x1e\n\x1aORDER_STATE_PENDING_CANCEL\x10\x04\x12\x1f\n\x1bORDER_STATE_PENDING_REPLACE\x10\x05\x12\x17\n\x13ORDER_STATE_UNKNOWN\x10\x06\x32\x8f\x03\n\x0cMakerService\x12\x38\n\x08GetMaker\x12\x1a.pollux.v1.GetMakerRequest\x1a\x10.pollux.v1.Maker\x12I\n\nListMakers\x12\x1c.pollux.v1.ListMakersRequest\x1a\x1d.pollux.v1.ListMakersResponse\x12@\n\x0bStreamMaker\x12\x1d.pollux.v1.StreamMakerRequest\x1a\x10.pollux.v1.Maker0\x01\x12\x37\n\x04Kill\x12\x16.pollux.v1.KillRequest\x1a\x17.pollux.v1.KillResponse\x12@\n\x07Release\x12\x19.pollux.v1.ReleaseRequest\x1a\x1a.pollux.v1.ReleaseResponse\x12=\n\x06\x41\x63\x63\x65pt\x12\x18.pollux.v1.AcceptRequest\x1a\x19.pollux.v1.AcceptResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,38 +33,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MAKER_REFUSALSENTRY']._loaded_options = None
   _globals['_MAKER_REFUSALSENTRY']._serialized_options = b'8\001'
-  _globals['_RISKSTATE']._serialized_start=1886
-  _globals['_RISKSTATE']._serialized_end=1996
-  _globals['_ENTRYSTATE']._serialized_start=1999
-  _globals['_ENTRYSTATE']._serialized_end=2167
-  _globals['_SIDE']._serialized_start=2169
-  _globals['_SIDE']._serialized_end=2226
-  _globals['_ORDERSTATE']._serialized_start=2229
-  _globals['_ORDERSTATE']._serialized_end=2445
+  _globals['_RISKSTATE']._serialized_start=2145
+  _globals['_RISKSTATE']._serialized_end=2255
+  _globals['_ENTRYSTATE']._serialized_start=2258
+  _globals['_ENTRYSTATE']._serialized_end=2426
+  _globals['_SIDE']._serialized_start=2428
+  _globals['_SIDE']._serialized_end=2485
+  _globals['_ORDERSTATE']._serialized_start=2488
+  _globals['_ORDERSTATE']._serialized_end=2704
   _globals['_GETMAKERREQUEST']._serialized_start=42
-  _globals['_GETMAKERREQUEST']._serialized_end=59
-  _globals['_STREAMMAKERREQUEST']._serialized_start=61
-  _globals['_STREAMMAKERREQUEST']._serialized_end=106
-  _globals['_KILLREQUEST']._serialized_start=108
-  _globals['_KILLREQUEST']._serialized_end=137
-  _globals['_KILLRESPONSE']._serialized_start=139
-  _globals['_KILLRESPONSE']._serialized_end=186
-  _globals['_RELEASEREQUEST']._serialized_start=188
-  _globals['_RELEASEREQUEST']._serialized_end=220
-  _globals['_RELEASERESPONSE']._serialized_start=222
-  _globals['_RELEASERESPONSE']._serialized_end=272
-  _globals['_ACCEPTREQUEST']._serialized_start=274
-  _globals['_ACCEPTREQUEST']._serialized_end=305
-  _globals['_ACCEPTRESPONSE']._serialized_start=307
-  _globals['_ACCEPTRESPONSE']._serialized_end=356
-  _globals['_MAKER']._serialized_start=359
-  _globals['_MAKER']._serialized_end=1439
-  _globals['_MAKER_REFUSALSENTRY']._serialized_start=1313
-  _globals['_MAKER_REFUSALSENTRY']._serialized_end=1360
-  _globals['_MAKERVENUE']._serialized_start=1442
-  _globals['_MAKERVENUE']._serialized_end=1658
-  _globals['_MAKERORDER']._serialized_start=1661
-  _globals['_MAKERORDER']._serialized_end=1884
-  _globals['_MAKERSERVICE']._serialized_start=2448
-  _globals['_MAKERSERVICE']._serialized_end=2772
+  _globals['_GETMAKERREQUEST']._serialized_end=75
+  _globals['_LISTMAKERSREQUEST']._serialized_start=77
+  _globals['_LISTMAKERSREQUEST']._serialized_end=96
+  _globals['_LISTMAKERSRESPONSE']._serialized_start=98
+  _globals['_LISTMAKERSRESPONSE']._serialized_end=152
+  _globals['_STREAMMAKERREQUEST']._serialized_start=154
+  _globals['_STREAMMAKERREQUEST']._serialized_end=215
+  _globals['_KILLREQUEST']._serialized_start=217
+  _globals['_KILLREQUEST']._serialized_end=262
+  _globals['_KILLRESPONSE']._serialized_start=264
+  _globals['_KILLRESPONSE']._serialized_end=345
+  _globals['_RELEASEREQUEST']._serialized_start=347
+  _globals['_RELEASEREQUEST']._serialized_end=395
+  _globals['_RELEASERESPONSE']._serialized_start=397
+  _globals['_RELEASERESPONSE']._serialized_end=481
+  _globals['_ACCEPTREQUEST']._serialized_start=483
+  _globals['_ACCEPTREQUEST']._serialized_end=530
+  _globals['_ACCEPTRESPONSE']._serialized_start=532
+  _globals['_ACCEPTRESPONSE']._serialized_end=615
+  _globals['_MAKER']._serialized_start=618
+  _globals['_MAKER']._serialized_end=1698
+  _globals['_MAKER_REFUSALSENTRY']._serialized_start=1572
+  _globals['_MAKER_REFUSALSENTRY']._serialized_end=1619
+  _globals['_MAKERVENUE']._serialized_start=1701
+  _globals['_MAKERVENUE']._serialized_end=1917
+  _globals['_MAKERORDER']._serialized_start=1920
+  _globals['_MAKERORDER']._serialized_end=2143
+  _globals['_MAKERSERVICE']._serialized_start=2707
+  _globals['_MAKERSERVICE']._serialized_end=3106
 # @@protoc_insertion_point(module_scope)

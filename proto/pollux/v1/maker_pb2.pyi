@@ -16,7 +16,11 @@ Who may. The state is as open as the market data. Kill, Release and Accept are f
 loopback listener, for clients with a TLS certificate that the gateway asked for, and else for
 those who show the token: metadata `authorization: Bearer TOKEN`.
 
-Errors. NOT_FOUND: this daemon has no market maker. UNAVAILABLE: it has stopped, shows no sign of
+Which. A daemon has a market maker for each instrument that it quotes, and requests name one by
+the instrument's symbol. Without a symbol GetMaker and StreamMaker are about the first, which
+mostly is the only one, and Kill, Release and Accept about all.
+
+Errors. NOT_FOUND: this daemon has no market maker, or none of that symbol. UNAVAILABLE: it has stopped, shows no sign of
 life, or has published nothing yet; streams end with it too. UNAUTHENTICATED: the token is
 missing or wrong. PERMISSION_DENIED: this listener takes no such request from anybody.
 """
@@ -150,6 +154,26 @@ Global___OrderState: _TypeAlias = OrderState  # noqa: Y015
 class GetMakerRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """The instrument; empty: the first market maker."""
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMakerRequest: _TypeAlias = GetMakerRequest  # noqa: Y015
+
+@_typing.final
+class ListMakersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
     def __init__(
         self,
     ) -> None: ...
@@ -159,25 +183,49 @@ class GetMakerRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetMakerRequest: _TypeAlias = GetMakerRequest  # noqa: Y015
+Global___ListMakersRequest: _TypeAlias = ListMakersRequest  # noqa: Y015
+
+@_typing.final
+class ListMakersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAKERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def makers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Maker]: ...
+    def __init__(
+        self,
+        *,
+        makers: _abc.Iterable[Global___Maker] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["makers", b"makers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMakersResponse: _TypeAlias = ListMakersResponse  # noqa: Y015
 
 @_typing.final
 class StreamMakerRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MIN_INTERVAL_MS_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
     min_interval_ms: _builtins.int
     """At most one state in this many milliseconds, always the latest; 0 means as often as the engine
     shows it, twenty times a second or so. At most 3,600,000 (one hour).
     """
+    symbol: _builtins.str
+    """The instrument; empty: the first market maker."""
     def __init__(
         self,
         *,
         min_interval_ms: _builtins.int = ...,
+        symbol: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["min_interval_ms", b"min_interval_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["min_interval_ms", b"min_interval_ms", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -188,16 +236,20 @@ class KillRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """For the daemon's log: who, and why. At most 200 characters."""
+    symbol: _builtins.str
+    """The instrument; empty: all."""
     def __init__(
         self,
         *,
         reason: _builtins.str = ...,
+        symbol: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -208,18 +260,24 @@ class KillResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MAKER_FIELD_NUMBER: _builtins.int
+    MAKERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def maker(self) -> Global___Maker:
-        """The state after it was taken."""
+        """The state after it was taken, of the first."""
+
+    @_builtins.property
+    def makers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Maker]:
+        """Of each that it was asked of."""
 
     def __init__(
         self,
         *,
         maker: Global___Maker | None = ...,
+        makers: _abc.Iterable[Global___Maker] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["maker", b"maker"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["maker", b"maker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["maker", b"maker", "makers", b"makers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -230,16 +288,20 @@ class ReleaseRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """For the daemon's log: who, and why. At most 200 characters."""
+    symbol: _builtins.str
+    """The instrument; empty: all."""
     def __init__(
         self,
         *,
         reason: _builtins.str = ...,
+        symbol: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -250,18 +312,24 @@ class ReleaseResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MAKER_FIELD_NUMBER: _builtins.int
+    MAKERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def maker(self) -> Global___Maker:
-        """The state after it was taken."""
+        """The state after it was taken, of the first."""
+
+    @_builtins.property
+    def makers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Maker]:
+        """Of each that it was asked of."""
 
     def __init__(
         self,
         *,
         maker: Global___Maker | None = ...,
+        makers: _abc.Iterable[Global___Maker] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["maker", b"maker"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["maker", b"maker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["maker", b"maker", "makers", b"makers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -272,16 +340,20 @@ class AcceptRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int
+    SYMBOL_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """For the daemon's log: who, and why. At most 200 characters."""
+    symbol: _builtins.str
+    """The instrument; empty: all."""
     def __init__(
         self,
         *,
         reason: _builtins.str = ...,
+        symbol: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "symbol", b"symbol"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -292,18 +364,24 @@ class AcceptResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MAKER_FIELD_NUMBER: _builtins.int
+    MAKERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def maker(self) -> Global___Maker:
-        """The state after it was taken."""
+        """The state after it was taken, of the first."""
+
+    @_builtins.property
+    def makers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Maker]:
+        """Of each that it was asked of."""
 
     def __init__(
         self,
         *,
         maker: Global___Maker | None = ...,
+        makers: _abc.Iterable[Global___Maker] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["maker", b"maker"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["maker", b"maker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["maker", b"maker", "makers", b"makers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -39,6 +39,11 @@ class MakerServiceStub:
                 request_serializer=proto_dot_pollux_dot_v1_dot_maker__pb2.GetMakerRequest.SerializeToString,
                 response_deserializer=proto_dot_pollux_dot_v1_dot_maker__pb2.Maker.FromString,
                 _registered_method=True)
+        self.ListMakers = channel.unary_unary(
+                '/pollux.v1.MakerService/ListMakers',
+                request_serializer=proto_dot_pollux_dot_v1_dot_maker__pb2.ListMakersRequest.SerializeToString,
+                response_deserializer=proto_dot_pollux_dot_v1_dot_maker__pb2.ListMakersResponse.FromString,
+                _registered_method=True)
         self.StreamMaker = channel.unary_stream(
                 '/pollux.v1.MakerService/StreamMaker',
                 request_serializer=proto_dot_pollux_dot_v1_dot_maker__pb2.StreamMakerRequest.SerializeToString,
@@ -65,7 +70,14 @@ class MakerServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def GetMaker(self, request, context):
-        """Returns the market maker's current state.
+        """Returns a market maker's current state.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMakers(self, request, context):
+        """Returns the current states of all market makers, in the order of the configuration.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -117,6 +129,11 @@ def add_MakerServiceServicer_to_server(servicer, server):
                     request_deserializer=proto_dot_pollux_dot_v1_dot_maker__pb2.GetMakerRequest.FromString,
                     response_serializer=proto_dot_pollux_dot_v1_dot_maker__pb2.Maker.SerializeToString,
             ),
+            'ListMakers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMakers,
+                    request_deserializer=proto_dot_pollux_dot_v1_dot_maker__pb2.ListMakersRequest.FromString,
+                    response_serializer=proto_dot_pollux_dot_v1_dot_maker__pb2.ListMakersResponse.SerializeToString,
+            ),
             'StreamMaker': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamMaker,
                     request_deserializer=proto_dot_pollux_dot_v1_dot_maker__pb2.StreamMakerRequest.FromString,
@@ -165,6 +182,33 @@ class MakerService:
             '/pollux.v1.MakerService/GetMaker',
             proto_dot_pollux_dot_v1_dot_maker__pb2.GetMakerRequest.SerializeToString,
             proto_dot_pollux_dot_v1_dot_maker__pb2.Maker.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMakers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pollux.v1.MakerService/ListMakers',
+            proto_dot_pollux_dot_v1_dot_maker__pb2.ListMakersRequest.SerializeToString,
+            proto_dot_pollux_dot_v1_dot_maker__pb2.ListMakersResponse.FromString,
             options,
             channel_credentials,
             insecure,

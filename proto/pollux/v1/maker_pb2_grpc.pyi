@@ -16,7 +16,11 @@ Who may. The state is as open as the market data. Kill, Release and Accept are f
 loopback listener, for clients with a TLS certificate that the gateway asked for, and else for
 those who show the token: metadata `authorization: Bearer TOKEN`.
 
-Errors. NOT_FOUND: this daemon has no market maker. UNAVAILABLE: it has stopped, shows no sign of
+Which. A daemon has a market maker for each instrument that it quotes, and requests name one by
+the instrument's symbol. Without a symbol GetMaker and StreamMaker are about the first, which
+mostly is the only one, and Kill, Release and Accept about all.
+
+Errors. NOT_FOUND: this daemon has no market maker, or none of that symbol. UNAVAILABLE: it has stopped, shows no sign of
 life, or has published nothing yet; streams end with it too. UNAUTHENTICATED: the token is
 missing or wrong. PERMISSION_DENIED: this listener takes no such request from anybody.
 """
@@ -50,7 +54,9 @@ class MakerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MakerServiceAsyncStub: ...
     GetMaker: _grpc.UnaryUnaryMultiCallable[_maker_pb2.GetMakerRequest, _maker_pb2.Maker]
-    """Returns the market maker's current state."""
+    """Returns a market maker's current state."""
+    ListMakers: _grpc.UnaryUnaryMultiCallable[_maker_pb2.ListMakersRequest, _maker_pb2.ListMakersResponse]
+    """Returns the current states of all market makers, in the order of the configuration."""
     StreamMaker: _grpc.UnaryStreamMultiCallable[_maker_pb2.StreamMakerRequest, _maker_pb2.Maker]
     """Streams the market maker's state: the current one at once, after that every change but those
     of times alone. A subscriber that reads slowly skips to the latest.
@@ -78,7 +84,9 @@ class MakerServiceStub:
 class MakerServiceAsyncStub(MakerServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetMaker: _aio.UnaryUnaryMultiCallable[_maker_pb2.GetMakerRequest, _maker_pb2.Maker]  # type: ignore[assignment]
-    """Returns the market maker's current state."""
+    """Returns a market maker's current state."""
+    ListMakers: _aio.UnaryUnaryMultiCallable[_maker_pb2.ListMakersRequest, _maker_pb2.ListMakersResponse]  # type: ignore[assignment]
+    """Returns the current states of all market makers, in the order of the configuration."""
     StreamMaker: _aio.UnaryStreamMultiCallable[_maker_pb2.StreamMakerRequest, _maker_pb2.Maker]  # type: ignore[assignment]
     """Streams the market maker's state: the current one at once, after that every change but those
     of times alone. A subscriber that reads slowly skips to the latest.
@@ -109,7 +117,15 @@ class MakerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _maker_pb2.GetMakerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_maker_pb2.Maker, _abc.Awaitable[_maker_pb2.Maker]]:
-        """Returns the market maker's current state."""
+        """Returns a market maker's current state."""
+
+    @_abc_1.abstractmethod
+    def ListMakers(
+        self,
+        request: _maker_pb2.ListMakersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_maker_pb2.ListMakersResponse, _abc.Awaitable[_maker_pb2.ListMakersResponse]]:
+        """Returns the current states of all market makers, in the order of the configuration."""
 
     @_abc_1.abstractmethod
     def StreamMaker(

@@ -31,7 +31,7 @@ def test_every_option_has_one_row_with_a_meaning() -> None:
         ("[venue.binance]", "snapshot_depth"),
         ("[engine]", "stale_after_ms"),
         ("[gateway]", "request_bytes_max"),
-        ("[maker]", "kill_file"),
+        ("[makers]", "kill_file"),
         ("[maker.risk]", "daily_loss_max"),
         ("[maker.venue.NAME]", "self_trade_mode"),
     ):

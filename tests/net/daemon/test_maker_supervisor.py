@@ -7,6 +7,8 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -79,16 +81,16 @@ class Steered:
     def __init__(self) -> None:
         self.told: list[tuple[str, object]] = []
 
-    def steer_maker(self, act: Callable[[Maker, int], None]) -> None:
+    def steer_makers(self, act: Callable[[Maker, int], None]) -> None:
         self.told.append(("steer", act))
 
-    def kill_maker(self, reason: int) -> None:
+    def kill_makers(self, reason: int) -> None:
         self.told.append(("kill", reason))
 
-    def block_maker(self, is_blocked: bool) -> None:
+    def block_makers(self, is_blocked: bool) -> None:
         self.told.append(("block", is_blocked))
 
-    def guard_maker(self, is_guarded: bool) -> None:
+    def guard_makers(self, is_guarded: bool) -> None:
         self.told.append(("guard", is_guarded))
 
 
@@ -99,18 +101,21 @@ def test_there_is_no_market_maker_before_every_market_is_known(tmp_path: Path) -
     markets, _ = draw_markets(random.Random(1))
     engine = new_engine(markets)
     try:
-        assert supervisor.make_maker(config, engine) is None
+        assert supervisor.make_makers(config, engine) is None
         supervisor.add_market("binance", markets[0])
-        assert supervisor.make_maker(config, engine) is None
+        assert supervisor.make_makers(config, engine) is None
         supervisor.add_market("bitstamp", replace(markets[1], is_trading=False))
         assert told == ["not quoting yet: markets unknown"] * 2 + ["the market does not trade now"]
-        maker = supervisor.make_maker(config, engine)
-        assert maker is not None and maker.is_guarded, "paper orders need no watchdog"
+        makers = supervisor.make_makers(config, engine)
+        assert makers is not None and makers.all[0].is_guarded, "paper orders need no watchdog"
         assert told[-1] == "market maker"
-        maker.board.close()
+        makers.close()
     finally:
         engine.close()
         supervisor.close()
+
+
+NO_MAKERS: Any = SimpleNamespace(all=())
 
 
 def test_a_kill_file_kills_and_blocks_until_it_is_gone(tmp_path: Path) -> None:
@@ -125,7 +130,7 @@ def test_a_kill_file_kills_and_blocks_until_it_is_gone(tmp_path: Path) -> None:
             await asyncio.sleep(0.01)
 
     async def main() -> None:
-        async with asyncio.timeout(10), supervisor.attending(steered):
+        async with asyncio.timeout(10), supervisor.attending(NO_MAKERS, steered):
             kill_file.touch()
             await until(2)
             kill_file.unlink()

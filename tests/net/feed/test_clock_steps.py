@@ -94,5 +94,12 @@ def test_the_market_maker_is_told_of_a_frame_in_steady_time() -> None:
         return S.APPLIED
 
     stream: Any = SimpleNamespace(venue=SimpleNamespace(handle=handle), is_recording=False)
-    _QuotingListener(stream, told.append).on_text(b"{}", wall_ns(), True)
+    due = memoryview(bytearray(8)).cast("q")
+    quoting: Any = SimpleNamespace(due=due, on_frame=told.append)
+    listener = _QuotingListener(stream, quoting)
+    listener.on_text(b"{}", wall_ns(), True)
+    assert not told, "it has touched no instrument that is quoted"
+    due[0] = 1
+    stamps.clear()
+    listener.on_text(b"{}", wall_ns(), True)
     assert abs(stamps[0] - wall_ns()) < SECOND and 0 <= steady_ns() - told[0] < SECOND

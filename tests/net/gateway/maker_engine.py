@@ -6,6 +6,7 @@ import contextlib
 import math
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,14 +28,16 @@ LOOK_S = 0.002
 class MakerEngine:
     """Quotes 3 ticks around 100.00 on both venues, and has bought 15 lots, for a fee of 6 units."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, symbol: str = INFO.symbol, number: int = 0) -> None:
         self.maker = Maker(venues=2)
-        self.writer = StateBoardWriter(name, INFO, steady_ns())
+        self.writer = StateBoardWriter(name, replace(INFO, symbol=symbol), steady_ns(), number)
         self.fair = FairSpec((1000, 1000)).words()
         self._done = Requests(0, 0, 0)
         bid = self.maker.open(O.BUY, FAIR - 3, 40)
         self.maker.open(O.SELL, FAIR + 3, 30, venue=1)
         self.maker.fill(bid, 1, O.BUY, FAIR - 3, 15, fee_value=6)
+        self.maker.submit(O.ACTION_CANCEL, 0, 0, 0)  # refused: it values what was bought
+        self.maker.risk[O.RISK_REFUSALS_AT :][: O.REFUSALS_MAX] = 0
         self.writer.set_venue(0, B.VENUE_FEE_PPM, 750)
         self.writer.set_venue(0, B.VENUE_FEE_VALUE, 6)
         self.writer.set_venue(0, B.VENUE_ENTRY_STATE, 3)

@@ -103,6 +103,38 @@ def test_the_state_is_exact(engine: Engine, maker: MakerEngine) -> None:
         "bitstamp", maker_pb2.SIDE_SELL, 0, maker_pb2.ORDER_STATE_OPEN)  # fmt: skip
 
 
+def test_of_several_market_makers_the_symbol_tells_which(
+    engine: Engine, maker: MakerEngine
+) -> None:
+    """Without one a state is the first's, and a kill or release is of all."""
+    other = MakerEngine(engine.name, "ETH-USD", 1)
+    try:
+        with gateway_thread(engine) as gateway, gateway.channel() as channel:
+            stub, eth = MakerServiceStub(channel), "ETH-USD"
+            assert get(channel).symbol == "BTC-USD"
+            asked = maker_pb2.GetMakerRequest(symbol=eth)
+            assert stub.GetMaker(asked, timeout=PATIENCE_S).symbol == "ETH-USD"
+            listed = stub.ListMakers(maker_pb2.ListMakersRequest(), timeout=PATIENCE_S).makers
+            assert [each.symbol for each in listed] == ["BTC-USD", "ETH-USD"]
+            streamed = maker_pb2.StreamMakerRequest(symbol=eth)
+            assert next(iter(stub.StreamMaker(streamed, timeout=PATIENCE_S))).symbol == "ETH-USD"
+            absent = maker_pb2.KillRequest(symbol="DOGE-USD")
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.Kill(absent, timeout=PATIENCE_S)
+            assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+            assert "there are: BTC-USD, ETH-USD" in str(caught.value.details())
+            with maker.running(), other.running():
+                killed = stub.Kill(maker_pb2.KillRequest(symbol=eth), timeout=PATIENCE_S)
+                assert [each.symbol for each in killed.makers] == ["ETH-USD"]
+                assert (maker.maker.risk_state, other.maker.risk_state) == (O.NORMAL, O.HALTED)
+                assert [each.symbol for each in kill(channel).makers] == ["BTC-USD", "ETH-USD"]
+                assert maker.maker.risk_state == other.maker.risk_state == O.HALTED
+                assert len(release(channel).makers) == 2
+                assert maker.maker.risk_state == other.maker.risk_state == O.NORMAL
+    finally:
+        other.close()
+
+
 def test_no_fair_price_is_told_with_its_reason(engine: Engine, maker: MakerEngine) -> None:
     maker.publish(math.nan)
     with gateway_thread(engine) as gateway, gateway.channel() as channel:

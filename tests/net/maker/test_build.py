@@ -289,10 +289,9 @@ def test_what_the_venue_tells_of_its_fee_counts_from_then_on() -> None:
 
 def test_a_first_level_inside_the_fee_is_told_once_and_moved_out() -> None:
     near = config_of("live").model_copy()
-    assert near.maker is not None
-    quotes = type(near.maker.quotes)(size="0.01", first=5.0)
-    settings = near.maker.model_copy(update={"quotes": quotes})
-    maker, host = live(near.model_copy(update={"maker": settings}))
+    quotes = type(near.maker[0].quotes)(size="0.01", first=5.0)
+    settings = near.maker[0].model_copy(update={"quotes": quotes})
+    maker, host = live(near.model_copy(update={"maker": (settings,)}))
     for _ in range(2):
         told(maker, 750)
     assert host.notes.count(("warning", FEE_TOLD)) == 1

@@ -138,7 +138,7 @@ HOST: Any = object()
 async def connect(config: Config, loop: asyncio.AbstractEventLoop) -> tuple[Any, list[Any], Any]:
     """The connections, what was attached to which venue, and what is to be run."""
     keys: Any = {"binance": "one", "bitstamp": "two"}
-    connections = OrderConnections(config, MARKETS, keys, loop)
+    connections = OrderConnections(config, config.maker[0], MARKETS, keys, loop)
     attached: list[Any] = []
     runs = connections.connect(HOST, lambda venue, entry: attached.append((venue, entry)))
     return connections, attached, runs

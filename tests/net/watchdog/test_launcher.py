@@ -29,10 +29,10 @@ class Guarded:
         self.told: list[object] = []
         self.logged: list[str] = []
 
-    def guard_maker(self, is_guarded: bool) -> None:
+    def guard_makers(self, is_guarded: bool) -> None:
         self.told.append(is_guarded)
 
-    def kill_maker(self, reason: int) -> None:
+    def kill_makers(self, reason: int) -> None:
         self.told.append(J.REASON_NAMES[reason])
 
     def log(self, level: str, event: str, **facts: object) -> None:

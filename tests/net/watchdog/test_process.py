@@ -37,7 +37,10 @@ def name() -> Iterator[str]:
 
 def options(name: str, parent_pid: int, config: str = CONFIG) -> WatchdogOptions:
     named = config.replace("cpu = 1", f'cpu = 1\nname = "{name}"')
-    return WatchdogOptions.of(parent_pid, EPOCH, parse_config(named, "test"), {"bitstamp": MARKET})
+    parsed = parse_config(named, "test")
+    symbols = [parsed.quoted_instrument(maker).symbol for maker in parsed.maker]
+    markets = {symbol: {"bitstamp": MARKET} for symbol in symbols}
+    return WatchdogOptions.of(parent_pid, EPOCH, parsed, markets)
 
 
 # --- the start -----------------------------------------------------------------------------------
@@ -135,14 +138,14 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield reader
 
 
-def look(guard: Guard, run: Any = None, terminated: list[int] | None = None) -> int:
+def look(*guards: Guard, run: Any = None, terminated: list[int] | None = None) -> int:
     """The exit status of a watch; `run`: what keeps up its only connection."""
 
     async def watch() -> int:
         task = asyncio.ensure_future(run if run is not None else asyncio.sleep(60))
         await asyncio.sleep(0)
         try:
-            return await process._look(cast(Watchdog, guard), [task], terminated or [])
+            return await process._look(cast(list[Watchdog], guards), [task], terminated or [])
         finally:
             task.cancel()
 
@@ -165,6 +168,15 @@ def test_it_says_ready_once_and_lives(pipe: Any, monkeypatch: pytest.MonkeyPatch
     lines = pipe.read().decode().splitlines()
     assert lines.count("ready") == 1 and lines.index("ready") == 5
     assert lines.count("beat") == 20
+
+
+def test_of_several_all_must_be_ready_and_over(pipe: Any) -> None:
+    """The status says where one of them left something open."""
+    quick, slow = Guard(looks=2, status=1), Guard(looks=30)
+    slow.ready_at = 10
+    assert look(quick, slow) == 1
+    assert (len(quick.terminated), len(slow.terminated)) == (3, 31)
+    assert b"ready" in pipe.read()
 
 
 def test_beats_are_a_second_apart(pipe: Any) -> None:
@@ -191,15 +203,15 @@ def test_a_daemon_that_does_not_read_or_is_gone_stops_nothing(
 
 def test_a_connection_that_ends_while_watching_is_a_failure(pipe: Any) -> None:
     with pytest.raises(WatchdogError, match="kept up no longer"):
-        look(Guard(looks=3), ended())
+        look(Guard(looks=3), run=ended())
     with pytest.raises(RuntimeError, match="a mistake of ours"):
-        look(Guard(looks=3), failed())
+        look(Guard(looks=3), run=failed())
 
 
 def test_while_orders_are_cancelled_the_other_connections_go_on(pipe: Any) -> None:
     guard = Guard(looks=3)
     guard.phase = Phase.CLEARING
-    assert look(guard, ended()) == 0
+    assert look(guard, run=ended()) == 0
 
 
 def test_a_cpu_that_is_not_there_is_no_reason_to_end() -> None:

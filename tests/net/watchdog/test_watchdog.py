@@ -406,10 +406,10 @@ weight = 2.0
 def test_options_survive_the_way() -> None:
     market = Market("btcusd", "BTC", "USD", "0.01", "0.00000001")
     config = parse_config(CONFIG, "test")
-    options = WatchdogOptions.of(7, EPOCH, config, {"bitstamp": market})
+    options = WatchdogOptions.of(7, EPOCH, config, {"BTC-USD": {"bitstamp": market}})
     there = WatchdogOptions.from_json(options.to_json())
     assert there == options and there.config == config
-    assert there.made_markets() == {"bitstamp": market}
+    assert there.made_markets("BTC-USD") == {"bitstamp": market}
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,20 @@ def test_gauges_and_counters(registry: tuple[MakerEngine, CollectorRegistry]) ->
     assert value("orders_sent_total", venue="binance") == 1
 
 
+def test_several_are_told_apart_by_their_instruments(
+    registry: tuple[MakerEngine, CollectorRegistry],
+) -> None:
+    _, page = registry
+    other = MakerEngine(f"test-{os.getpid()}-metrics", "ETH-USD", 1)
+    try:
+        text = generate_latest(page)
+    finally:
+        other.close()
+    assert text.count(b"# TYPE pollux_maker_position gauge") == 1, "a family has one head"
+    for symbol in (b"BTC-USD", b"ETH-USD"):
+        assert b'pollux_maker_position{instrument="' + symbol + b'"}' in text
+
+
 def test_what_is_not_known_is_no_number(
     registry: tuple[MakerEngine, CollectorRegistry],
 ) -> None:

@@ -143,7 +143,7 @@ def test_stat_tells_a_silent_market_maker_and_keeps_its_last_word(
     moment = now()
     write_word(maker.writer.words, B.HEARTBEAT_NS, moment.steady_ns - LONG_AGO_NS)
     stat = read_stat(engine.name, moment)
-    assert stat.status == 1 and stat.maker is not None
+    assert stat.status == 1 and stat.makers
     assert [*stat_lines(stat)][-1].strip() == "the market maker is hung: silent for 10.0 s"
 
 
@@ -177,6 +177,30 @@ def test_kill_and_release_on_this_host(
         done = Done(capsys, "release", "--config", str(config))
         assert done.status == 0 and "NORMAL" in done.out
         assert maker.maker.risk_state == O.NORMAL
+
+
+def test_several_market_makers_are_shown_and_asked_by_their_symbols(
+    engine: Engine, maker: MakerEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = MakerEngine(engine.name, "ETH-USD", 1)
+    for each in (maker, other):
+        each.close_orders()
+    try:
+        done = Done(capsys, "stat", "--name", engine.name)
+        assert "market maker BTC-USD, on paper: NORMAL" in done.out
+        assert "market maker ETH-USD, on paper: NORMAL" in done.out
+        with maker.running(), other.running():
+            done = Done(capsys, "kill", "--name", engine.name, "--symbol", "ETH-USD")
+            assert done.status == 0 and done.out.startswith("maker ETH-USD on paper HALTED")
+            assert maker.maker.risk_state == O.NORMAL
+            done = Done(capsys, "kill", "--name", engine.name)
+            assert done.status == 0 and done.out.count("HALTED: killed") == 2
+            done = Done(capsys, "release", "--name", engine.name)
+            assert done.status == 0 and done.out.count("NORMAL") == 2
+        done = Done(capsys, "kill", "--name", engine.name, "--symbol", "DOGE-USD")
+        assert done.status == 2 and "there are: BTC-USD, ETH-USD" in done.err
+    finally:
+        other.close()
 
 
 def test_a_kill_that_is_not_taken_is_a_failure(

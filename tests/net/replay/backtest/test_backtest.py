@@ -127,9 +127,9 @@ def test_a_recorded_tape_is_the_replays_too(name: str) -> None:
 def test_the_same_twice_has_the_same_digest_and_another_seed_has_not(tmp_path: Path) -> None:
     tape = market_tape(tmp_path / "t.jsonl.gz", frames=120)
     config = config_of(WAYS[1])
-    assert config.maker is not None
-    paper = config.maker.paper.model_copy(update={"seed": 12})
-    other = config.model_copy(update={"maker": config.maker.model_copy(update={"paper": paper})})
+    (maker,) = config.maker
+    paper = maker.paper.model_copy(update={"seed": 12})
+    other = config.model_copy(update={"maker": (maker.model_copy(update={"paper": paper}),)})
     one, two, three = (backtested(each, tape)[0].summary for each in (config, config, other))
     assert one.digest == two.digest != three.digest and len(one.digest) == 64
 

@@ -124,11 +124,11 @@ def both(config: Config, tape: Path) -> tuple[Backtest, NaiveVenue]:
     (venue,) = config.instrument[0].venue
     tick = Decimal(str(venue.tick_size))
     run = Backtest(config, {(venue.name, venue.symbol): str(venue.tick_size)})
-    assert run.maker is not None and config.maker is not None
+    assert run.maker is not None
     asked = overheard(run.maker.papers[0], tick)
     run.take_tape(tape)
     run.finish()
-    paper = config.maker.paper
+    paper = config.maker[0].paper
     plain = NaiveVenue(
         NaiveBook(venue.name, venue.symbol), asked, paper.latency_ms, paper.latency_tail_ms,
         random.Random(paper.seed * O.VENUE_SLOTS), Decimal(str(paper.fee_bps)),
