@@ -30,6 +30,8 @@ DRIFT_NS = NS_PER_S // 10
 """The best lag that a feed has shown is forgotten slowly, and venues tell milliseconds."""
 
 Shown = list[tuple[int, int, int]]
+OFF_GRID = -1
+"""A price that no market has."""
 
 
 class WrongBookError(AssertionError):
@@ -155,7 +157,7 @@ class Judge:
         tick = Fraction(mantissa, 10**decimals) / Fraction(unit)
         lots = 10 ** (AMOUNT_DECIMALS - lot_decimals)
         levels = zip(words[0::3], words[1::3], words[2::3], strict=True)
-        return [(exactly(price * tick), amount * lots, venue) for price, amount, venue in levels]
+        return [(in_units(price * tick), amount * lots, venue) for price, amount, venue in levels]
 
     def _side(self, feed: int, place: int, book_id: int, is_asks: int, shown: Shown) -> Side | None:
         """What a venue should contribute; None if nothing, as it is not LIVE."""
@@ -240,10 +242,12 @@ class Judge:
             )
 
 
-def exactly(number: Fraction) -> int:
-    """A price in the markets' units: no book shows one that is none."""
-    assert number.denominator == 1
-    return number.numerator
+def in_units(price: Fraction) -> int:
+    """A price in the markets' units; OFF_GRID for one that is between two of them.
+
+    Only another market's book has such prices, taken for this one's: it is wrong whatever it says.
+    """
+    return price.numerator if price.denominator == 1 else OFF_GRID
 
 
 def _first_difference(shown: Shown, wanted: Shown) -> str:
