@@ -28,7 +28,7 @@ import numpy as np
 import psutil
 
 from bench.contenders.bare import REFUSED_AT, run_bare
-from bench.contenders.quoting import QUOTING, Quoting
+from bench.contenders.quoting import MEASURED_SYMBOL, Quoting, others, quoting_text
 from bench.load import frames as F
 from bench.rig.compiled_loop import seed
 from bench.rig.host import pin, prioritise, set_session_nice
@@ -128,7 +128,8 @@ def config_text(port: int, idle: str, ca_file: str, engine_lines: str) -> str:
     """A configuration with one feed at a port of this machine."""
     scheme = "wss" if ca_file else "ws"
     return (
-        f'[[instrument]]\nsymbol = "BTC-USD"\n[[instrument.venue]]\nname = "{MEASURED.name}"\n'
+        f'[[instrument]]\nsymbol = "{MEASURED_SYMBOL}"\n'
+        f'[[instrument.venue]]\nname = "{MEASURED.name}"\n'
         f'symbol = "{F.SYMBOL}"\ntick_size = "0.01"\n[venue.{MEASURED.name}]\n'
         f'ws_url = "{scheme}://127.0.0.1:{port}"\nrest_url = "http://127.0.0.1:1"\n'
         f"late_after_ms = 0\n"  # frames are rendered before the run, and say one time
@@ -167,9 +168,13 @@ class Target:
             stamps = Stamps(Path(request["stamps"]), request["columns"])
             return lambda: run_naive(port, snapshot, stamps)
         allow_huge_pages(request.get("without") != "huge pages")
-        feed = FeedSpec(MEASURED.name, MEASURED.rules, 0, F.SYMBOL, "0.01")
+        beside, venue = int(request.get("makers_beside", 0)), (MEASURED.name, MEASURED.rules, 0)
+        markets = [(MEASURED_SYMBOL, F.SYMBOL), *others(beside)]
         engine = self._engine = Engine(
-            (InstrumentSpec("BTC-USD", (feed,)),),
+            tuple(
+                InstrumentSpec(symbol, (FeedSpec(*venue, market, "0.01"),))
+                for symbol, market in markets
+            ),
             handoff_name=request["handoff"],
             start_ns=steady_ns(),
             reads_clock=True,
@@ -181,8 +186,9 @@ class Target:
         ca_file, lines = request.get("ca_file", ""), request.get("engine_lines", "")
         text = config_text(port, idle, ca_file, lines)
         host = self._host = Host(engine, snapshot)
-        if self.kind == "quoting":
-            return self._prepare_quoting(parse_config(text + QUOTING, "bench"), engine, host)
+        if self.kind == "quoting" or beside:
+            text += quoting_text(beside, self.kind == "quoting")
+            return self._prepare_quoting(parse_config(text, "bench"), engine, host)
         config = parse_config(text, "bench")
         if self.kind == "uvloop":
             live: EngineThread = UvloopLive(config, engine, host)
@@ -207,7 +213,7 @@ class Target:
 
     def _prepare_quoting(self, config: Config, engine: Engine, host: Host) -> Callable[[], object]:
         stamps = Stamps(Path(self._request["stamps"]), self._request["columns"])
-        port = int(self._request["order_port"])
+        port = int(self._request.get("order_port", 0))
         quoting = self._quoting = Quoting(config, engine, stamps, port, host.log)
         live = EngineThread(config, engine, host, makers=quoting.makers)
         self._live = host.live = live

@@ -27,8 +27,9 @@ from engine.engine import Engine
 from net.config.schema import Config
 from net.journal.writer import JournalWriter
 from net.maker.build import build_maker
-from net.maker.maker import Maker
+from net.maker.event_journal import JournalNames
 from net.maker.makers import Makers
+from net.maker.shared import share
 from net.orders.http_requests import HttpRequest, HttpWire
 from net.orders.interface import EntryAddress, EntryHost, VenueEntry, Wire
 from net.orders.markets import MarketRules
@@ -38,10 +39,12 @@ from net.sockets.private_connection import Line
 from net.sockets.websocket import tls_context
 from tuning.clock import wall_ns
 
+MEASURED_SYMBOL = "BTC-USD"
 QUOTING = (
     """
-[maker]
-orders = "live"
+[[maker]]
+symbol = "{symbol}"
+orders = "{orders}"
 [maker.quotes]
 size = "0.01"
 first = 0
@@ -60,6 +63,29 @@ venue_orders_per_day = 10000000
     + f"[maker.venue.{MEASURED.name}]\nfee_bps = 0\n"
 )
 """One quote a side at the touch, moved with it, and limits that no run reaches."""
+OTHER = """
+[[instrument]]
+symbol = "{symbol}"
+[[instrument.venue]]
+name = "{venue}"
+symbol = "{market}"
+tick_size = "0.01"
+"""
+
+
+def others(count: int) -> list[tuple[str, str]]:
+    """Instruments that are quoted on paper beside the measured one, and their markets: they are
+    subscribed to, and no frame ever comes."""
+    return [(f"X{number}-USD", f"X{number}USDT") for number in range(count)]
+
+
+def quoting_text(count: int, is_quoted: bool) -> str:
+    """The market makers of the measured instrument, if it `is_quoted`, and of `count` others."""
+    texts = [QUOTING.format(symbol=MEASURED_SYMBOL, orders="live")] if is_quoted else []
+    for symbol, market in others(count):
+        texts.append(OTHER.format(symbol=symbol, venue=MEASURED.name, market=market))
+        texts.append(QUOTING.format(symbol=symbol, orders="paper"))
+    return "".join(texts)
 
 
 def session_key() -> dict[str, str]:
@@ -135,36 +161,46 @@ class Orders:
 
 
 class Quoting:
-    """A market maker and its orders, for one run; `close` removes its journal."""
+    """The market makers and the measured one's orders, for one run; `close` removes the journal.
+
+    `port`: of the venue that takes the orders; 0: the measured instrument is not quoted.
+    """
 
     def __init__(
         self, config: Config, engine: Engine, stamps: Stamps, port: int, log: Callable[..., None]
     ) -> None:
         self._log = log
         self._folder = Path(tempfile.mkdtemp(prefix="pollux-bench-journal-"))
-        venue = config.instrument[0].venue[0]
-        market = Market(venue.symbol, "BTC", "USDT", venue.tick_size or "0.01", "0.00001")
-        rules = MarketRules(market, 1000, 1 << 60, "0", 0, 0, True)
-        self._journal = JournalWriter(self._folder, ["BTC-USD"], [venue.name], wall_ns())
-        self.maker: Maker = build_maker(
-            config,
-            engine,
-            {venue.name: rules},
-            self._journal,
-            self,
-            epoch=wall_ns() // 10**9,
-            rng=random.Random(1),
-        )
-        self.orders = Orders(engine, stamps, market, port)
-        self.makers = Makers(engine, [self.maker], [self.orders])
-        self._on_book = self.maker.on_book
-        self.maker.on_book = self.on_book  # type: ignore[method-assign]
+        symbols = [maker.symbol for maker in config.maker]
+        self._journal = JournalWriter(self._folder, symbols, [MEASURED.name], wall_ns())
+        markets = [_market(config, number) for number in range(len(symbols))]
+        makers = [
+            build_maker(
+                config,
+                engine,
+                {MEASURED.name: MarketRules(market, 1000, 1 << 60, "0", 0, 0, True)},
+                self._journal,
+                self,
+                epoch=wall_ns() // 10**9,
+                rng=random.Random(number),
+                settings=config.maker[number],
+                number=number,
+                names=JournalNames(number, (0,)),
+            )
+            for number, market in enumerate(markets)
+        ]
+        lines: list[Orders | None] = [None] * len(makers)
+        if port:
+            lines[0] = self._orders = Orders(engine, stamps, markets[0], port)
+            self._on_book = makers[0].on_book
+            makers[0].on_book = self.on_book  # type: ignore[method-assign]
+        self.makers = Makers(engine, makers, lines, share(config.makers, makers))
 
     def on_book(self, now_ns: int) -> None:
         """The step after a frame."""
-        self.orders.is_frame = True
+        self._orders.is_frame = True
         self._on_book(now_ns)
-        self.orders.is_frame = False
+        self._orders.is_frame = False
 
     def wall_ns(self) -> int:
         return wall_ns()
@@ -176,3 +212,10 @@ class Quoting:
         """The engine thread has ended."""
         self._journal.close(wall_ns())
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _market(config: Config, number: int) -> Market:
+    """Of a market maker; each has a base currency of its own."""
+    (venue,) = config.quoted_instrument(config.maker[number]).venue
+    base = venue.symbol.removesuffix("USDT")
+    return Market(venue.symbol, base, "USDT", venue.tick_size or "0.01", "0.00001")

@@ -5,6 +5,10 @@ market maker. Without it counts when the book is visible in the handoff; with it
 the first order (fair price, quotes, risk, journal, request) have been handed to the socket of an
 order entry that is connected to a venue, which acknowledges each order. A frame that finds the
 order before it unacknowledged sends none: it is not counted.
+
+Both are measured once more beside market makers of other instruments, on paper, to whose markets
+the same connection is subscribed and for which no frame comes: what they cost an instrument that is
+quoted, and one that is not.
 Runs on: the harness's main thread; the work is in bench.contenders.quoting.
 """
 
@@ -19,13 +23,22 @@ from bench.rig.rig import Load, Rig, Run, alternating
 from bench.rig.workers import Worker
 
 QUESTION = "tick to order: frame due to order bytes handed to the socket"
+MAKERS = 16
 KINDS = ("ours", "quoting")
-NAMES = {"ours": "book visible", "quoting": "order sent"}
+PLANS = {
+    "ours": ("book visible", "ours", 0),
+    "quoting": ("order sent", "quoting", 0),
+    "seventeenth": (f"book visible, {MAKERS} makers of others", "ours", MAKERS),
+    "sixteen": (f"order sent, {MAKERS} makers", "quoting", MAKERS - 1),
+}
+"""What is measured: its name, the kind of target, the market makers beside it."""
 RATE_HZ = 250.0
 """A replace is acknowledged within a millisecond, over the CPU that the sender shares."""
 ORDERS_MIN = 0.5
 """At least so many of the frames must lead to an order."""
 RATIO_MAX = 2.0
+BESIDE_MAX = 1.05
+"""What others may cost: the difference of two runs of the same on a quiet host."""
 COLUMNS = (
     "until", "frames", "counted", *(f"{name} us" for name in PERCENTILE_NAMES), "p50 us by run",
     "p50 us sent",
@@ -42,7 +55,7 @@ def row(kind: str, runs: list[Run]) -> tuple[str | float | int, ...]:
     intended: Floats = np.concatenate([run.intended_ns for run in runs])
     actual: Floats = np.concatenate([run.actual_ns for run in runs])
     return (
-        NAMES[kind], sum(run.sent for run in runs), len(intended), *latency(intended).cells_us(),
+        PLANS[kind][0], sum(run.sent for run in runs), len(intended), *latency(intended).cells_us(),
         spread(medians_us(runs), 1), float(np.median(actual)) / 1000,
     )  # fmt: skip
 
@@ -56,16 +69,19 @@ def run(options: Options, say: Say) -> Result:
         yields=True,
         moves=True,
     )
-    runs: dict[str, list[Run]] = {kind: [] for kind in KINDS}
+    runs: dict[str, list[Run]] = {plan: [] for plan in PLANS}
     with Worker("venue") as venue, Rig(KINDS, options) as rig:
         port = venue.ask("start", cpus=rig.place.others)["port"]
         for repetition in range(options.repetitions):
-            for kind in alternating(KINDS, repetition):
-                say(f"{repetition + 1}/{options.repetitions} {NAMES[kind]}")
-                facts = {"order_port": port} if kind == "quoting" else {}
-                runs[kind].append(rig.measure(kind, load, counts_all=kind == "ours", **facts))
+            for plan in alternating(tuple(PLANS), repetition):
+                name, kind, beside = PLANS[plan]
+                say(f"{repetition + 1}/{options.repetitions} {name}")
+                facts = {"makers_beside": beside}
+                facts |= {"order_port": port} if kind == "quoting" else {}
+                runs[plan].append(rig.measure(kind, load, counts_all=kind == "ours", **facts))
         notes = tuple(rig.troubles)
-    ordered = [len(run.intended_ns) / run.sent for run in runs["quoting"]]
+    quoting = runs["quoting"] + runs["sixteen"]
+    ordered = [len(run.intended_ns) / run.sent for run in quoting]
     bars = (
         Bar(
             "median, order sent / book visible",
@@ -73,12 +89,24 @@ def run(options: Options, say: Say) -> Result:
             RATIO_MAX,
             False,
         ),
+        Bar(
+            f"median, order sent with {MAKERS} makers / book visible",
+            ratios(medians_us(runs["sixteen"]), medians_us(runs["ours"])),
+            RATIO_MAX,
+            False,
+        ),
+        Bar(
+            f"median, book visible beside {MAKERS} makers of others / without",
+            ratios(medians_us(runs["seventeenth"]), medians_us(runs["ours"])),
+            BESIDE_MAX,
+            False,
+        ),
         Bar("frames that led to an order", tuple(ordered), ORDERS_MIN, True, "of 1"),
     )
     title = f"tick to order at {load.rate_hz:g} frames a second, each moving the best bid"
-    samples = {NAMES[k]: np.concatenate([r.intended_ns for r in runs[k]]) for k in KINDS}
+    samples = {PLANS[k][0]: np.concatenate([r.intended_ns for r in runs[k]]) for k in PLANS}
     return Result(
         "order", QUESTION, options.command("order"),
-        (Table(title, COLUMNS, tuple(row(kind, runs[kind]) for kind in KINDS)),), bars, (),
+        (Table(title, COLUMNS, tuple(row(plan, runs[plan]) for plan in PLANS)),), bars, (),
         (Plot("tick to order", "latency from the intended send, us", samples_ns=samples),), notes,
     )  # fmt: skip

@@ -161,7 +161,8 @@ class EngineThread:
         self.engine.handoff.set_engine_state(L.ENGINE_IS_RUNNING)
         tasks = [asyncio.create_task(stream.run()) for stream in self.streams.values()]
         if self.makers is not None:
-            tasks += [asyncio.create_task(run) for run in self.makers.connect()]
+            runs = (*self.makers.connect(), self.makers.run(TIMER_S))
+            tasks += [asyncio.create_task(run) for run in runs]
         timer = asyncio.create_task(self._tick())
         stopped = asyncio.create_task(self._stop.wait())
         done, _ = await asyncio.wait((*tasks, timer, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -242,8 +243,6 @@ class EngineThread:
                 venue.on_timer(now_ns)
                 if venue.is_silent(now_ns, silence_ns):
                     self.streams[venue.name].drop("no data")
-            if self.makers is not None:
-                self.makers.on_timer(steady_ns())
             await asyncio.sleep(TIMER_S)
 
     # --- from other threads ----------------------------------------------------------------------

@@ -18,6 +18,7 @@ from engine.maker import journal_codes as J
 from engine.maker.shared_limits import SharedLimits
 from net.maker.maker import Maker
 from net.orders.interface import EntryHost, VenueEntry
+from tuning.clock import steady_ns
 
 
 class OrderConnections(Protocol):
@@ -64,13 +65,25 @@ class Makers:
             self.all[(due & -due).bit_length() - 1].on_book(now_ns)
             due &= due - 1
 
+    async def run(self, period_s: float) -> None:
+        """Until cancelled: each one's timer in its turn, so that a frame waits for one of them."""
+        while True:
+            for maker in self.all:
+                self._look(steady_ns(), (maker,))
+                await asyncio.sleep(period_s / len(self.all))
+
     def on_timer(self, now_ns: int) -> None:
-        """Several times a second. What was asked for comes first: a release after the loss of all
-        is of all, before any of them is looked at again."""
+        """The timers of all of them."""
         self.due[0] = 0
+        self._look(now_ns, self.all)
+
+    def _look(self, now_ns: int, due: Sequence[Maker]) -> None:
+        """What any of them is asked for comes first: a release after the loss of all is of all,
+        before one of them is looked at again. Then those whose timers are `due`."""
         asked = [maker.halts.take_requests(now_ns) for maker in self.all]
         for maker, requests in zip(self.all, asked, strict=True):
-            maker.on_timer(now_ns)
+            if requests is not None or maker in due:
+                maker.on_timer(now_ns)
             if requests is not None:
                 maker.board.answer(requests)
 
