@@ -7,8 +7,9 @@ Runs on: the engine thread.
 from __future__ import annotations
 
 from engine.compiling.atomics import Words
-from engine.compiling.jit import inner
+from engine.compiling.jit import inner, kernel
 from engine.maker import order_layout as O
+from engine.maker.rates import RATE_MAX, RATE_MIN, rate_of, rated
 
 
 @inner
@@ -49,12 +50,39 @@ def _add_lots(table: Words, venue: int, lots: int) -> None:
 
 @inner
 def _add_cash(table: Words, venue: int, value: int) -> None:
-    """Change the cash, the venue's and that of all."""
+    """Change the cash, the venue's in its own currency and that of all."""
     ring = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS
-    cash = table[O.ACCOUNT_CASH_VALUE] + value
     part = table[ring + O.VENUE_CASH_VALUE] + value
-    table[O.ACCOUNT_CASH_VALUE] = bounded(table, cash, O.VALUE_MAX)
     table[ring + O.VENUE_CASH_VALUE] = bounded(table, part, O.VALUE_MAX)
+    _mark_cash(table, venue)
+
+
+@inner
+def _mark_cash(table: Words, venue: int) -> None:
+    """Let the account's cash have what a venue's is worth at its rate."""
+    ring = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS
+    cash = table[ring + O.VENUE_CASH_VALUE]
+    worth = rated(abs(cash), table[ring + O.VENUE_RATE], cash < 0)
+    worth = worth if cash >= 0 else -worth
+    total = table[O.ACCOUNT_CASH_VALUE] + worth - table[ring + O.VENUE_RATED_CASH]
+    table[O.ACCOUNT_CASH_VALUE] = bounded(table, total, O.VALUE_MAX)
+    table[ring + O.VENUE_RATED_CASH] = worth
+
+
+@inner
+def put_rate(table: Words, venue: int, rate: int) -> None:
+    """A venue's rate from now on (engine.maker.rates)."""
+    assert RATE_MIN <= rate <= RATE_MAX, "a rate beyond its bounds"
+    if rate != rate_of(table, venue):
+        table[O.ACCOUNT_WORDS + venue * O.VENUE_WORDS + O.VENUE_RATE] = rate
+        _mark_cash(table, venue)
+
+
+@kernel("int64(int64[::1], int64, int64)")
+def set_rate(table: Words, venue: int, rate: int) -> int:
+    """`put_rate` for Python: from RATE_MIN to RATE_MAX."""
+    put_rate(table, venue, rate)
+    return rate
 
 
 @inner
@@ -99,7 +127,8 @@ def count_fee(table: Words, venue: int, price: int, base_lots: int, value: int) 
     _add_lots(table, venue, -base_lots)
     _add_cash(table, venue, -value)
     paid = table[O.ACCOUNT_FEE_BASE_LOTS] + base_lots
-    total = table[O.ACCOUNT_FEE_VALUE] + fee
+    counted = rated(min(abs(fee), O.VALUE_MAX), rate_of(table, venue), fee > 0)
+    total = table[O.ACCOUNT_FEE_VALUE] + (counted if fee >= 0 else -counted)
     part = table[ring + O.VENUE_FEE_VALUE] + fee
     table[O.ACCOUNT_FEE_BASE_LOTS] = bounded(table, paid, O.POSITION_LOTS_MAX)
     table[O.ACCOUNT_FEE_VALUE] = bounded(table, total, O.VALUE_MAX)

@@ -2,7 +2,8 @@
 
 Let b and a be the best prices of the venues with a weight, and Vb, Va the lots of the best N
 prices of each side, a venue's lots less our own times its weight. Two venues at one price are one
-price here.
+price here. Where venues quote in different currencies and have rates, every price is first
+multiplied by its venue's (engine.maker.rates), and the book is one that is ordered so.
 
     mid            (b + a) / 2
     weighted mid   I a + (1 - I) b,  I = Vb / (Vb + Va), N = 1
@@ -36,6 +37,7 @@ from engine.maker.fair_codes import (
     BASIS,
     CROSSED,
     EMPTY,
+    NO_RATE,
     NO_VENUE_LIVE,
     NOT_COMPUTED,
     NOT_FINITE,
@@ -89,7 +91,8 @@ class FairSpec:
         words[Q.FAIR_CROSSED_PPM_MAX] = self.crossed_ppm_max
         words[Q.FAIR_AGE_NS_MAX] = self.age_ns_max
         words[Q.FAIR_HALF_LIFE_NS] = self.half_life_ns
-        words[Q.FAIR_BOOK_UNITS] = 1
+        words[Q.FAIR_BOOK_UNITS] = words[Q.FAIR_HAS_RATES] = 1
+        words[Q.FAIR_FACTORS_AT :].view(np.float64)[:] = 1.0
         words[Q.FAIR_STATUS] = NOT_COMPUTED
         words[Q.FAIR_PRICE : Q.FAIR_PRICE + 1].view(np.float64)[0] = math.nan
         for venue, weight in enumerate(self.weights_mille):
@@ -112,6 +115,12 @@ def mid_at(words: Words, fair: int) -> float:
 
 
 @inner
+def factor_at(words: Words, fair: int, venue: int) -> float:
+    """What a venue's prices are multiplied by."""
+    return np.int64(words[fair + Q.FAIR_FACTORS_AT + venue]).view(np.float64)
+
+
+@inner
 def _is_any_live(book: Words, slot: int, words: Words, fair: int) -> bool:
     for venue in range(L.VENUES_MAX):
         state = book[slot + L.SLOT_VENUES_AT + venue * L.VENUE_WORDS + L.VENUE_STATE]
@@ -123,14 +132,14 @@ def _is_any_live(book: Words, slot: int, words: Words, fair: int) -> bool:
 @inner
 def _read_side(
     book: Words, slot: int, is_asks: int, words: Words, fair: int, own: Words, prices_max: int
-) -> tuple[int, float, int]:
+) -> tuple[float, float, int]:
     """The best price (0: none), the weighted lots of the best `prices_max` prices of others, and
-    whose the best one is."""
+    whose the best one is. Prices in the book's units, times their venue's rate."""
     count = book[slot + (L.SLOT_ASKS if is_asks else L.SLOT_BIDS)]
     levels = slot + (L.SLOT_ASKS_AT if is_asks else L.SLOT_BIDS_AT)
-    best = 0
+    best = 0.0
     best_venue = 0
-    last = 0
+    last = 0.0
     prices = 0
     lots = 0.0
     units, decimals = words[fair + Q.FAIR_BOOK_UNITS], book[slot + L.SLOT_LOT_DECIMALS]
@@ -146,13 +155,14 @@ def _read_side(
         others = lots_of_others(book[level + L.LEVEL_LOTS], decimals, mine)
         if mine > 0 and others == 0.0:
             continue
-        if price != last:
+        worth = float(price) * factor_at(words, fair, book[level + L.LEVEL_VENUE])
+        if worth != last:
             prices += 1
             if prices > prices_max:
                 break
-            last = price
+            last = worth
             if prices == 1:
-                best = price
+                best = worth
                 best_venue = book[level + L.LEVEL_VENUE]
         lots += float(weight) * others
     return best, lots, best_venue
@@ -165,12 +175,12 @@ def _price_book(book: Words, slot: int, words: Words, fair: int, own: Words) -> 
     prices_max = words[fair + Q.FAIR_PRICES_MAX] if method == Q.MICRO_PRICE else 1
     bid, bid_lots, bid_venue = _read_side(book, slot, 0, words, fair, own, prices_max)
     ask, ask_lots, ask_venue = _read_side(book, slot, 1, words, fair, own, prices_max)
-    if bid == 0 and ask == 0:
+    if bid == 0.0 and ask == 0.0:
         return EMPTY, math.nan
-    if bid == 0 or ask == 0:
+    if bid == 0.0 or ask == 0.0:
         return ONE_SIDED, math.nan
     units = float(words[fair + Q.FAIR_BOOK_UNITS])
-    low, high = float(bid) / units, float(ask) / units
+    low, high = bid / units, ask / units
     mid = 0.5 * (low + high)
     words[fair + Q.FAIR_MID] = np.float64(mid).view(np.int64)
     words[fair + Q.FAIR_CROSSED_PPM] = math.floor((low - high) * Q.PPM / mid)
@@ -216,6 +226,8 @@ def update_fair(
     words[fair + Q.FAIR_MID] = np.float64(math.nan).view(np.int64)
     if not _is_any_live(book, slot, words, fair):
         status = NO_VENUE_LIVE
+    elif words[fair + Q.FAIR_HAS_RATES] == 0:
+        status = NO_RATE
     elif age_ns > age_ns_max or age_ns < -age_ns_max:
         status = TOO_OLD
     else:
@@ -251,6 +263,7 @@ __all__ = [
     "EMPTY",
     "NOT_COMPUTED",
     "NOT_FINITE",
+    "NO_RATE",
     "NO_VENUE_LIVE",
     "NS_MAX",
     "ONE_SIDED",

@@ -15,6 +15,7 @@ ONE_SIDED = 5
 CROSSED = 6
 NOT_FINITE = 7
 BASIS = 8
+NO_RATE = 9
 
 TEXTS = {
     NOT_COMPUTED: "not computed yet",
@@ -25,6 +26,7 @@ TEXTS = {
     ONE_SIDED: "the book has one side only",
     CROSSED: "the book is crossed by more than allowed",
     BASIS: "venues that quote in different currencies are crossed by more than allowed",
+    NO_RATE: "the market that a venue's rate is taken from gives none",
     NOT_FINITE: "the price is no finite number above zero",
 }
 """One text for every status: for logs, counters' labels and errors."""

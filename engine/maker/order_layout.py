@@ -43,6 +43,9 @@ VALUE_MAX = 1 << 60
 VALUE_SCALE_MAX = 1_000_000
 """The coarsest value unit: a price unit times a hundredth of the base currency."""
 
+RATE_ONE = 10**8
+"""A rate of 1: rates count 1e-8."""
+
 assert PRICE_MAX * VALUE_SCALE_MAX < 1 << 62, "the remainder's product fits"
 assert LOTS_MAX * 2 <= POSITION_LOTS_MAX and POSITION_LOTS_MAX + LOTS_MAX < 1 << 62
 
@@ -143,10 +146,14 @@ FORGOTTEN = 64
     VENUE_SELLS,
     VENUE_TRADED_LOTS,
     VENUE_CASH_VALUE,
-) = range(9)
+    VENUE_RATE,
+    VENUE_RATED_CASH,
+) = range(11)
 """CANNOT_REPLACE: a quote moves by a cancel and, once that is done, a new order. POSITION_LOTS: the
-venue's part of the position, FEE_VALUE: of the fees, CASH_VALUE: of the cash. BUYS, SELLS: fills so
-far, TRADED: what they have traded."""
+venue's part of the position, FEE_VALUE: of the fees, CASH_VALUE: of the cash, both in its own quote
+currency. BUYS, SELLS: fills so far, TRADED: what they have traded. RATE: what one of the venue's
+quote currency is worth in the account's, in 1e-8 (engine.maker.rates); RATED_CASH: what the
+account's cash has of this venue's."""
 TRADED_LOTS_MASK = POSITION_LOTS_MAX - 1
 """Traded lots count on from zero after it: only differences of them mean something."""
 VENUE_EXECUTIONS_AT = 2 * CACHE_LINE_WORDS

@@ -106,6 +106,8 @@ def new_table(
     table[O.ACCOUNT_SEQUENCE] = maker * (O.ORDERS_MAX + 1)
     table[O.ACCOUNT_VALUE_SCALE] = value_scale
     table[O.ACCOUNT_POSITION_LOTS] = position_lots
+    for venue in range(venues):
+        table[O.venue_word(venue, O.VENUE_RATE)] = O.RATE_ONE
     return table
 
 

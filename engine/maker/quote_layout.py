@@ -45,14 +45,18 @@ def check_range(name: str, value: int, low: int, high: int) -> None:
     FAIR_BOOK_UNITS,
     FAIR_CROSSED_PPM,
     FAIR_MID,
+    FAIR_HAS_RATES,
     FAIR_WEIGHTS_AT,
-) = range(12)
+) = range(13)
 """BOOK_UNITS: price units of the book in one of the fair price; the caller writes it. CROSSED: by
 how much the best bid of others was above their best ask, below zero for a spread. MID: between
-those two, whatever the method, as float64 bits; NaN where there is none, or a crossed one."""
+those two, whatever the method, as float64 bits; NaN where there is none, or a crossed one.
+HAS_RATES: whether every venue's rate is known; the caller writes it, and FACTORS."""
 FAIR_CURRENCIES_AT = FAIR_WEIGHTS_AT + L.VENUES_MAX
 """By venue: which currency it quotes in, a number that is the same for the same one."""
-FAIR_WORDS = FAIR_CURRENCIES_AT + L.VENUES_MAX
+FAIR_FACTORS_AT = FAIR_CURRENCIES_AT + L.VENUES_MAX
+"""By venue: what its prices are multiplied by, its rate as float64 bits (engine.maker.rates)."""
+FAIR_WORDS = FAIR_FACTORS_AT + L.VENUES_MAX
 
 (MID, WEIGHTED_MID, MICRO_PRICE) = range(3)
 METHOD_NAMES = ("mid", "weighted_mid", "micro_price")

@@ -23,7 +23,8 @@ wanted. Cancels are never refused. These halt: the daily loss, also of all marke
 number beyond its bound), `kill`.
 
 Bounds: prices to 2^40 units, quantities to 2^60 lots, positions to 2^61, values to 2^60. A value
-is price x lots / value scale: with a scale of 1 a position may be worth 1.15e18 (1,150 BTC at
+is price x lots / value scale, in the venue's quote currency; limits are in the account's, by the
+venue's rate (engine.maker.rates). With a scale of 1 a position may be worth 1.15e18 (1,150 BTC at
 100,000 dollars, in cents), with the largest a million times as much. Nothing wraps: what would be
 larger counts as the bound, which no limit reaches; for a fill or the position it also halts.
 Runs on: the engine thread.
@@ -54,6 +55,7 @@ from engine.maker.rate_windows import (
     is_fill_rate_kept,
     take_fills,
 )
+from engine.maker.rates import rate_of, rated
 from engine.maker.risk_codes import (
     ANOMALY,
     BAD_ORDER,
@@ -158,24 +160,29 @@ def _open_sides(table: Words, risk: Words) -> int:
 
 
 @inner
-def _crosses_own(table: Words, side: int, price: int, begin: int, end: int) -> bool:
+def _crosses_own(table: Words, side: int, price: int, own_rate: int, begin: int, end: int) -> bool:
     """Whether a live order of the other side, at a venue from `begin` to before `end`, is at this
-    price or through it."""
+    price or through it; `own_rate`: of the venue that the price is for."""
     sign = 1 if side == O.BUY else -1
     for venue in range(begin, end):
+        rate = rate_of(table, venue)
         slot = venue * O.VENUE_SLOTS + (1 - side) * O.SLOT_LEVELS
         row = rows_at(table, slot)
         for _ in range(O.SLOT_LEVELS * O.SLOT_ROWS):
             if is_live(table[row + O.ORDER_STATE]):
-                if sign * price >= sign * table[row + O.ORDER_PRICE]:
+                ours, other = price, table[row + O.ORDER_PRICE]
+                if rate != own_rate:
+                    ours = rated(ours, own_rate, side == O.BUY)
+                    other = rated(other, rate, side == O.SELL)
+                if sign * ours >= sign * other:
                     return True
             row += O.ORDER_WORDS
     return False
 
 
 @inner
-def _check_order(table: Words, risk: Words, price: int, lots: int) -> int:
-    """PASSED, or what is wrong with an order by itself."""
+def _check_order(table: Words, risk: Words, rate: int, price: int, lots: int) -> int:
+    """PASSED, or what is wrong with an order by itself, at a venue of this rate."""
     fair = risk[O.RISK_FAIR_PRICE]
     if not (0 < price <= O.PRICE_MAX and 0 < lots <= O.LOTS_MAX):
         return BAD_ORDER
@@ -183,9 +190,10 @@ def _check_order(table: Words, risk: Words, price: int, lots: int) -> int:
         return NO_FAIR_PRICE
     if lots > risk[O.RISK_ORDER_LOTS_MAX]:
         return ORDER_SIZE
-    if value_of(table, price, lots, True) > risk[O.RISK_NOTIONAL_MAX]:
+    if rated(value_of(table, price, lots, True), rate, True) > risk[O.RISK_NOTIONAL_MAX]:
         return NOTIONAL
-    if abs(price - fair) * BPS > fair * risk[O.RISK_COLLAR_BPS]:
+    far = max(rated(price, rate, True) - fair, fair - rated(price, rate, False))
+    if far > O.PRICE_MAX or far * BPS > fair * risk[O.RISK_COLLAR_BPS]:
         return COLLAR
     return PASSED
 
@@ -233,7 +241,8 @@ def _check_account(table: Words, risk: Words, slot: int, price: int, lots: int, 
         # It meets what rests at its own venue alone.
         begin = slot // O.VENUE_SLOTS
         end = begin + 1
-    if _crosses_own(table, side, price, begin, end):
+    own_rate = rate_of(table, slot // O.VENUE_SLOTS)
+    if _crosses_own(table, side, price, own_rate, begin, end):
         return OWN_CROSS
     return check_pace(table, risk, lots)
 
@@ -260,7 +269,7 @@ def _check(
     """PASSED, or the first refusal; `old_row`: the order that is replaced, or NO_ROW."""
     if risk[O.RISK_STATE] == O.HALTED and not takes:
         return IS_HALTED
-    refusal = _check_order(table, risk, price, lots)
+    refusal = _check_order(table, risk, rate_of(table, slot // O.VENUE_SLOTS), price, lots)
     if refusal != PASSED:
         return refusal
     if takes and not _reduces(table, risk, side_of(slot), lots):

@@ -1,8 +1,8 @@
 """One step of the market maker, one kernel call: from the book as published to messages to send.
 
-    our own orders -> fair price less those -> volatility -> for each venue: its best prices less
-    ours, the model's lean and width -> quotes -> what its account can pay for -> wanted rows, held
-    after a fill -> risk gate -> actions
+    rates -> our own orders -> fair price less those -> volatility -> for each venue: its best
+    prices less ours, the model's lean and width -> quotes -> what its account can pay for ->
+    wanted rows, held after a fill -> risk gate -> actions
 
 The words of all of it stay where their rooms have allocated them; `STEP` words hold where that is,
 and what each venue may do. Between two steps, events change the order table through its kernels.
@@ -22,12 +22,15 @@ from engine.compiling.jit import inner, kernel
 from engine.layout import layout as L
 from engine.maker import order_layout as O
 from engine.maker import quote_layout as Q
-from engine.maker.fair import AVAILABLE, mid_at, price_at, update_fair
+from engine.maker.account import put_rate, set_rate
+from engine.maker.fair import AVAILABLE, factor_at, mid_at, price_at, update_fair
 from engine.maker.funds import FUND_WORDS, fit_side, new_funds, venue_skew_ppm
 from engine.maker.model import ModelSpec, put_model, update_volatility
 from engine.maker.own_lots import OWN_WORDS, lots_above, own_lots, read_own
 from engine.maker.pace import PACE_WORDS, held_sides, new_pace, take_side_fills
 from engine.maker.quotes import NOT_MEASURED, update_quotes
+from engine.maker.rated_book import RATED_WORDS, merge_rated
+from engine.maker.rates import NO_RATE, market_rate, rate_of
 from engine.maker.risk_gate import decide_all
 from engine.sharing.handoff import slot_at
 
@@ -48,24 +51,27 @@ from engine.sharing.handoff import slot_at
     STEP_OWN,
     STEP_IS_SHOWN,
     STEP_TAKES,
+    STEP_RATED_BOOK,
     STEP_PACE,
     STEP_FUNDS,
     STEP_MODEL,
     STEP_VENUES_AT,
-) = range(20)
+) = range(21)
 """Addresses and sizes; the instrument's offset in the arena; the sequence of the book used last;
 whether the venues' books show our orders; whether somebody sends orders that take, whose slots are
-left alone."""
+left alone. RATED_BOOK: 0 where no venue has a rate."""
 (
     VENUE_MAY_BUY,
     VENUE_MAY_SELL,
     VENUE_QUOTE_STATUS,
     VENUE_STAMP_NS,
     VENUE_HEARD_NS,
+    VENUE_RATE_MARKET,
     VENUE_WORDS,
-) = range(6)
+) = range(7)
 """STAMP: of the feed's last frame, by the wall clock, compared for being another and for nothing
-else; HEARD: when a step first saw it, in steady time."""
+else; HEARD: when a step first saw it, in steady time. RATE_MARKET: the instrument in
+the arena that the venue's rate is taken from, 0 where it stays."""
 STEP_WORDS = STEP_VENUES_AT + L.VENUES_MAX * VENUE_WORDS
 
 (LEAVE, CANCEL, QUOTE) = range(3)
@@ -111,8 +117,10 @@ def _quote_venue(
     funds: Words,
     model: Words,
     fair_price: float,
+    factor: float,
 ) -> int:
-    """Write one venue's inputs and let its quotes be computed; their status."""
+    """Write one venue's inputs and let its quotes be computed, in the venue's currency; their
+    status. `factor`: the venue's rate."""
     tick_units = quotes[at + Q.QUOTE_TICK_UNITS]
     is_live_book = arena[feed + L.FEED_STATE] == L.LIVE
     bid = _best_of_others(arena, feed, 0, own, venue, tick_units)
@@ -124,7 +132,7 @@ def _quote_venue(
     if not put_model(model, quotes, at, table[O.ACCOUNT_POSITION_LOTS], fair_price):
         update_quotes(quotes, at, math.nan)
         return NOT_MEASURED
-    return update_quotes(quotes, at, fair_price)
+    return update_quotes(quotes, at, fair_price / factor)
 
 
 @inner
@@ -206,6 +214,30 @@ def _newest_heard_ns(step: Words, arena: Words, instrument: int, venues: int, no
 
 
 @inner
+def _take_rates(
+    step: Words, arena: Words, instrument: int, table: Words, fair: Words, handoff: Words
+) -> None:
+    """The venues' rates of now, for the account and for the fair price, and the book that they make
+    of the venues'."""
+    fair[Q.FAIR_HAS_RATES] = 1
+    for venue in range(step[STEP_VENUES]):
+        market = step[STEP_VENUES_AT + venue * VENUE_WORDS + VENUE_RATE_MARKET]
+        if market != 0:
+            ring, sequence = (
+                arena[market + L.INSTRUMENT_RING],
+                arena[market + L.INSTRUMENT_SEQUENCE],
+            )
+            rate = market_rate(handoff, ring, sequence, fair[Q.FAIR_CROSSED_PPM_MAX])
+            if rate == NO_RATE:
+                fair[Q.FAIR_HAS_RATES] = 0
+            else:
+                put_rate(table, venue, rate)
+        factor = float(rate_of(table, venue)) / float(O.RATE_ONE)
+        fair[Q.FAIR_FACTORS_AT + venue] = np.float64(factor).view(np.int64)
+    merge_rated(arena, instrument, fair, view_words(step[STEP_RATED_BOOK], RATED_WORDS))
+
+
+@inner
 def _step(step: Words, arena: Words, instrument: int, sequence: int, now_ns: int) -> int:
     venues = step[STEP_VENUES]
     fair = view_words(step[STEP_FAIR], Q.FAIR_WORDS)
@@ -229,7 +261,12 @@ def _step(step: Words, arena: Words, instrument: int, sequence: int, now_ns: int
         stamp_ns = step[STEP_VENUES_AT + venue * VENUE_WORDS + VENUE_STAMP_NS]
         take_side_fills(pace, table, venue, stamp_ns, now_ns)
     fair[Q.FAIR_BOOK_UNITS] = arena[instrument + L.INSTRUMENT_DECLARED_UNITS]
-    status = update_fair(handoff, slot, fair, 0, own, heard_ns, now_ns)
+    if step[STEP_RATED_BOOK] != 0:
+        _take_rates(step, arena, instrument, table, fair, handoff)
+        book = view_words(step[STEP_RATED_BOOK], RATED_WORDS)
+        status = update_fair(book, 0, fair, 0, own, heard_ns, now_ns)
+    else:
+        status = update_fair(handoff, slot, fair, 0, own, heard_ns, now_ns)
     fair_price = price_at(fair, 0)
     position = table[O.ACCOUNT_POSITION_LOTS]
     is_reducing = risk[O.RISK_STATE] == O.REDUCING
@@ -241,7 +278,17 @@ def _step(step: Words, arena: Words, instrument: int, sequence: int, now_ns: int
         at = venue * Q.QUOTE_WORDS
         if step[words + VENUE_MAY_BUY] == QUOTE or step[words + VENUE_MAY_SELL] == QUOTE:
             step[words + VENUE_QUOTE_STATUS] = _quote_venue(
-                arena, feed, venue, quotes, at, table, own, funds, model, fair_price
+                arena,
+                feed,
+                venue,
+                quotes,
+                at,
+                table,
+                own,
+                funds,
+                model,
+                fair_price,
+                factor_at(fair, 0, venue),
             )
             room = _fit(step, words, funds, table, venue, quotes, at, position, is_reducing, room)
         held = held_sides(pace, venue, step[words + VENUE_STAMP_NS], now_ns)
@@ -323,6 +370,7 @@ class MakerStep:
         self._arena = arena
         self._wanted: Words = np.zeros(O.wanted_words(venues), np.int64)
         self._own: Words = np.zeros(OWN_WORDS, np.int64)
+        self._rated_book: Words = np.zeros(RATED_WORDS, np.int64)
         self._pace = new_pace(pause_ns)
         self.model = (model or ModelSpec()).words()
         self._words: Words = np.zeros(STEP_WORDS, np.int64)
@@ -346,6 +394,13 @@ class MakerStep:
     def book_sequence(self) -> int:
         """Of the book that the last step has used."""
         return int(self._words[STEP_SEQUENCE])
+
+    def rate(self, venue: int, rate: int, market_at: int = 0) -> None:
+        """A venue's rate in 1e-8 from now on; `market_at`: the instrument in the arena whose mid it
+        is at every step, 0 for none."""
+        set_rate(self.table, venue, rate)
+        self._words[STEP_RATED_BOOK] = self._rated_book.ctypes.data
+        self._words[STEP_VENUES_AT + venue * VENUE_WORDS + VENUE_RATE_MARKET] = market_at
 
     def permit(self, venue: int, side: int, permission: int) -> None:
         """What a side of a venue may do from now on: LEAVE, CANCEL or QUOTE."""

@@ -8,6 +8,7 @@ Runs on: the main thread, once.
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -25,6 +26,7 @@ from net.config.taking import TakingSettings
 Bps = Annotated[float, Field(ge=0, le=9_999, allow_inf_nan=False)]
 """Basis points, to the hundredth."""
 DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,8})?", re.ASCII)
+RATE_LEAST, RATE_MOST = Decimal("0.01"), Decimal(100)
 SIGNED_DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,8})?", re.ASCII)
 
 
@@ -135,6 +137,9 @@ class MakerVenue(Section):
     """Whether it is quoted."""
     weight: Annotated[float, Field(ge=0, le=1_000)] = 1.0
     """Its weight in the fair price."""
+    rate: str = "1"
+    """What one of the venue's quote currency is worth in the maker's own, which fair price, limits
+    and results are in: a decimal, or the symbol of an instrument whose mid it is (USDT-USD)."""
     fee_bps: FeeBps | None = None
     """What it takes of each fill's value, below zero for a rebate; left out: what it tells for the
     account. Orders on paper have their own."""
@@ -150,6 +155,22 @@ class MakerVenue(Section):
     neutral: str | None = None
     """What its account holds of the base currency where the position is zero; left out: as the
     journal has it, which a new one takes from the account at the first start."""
+
+    @field_validator("rate")
+    @classmethod
+    def _is_rate(cls, value: str) -> str:
+        if not value:
+            raise ValueError('must be a decimal, or the symbol of an instrument: "0.9996"')
+        if not DECIMAL.fullmatch(value):
+            return value
+        if not RATE_LEAST <= Decimal(value) <= RATE_MOST:
+            raise ValueError(f"from {RATE_LEAST} to {RATE_MOST} is possible")
+        return value
+
+    @property
+    def rate_market(self) -> str:
+        """The symbol of the instrument that the rate is taken from; "" where it is a decimal."""
+        return "" if DECIMAL.fullmatch(self.rate) else self.rate
 
     @field_validator("neutral")
     @classmethod

@@ -16,7 +16,7 @@ from net.config.errors import SettingError
 from net.config.model import AVELLANEDA_STOIKOV
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from net.config.maker import FairSettings, MakerSettings, MakerVenue, QuoteSettings
 
@@ -193,3 +193,14 @@ def refuse_open_orders(settings: MakerSettings, venues: int) -> None:
             f"{most} is below the {needed} orders of quotes.levels = {settings.quotes.levels} a "
             f"side at {venues} venue{'s' * (venues > 1)}: raise it or quote fewer",
         )
+
+
+def refuse_rates(settings: MakerSettings, others: Container[str]) -> None:
+    """SettingError where a rate is to come from a market that is not there; `others`: the symbols
+    of the instruments that are not this market maker's."""
+    for name, venue in settings.venue.items():
+        if venue.rate_market and venue.rate_market not in others:
+            raise SettingError(
+                f"venue.{name}.rate",
+                f"{venue.rate!r} is neither a decimal nor another configured instrument",
+            )

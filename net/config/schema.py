@@ -21,7 +21,12 @@ from engine.sharing.handoff import NAME_PATTERN
 from net.config.address import listen_address
 from net.config.errors import SettingError, explain
 from net.config.maker import MakerSettings, MakerVenue
-from net.config.maker_contradictions import refuse_depth, refuse_open_orders, refuse_weights
+from net.config.maker_contradictions import (
+    refuse_depth,
+    refuse_open_orders,
+    refuse_rates,
+    refuse_weights,
+)
 from net.config.makers import MakersSettings, gather_common
 from net.config.section import PositiveDecimal, Section
 from net.config.venue import VenueSections, VenueSettings, known_venue
@@ -291,6 +296,7 @@ class Config(Section):
         """SettingError, which names the key below the market maker's section."""
         if maker.symbol and maker.symbol not in [each.symbol for each in self.instrument]:
             raise SettingError("symbol", f"{maker.symbol!r} is no configured instrument")
+        quoted_symbol = self.quoted_instrument(maker).symbol
         names = [venue.name for venue in self.quoted_instrument(maker).venue]
         for name in maker.venue:
             if name not in names:
@@ -301,6 +307,7 @@ class Config(Section):
         refuse_weights([(name, maker.venue.get(name, MakerVenue())) for name in names])
         refuse_depth(maker.fair, self.quoted_instrument(maker).depth)
         refuse_open_orders(maker, len(quoted))
+        refuse_rates(maker, {e.symbol for e in self.instrument if e.symbol != quoted_symbol})
 
     def quoted_instrument(self, maker: MakerSettings) -> Instrument:
         """The instrument that a market maker quotes."""

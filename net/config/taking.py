@@ -20,7 +20,7 @@ class TakingSettings(Section):
     hedge_above: PositiveDecimal | None = None
     """From this position on, long or short, in the base currency."""
     flatten_on_halt: bool = False
-    """Whether the position is ended after a halt by the daily loss."""
+    """Whether the position is ended after a halt by the daily loss, its own or that of all."""
     flatten_on_kill: bool = False
     """Whether it is ended after an operator's kill too; no other halt does."""
     slippage_bps: Annotated[float, Field(ge=0.01, le=9_999)] = 20.0

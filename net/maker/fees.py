@@ -5,7 +5,8 @@
     in a third asset        the cash is smaller by what it is worth at the configured rate; where
                             there is none, it is counted apart and told, and no result has it
 
-The quote currency of any of the instrument's venues counts as one: the book merges them so. Values
+All as values in the venue's own quote currency; the quote currency of another of the instrument's
+venues is worth what the rates of both say. Values
 are rounded against us. Every execution's own figure counts; what the venue says it would take is
 for the quotes alone (`put_fee`).
 Runs on: the engine thread; `FeeRules` and `quoted_with` any thread.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -24,6 +25,7 @@ from typing import NamedTuple
 from engine.compiling.atomics import Words
 from engine.layout.layout import LOT_DECIMALS
 from engine.maker import journal_codes as J
+from engine.maker import order_layout as O
 from engine.maker import quote_layout as Q
 from engine.maker.quotes import QuoteSpec
 from net.orders.messages import OrderEvent
@@ -38,7 +40,7 @@ class FeeRules:
     bases: tuple[str, ...]
     quotes: tuple[str, ...]
     rates: Mapping[str, Fraction]
-    """What one of a third asset is worth in the quote currency."""
+    """What one of a third asset is worth in the maker's currency."""
     maker_ppm: tuple[int, ...]
     """What a venue takes of a post-only order's fill: as configured, else its standard."""
     is_configured: tuple[bool, ...]
@@ -67,6 +69,8 @@ class FeeCounter:
         """By venue: what was paid in third assets, as it is in the cash."""
         self.maker_ppm = list(rules.maker_ppm)
         """By venue: what it takes of a fill, as far as it is known."""
+        self.rates: Callable[[int], int] = lambda venue: O.RATE_ONE
+        """By venue: what one of its quote currency is worth in the maker's, in 1e-8."""
         self.rules, self.value_size = rules, value_size
         self._untold: list[tuple[int, str]] = []
         lots_per_value = Fraction(value_size) * 10**LOT_DECIMALS
@@ -103,11 +107,16 @@ class FeeCounter:
             return NO_FEE
         if asset == self.rules.bases[venue].upper():
             return Fee(lots, 0, J.REASON_FEE_IN_BASE)
-        if asset in map(str.upper, self.rules.quotes):
+        quotes = [quote.upper() for quote in self.rules.quotes]
+        if asset == quotes[venue]:
             return Fee(0, self._value(lots, Fraction(1)), J.REASON_FEE_IN_QUOTE)
-        rate = self.rules.rates.get(asset)
-        if rate is None:
+        own_rate = self.rates(venue)
+        if asset in quotes:
+            rate = Fraction(self.rates(quotes.index(asset)), own_rate)
+            return Fee(0, self._value(lots, rate), J.REASON_FEE_IN_QUOTE)
+        if asset not in self.rules.rates:
             return Fee(0, 0, J.REASON_FEE_NOT_VALUED)
+        rate = self.rules.rates[asset] * Fraction(O.RATE_ONE, own_rate)
         return Fee(0, self._value(lots, rate), J.REASON_FEE_IN_OTHER)
 
     def _value(self, lots: int, rate: Fraction) -> int:

@@ -97,6 +97,7 @@ class Maker:
         self.fair = rules.fair.words()
         self.fees = FeeCounter(rules.fees, rules.value_size)
         self._step = self._new_step(engine, instrument, is_shown=board.info.is_live)
+        self._set_rates(engine)
         limit_venues(self._step.funds, rules.venue_limits)
         self.balances = Balances(self.table, self._step.funds, self.fees)
         self.entries: list[VenueEntry | None] = [None] * venues
@@ -147,6 +148,21 @@ class Maker:
             quotes, pause_ns=rules.pause_ns, is_shown=is_shown, takes=rules.taking is not None,
             model=rules.model,
         )  # fmt: skip
+
+    def _set_rates(self, engine: Engine) -> None:
+        """Venues that quote in another currency than the maker's have their rate."""
+        self.fees.rates = self.rate_of
+        symbols = [each.symbol for each in engine.instruments]
+        for venue, rate in enumerate(self.rules.rates):
+            if isinstance(rate, str):
+                market_at = engine.instrument_at(symbols.index(rate))
+                self._step.rate(venue, O.RATE_ONE, market_at)
+            elif rate != O.RATE_ONE:
+                self._step.rate(venue, rate)
+
+    def rate_of(self, venue: int) -> int:
+        """What one of a venue's quote currency is worth in the maker's, in 1e-8."""
+        return int(self.table[O.venue_word(venue, O.VENUE_RATE)])
 
     def attach(self, venue: int, entry: VenueEntry) -> None:
         """Give a quoted venue its order entry."""

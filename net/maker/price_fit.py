@@ -27,9 +27,11 @@ def price_misfits(rules: MakerRules, venues: tuple[str, ...], fair_units: int) -
     `fair_units`: the fair price in common units, above zero. Of a venue the first such level.
     """
     lines = []
-    for venue, quotes, is_quoted in zip(venues, rules.quotes, rules.is_quoted, strict=True):
+    rows = zip(venues, rules.quotes, rules.is_quoted, rules.rates, strict=True)
+    for venue, quotes, is_quoted, rate in rows:
         if is_quoted:
-            lines += list(_misfits(rules, quotes, venue, fair_units))[:1]
+            units = fair_units if isinstance(rate, str) else fair_units * O.RATE_ONE // rate
+            lines += list(_misfits(rules, quotes, venue, units))[:1]
     return lines
 
 

@@ -74,6 +74,9 @@ class MakerRules:
     model: ModelSpec
     taking: TakingRules | None
     """None: no order ever takes."""
+    rates: tuple[int | str, ...]
+    """By venue: what one of its quote currency is worth in the maker's, in 1e-8, or the instrument
+    whose mid that is."""
 
     @property
     def value_size(self) -> Decimal:
@@ -126,6 +129,7 @@ def make_rules(
             ),
             _model(settings.model, unit),
             _taking(settings, tuple(feed.venue for feed in instrument.feeds)),
+            tuple(venue.rate_market or int(Decimal(venue.rate) * O.RATE_ONE) for venue in venues),
         )
     except ValueError as error:  # SpecError is one
         raise RulesError(f"maker: {error}") from None
@@ -181,7 +185,13 @@ def _fair(
     settings: MakerSettings, venues: list[MakerVenue], markets: tuple[MarketRules, ...]
 ) -> FairSpec:
     fair = settings.fair
-    quoted_in = [rules.market.quote.upper() for rules in markets]
+    # With a rate every price is in the maker's currency, and none differs.
+    own = [rules.market.quote.upper() for rules in markets]
+    plain = [name for name, venue in zip(own, venues, strict=True) if venue.rate == "1"]
+    quoted_in = [
+        name if venue.rate == "1" or not plain else plain[0]
+        for name, venue in zip(own, venues, strict=True)
+    ]
     return FairSpec(
         tuple(round(venue.weight * Q.MILLE) for venue in venues),
         Q.METHOD_NAMES.index(fair.method),
@@ -218,6 +228,7 @@ def _taking(settings: MakerSettings, venues: tuple[str, ...]) -> TakingRules | N
         )
     flattened = {
         J.REASON_LOSS_LIMIT: given.flatten_on_halt,
+        J.REASON_SHARED_LOSS: given.flatten_on_halt,
         J.REASON_SHARED_LOSS: given.flatten_on_halt,
         J.REASON_OPERATOR: given.flatten_on_kill,
     }

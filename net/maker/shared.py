@@ -51,10 +51,12 @@ def _quoted(maker: Maker) -> list[int]:
 
 
 def _currencies(maker: Maker) -> tuple[list[str], list[str]]:
-    """What it has its position in, and what it pays with, each once."""
+    """What it has its position in, and what it pays with, each once; what has a rate is counted in
+    what has none."""
     fees, venues = maker.rules.fees, _quoted(maker)
+    plain = [venue for venue in venues if maker.rules.rates[venue] == O.RATE_ONE] or venues
     bases = dict.fromkeys(fees.bases[venue].upper() for venue in venues)
-    quotes = dict.fromkeys(fees.quotes[venue].upper() for venue in venues)
+    quotes = dict.fromkeys(fees.quotes[venue].upper() for venue in plain)
     return list(bases), list(quotes)
 
 

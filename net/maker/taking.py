@@ -162,7 +162,11 @@ class Taking:
 
     def _limit_ticks(self, venue: int, side: int) -> int:
         """The worst price in the venue's ticks, rounded towards the fair one; 0 without one."""
-        fair, units = int(self._risk[O.RISK_FAIR_PRICE]), self._tick_units[venue]
+        rate = int(self._table[O.venue_word(venue, O.VENUE_RATE)])
+        fair, units = (
+            int(self._risk[O.RISK_FAIR_PRICE]) * O.RATE_ONE,
+            self._tick_units[venue] * rate,
+        )
         if side == O.BUY:
             return fair * (Q.PPM + self._rules.slippage_ppm) // (Q.PPM * units)
         return -(-fair * (Q.PPM - self._rules.slippage_ppm) // (Q.PPM * units))
@@ -186,7 +190,8 @@ class Taking:
             lots = min(lots, abs(list(self._parts())[venue]))
         if risk[O.RISK_STATE] != O.NORMAL:
             lots -= int(self._table[O.ACCOUNT_OPEN_BUY_LOTS + side])
-        values = [int(risk[O.RISK_NOTIONAL_MAX])]
+        rate = int(self._table[O.venue_word(venue, O.VENUE_RATE)])
+        values = [int(risk[O.RISK_NOTIONAL_MAX]) * O.RATE_ONE // rate]
         if side == O.BUY:
             values.append(int(self._step.funds[fund + FUND_QUOTE_VALUE]))
         else:

@@ -25,7 +25,7 @@ from engine.engine import Engine
 from engine.layout.layout import LOT_DECIMALS
 from engine.layout.units import DAY_NS, NEVER_NS, NS_PER_S
 from engine.maker.fair import read_price
-from engine.maker.order_layout import BUY
+from engine.maker.order_layout import BUY, RATE_ONE
 from net.maker.maker import Maker
 from net.maker.paper_orders import PaperFill
 
@@ -114,7 +114,8 @@ class Results:
         self.venue_names = maker.venue_names
         self._engine = engine
         self._maker = maker
-        self._cash_value = 0
+        self._cash_values = [0] * len(maker.venue_names)
+        """By venue, in its own quote currency."""
         self._fair_units = 0
         self._day_start_value = 0
         self._sample_ns = SAMPLE_NS
@@ -129,7 +130,12 @@ class Results:
     @property
     def result_value(self) -> int:
         """Cash and the position at the last fair price, before fees."""
-        return self._cash_value + self.position_lots * self._fair_units
+        cash = sum(self._worth(venue, value) for venue, value in enumerate(self._cash_values))
+        return cash + self.position_lots * self._fair_units
+
+    def _worth(self, venue: int, value: int) -> int:
+        """A value in a venue's quote currency, in the maker's at the rate of now, rounded down."""
+        return value * self._maker.rate_of(venue) // RATE_ONE
 
     def money(self, value: int) -> Decimal:
         """A value in the quote currency."""
@@ -159,11 +165,12 @@ class Results:
         value = paper.price_ticks * self._maker.rules.tick_units[paper.venue] * paper.lots
         sign = 1 if is_buy else -1
         self.position_lots += sign * paper.lots
-        self._cash_value -= sign * value
-        self.fee_lots += paper.fee_lots
+        self._cash_values[paper.venue] -= sign * value
+        fee_lots = -self._worth(paper.venue, -paper.fee_lots)
+        self.fee_lots += fee_lots
         fill = Fill(
             paper.time_ns, paper.venue, paper.order_id, is_buy, paper.price_ticks, paper.lots,
-            paper.left_lots, paper.cause, paper.fee_lots, self.position_lots,
+            paper.left_lots, paper.cause, fee_lots, self.position_lots,
             self._mid_ticks(paper.venue),
         )  # fmt: skip
         for horizon, seconds in enumerate(HORIZONS_S):
@@ -174,8 +181,8 @@ class Results:
         day.fills += 1
         day.bought_lots += paper.lots if is_buy else 0
         day.sold_lots += 0 if is_buy else paper.lots
-        day.turnover_value += value
-        day.fee_lots += paper.fee_lots
+        day.turnover_value += self._worth(paper.venue, value)
+        day.fee_lots += fee_lots
         day.position_lots_max = max(day.position_lots_max, abs(self.position_lots))
         self._set_due()
 
