@@ -38,6 +38,7 @@ def command_group() -> click.Group:
     from net.observe.stat.command import stat
     from net.replay.backtest.command import backtest
     from net.replay.command import replay
+    from net.replay.estimate.command import estimate
     from net.simulator.command import simulate
     from tuning.command import doctor, jitter, tune
 
@@ -47,8 +48,8 @@ def command_group() -> click.Group:
         """Merge exchanges' order books in microseconds and stream the top of it over gRPC."""
 
     for command in (
-        demo, serve, check, record, watch, kill, release, accept, stat, replay, backtest, journal,
-        simulate, bench, soak, doctor, jitter, tune,
+        demo, serve, check, record, watch, kill, release, accept, stat, replay, backtest, estimate,
+        journal, simulate, bench, soak, doctor, jitter, tune,
     ):  # fmt: skip
         cli.add_command(command)
     return cli

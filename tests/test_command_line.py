@@ -31,6 +31,7 @@ def pollux(*arguments: str, cwd: Path, shell: str = "") -> subprocess.CompletedP
         (("replay", "absent.jsonl.gz", "--config", "c.toml"), "absent.jsonl.gz: No such file"),
         (("backtest", "absent.jsonl.gz", "--config", "c.toml"), "maker: is missing"),
         (("backtest", "--config", "c.toml"), "TAPE"),
+        (("estimate", "--config", "c.toml"), "TAPE"),
         (("simulate", "--tape", "absent.jsonl.gz"), "absent.jsonl.gz"),
         (("simulate", "--symbol", "??"), "??"),
         (("record", "--config", "c.toml", "--out", "/absent/t.gz"), "/absent/t.gz"),

@@ -1,0 +1,1 @@
+"""What a model needs to know of a market, from its tapes."""
