@@ -55,10 +55,10 @@ holding as the lots, the position as the filled lots, whether it is live and whe
 open in the places of the states, the execution as the reason. RESULT: the decimals and the mantissa
 of its values in the places of slot and price, cash as the lots, fees in the order's place, the
 day's first result as the filled lots, whether it is live and the day in the places of the states,
-the halt as the reason. TRANSFER: a deposit or a withdrawal that an account's neutral holding has
-moved with: market and mode as in ACCOUNT, the change as the lots, when it was booked as the filled
-lots, and the number that it is known by in the order's place. SETTLED: an account held what was
-known of it, market, mode and time as in TRANSFER.
+the halt as the reason, the position in the book sequence's place. TRANSFER: a deposit or a
+withdrawal that an account's neutral holding has moved with: market and mode as in ACCOUNT, the
+change as the lots, when it was booked as the filled lots, and the number that it is known by in the
+order's place. SETTLED: an account held what was known of it, market, mode and time as in TRANSFER.
 """
 
 EVENT_NAMES = (

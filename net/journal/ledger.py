@@ -70,6 +70,8 @@ class Result(NamedTuple):
     """The result at the day's first fair price."""
     halt: int
     """The journal's reason of the halt that waits for its release; REASON_NONE: none does."""
+    position_lots: int = 0
+    """What the day's results were counted with: of the accounts that were quoted."""
 
 
 class Ledger:
@@ -199,6 +201,7 @@ class Ledger:
                 record.state_after,
                 record.filled_lots,
                 record.reason,
+                record.book_sequence,
             )
         elif record.kind == J.EVENT_CHECKPOINT:
             self.counted.clear()
@@ -249,6 +252,7 @@ class _Names:
             state_before=is_live,
             state_after=result.day,
             reason=result.halt,
+            book_sequence=result.position_lots,
         )
 
 

@@ -64,6 +64,11 @@ class Accounts:
         self.of_others: frozenset[Account] = frozenset()
         """What the other market makers of this run read and clean."""
         self._checkpoint_ns = 0
+        self.is_day_anew = False
+        """Whether other accounts are quoted than the day's result was counted with: what is held
+        there has come or gone, which is no result, and the day begins anew."""
+        self.own = frozenset(each.account for each in spec.venues if each is not None)
+        """Those that this market maker reads."""
         self.halt = J.REASON_NONE
         """The journal's reason of the halt that a restart does not end."""
 
@@ -93,10 +98,12 @@ class Accounts:
             return
         self._table[O.ACCOUNT_CASH_VALUE] = self._value(result, result.cash_value)
         self._table[O.ACCOUNT_FEE_VALUE] = self._value(result, result.fee_value)
-        # A day that is still to come was begun by a clock that was wrong.
-        day = min(result.day, today)
-        self._risk[O.RISK_DAY] = self._risk[O.RISK_RESUMED_DAY] = day
-        self._risk[O.RISK_DAY_START_VALUE] = -self._value(result, -result.day_start_value)
+        self.is_day_anew = result.position_lots != self._position_lots()
+        if not self.is_day_anew:
+            # A day that is still to come was begun by a clock that was wrong.
+            day = min(result.day, today)
+            self._risk[O.RISK_DAY] = self._risk[O.RISK_RESUMED_DAY] = day
+            self._risk[O.RISK_DAY_START_VALUE] = -self._value(result, -result.day_start_value)
         if result.halt != J.REASON_NONE:
             self.halt_for(result.halt)
 
@@ -150,18 +157,12 @@ class Accounts:
         self._ledger.count_transfer(self._spec_of(venue).account, transfer)
 
     @property
-    def own(self) -> frozenset[Account]:
-        """Those that this market maker reads."""
-        return frozenset(spec.account for spec in self._spec.venues if spec is not None)
-
-    @property
     def left_behind(self) -> list[Account]:
         """Accounts where orders of ours may be open, and which this run does not read."""
-        used = self.own | self.of_others
         return [
             account
             for account, holding in self._ledger.holdings.items()
-            if holding.may_have_orders and account not in used
+            if holding.may_have_orders and account not in self.own and account not in self.of_others
         ]
 
     def close(self, account: Account) -> None:
@@ -202,6 +203,15 @@ class Accounts:
             if is_execution or now != before:
                 self._ledger.set_holding(account, now, execution_id if is_execution else 0)
 
+    def _position_lots(self) -> int:
+        """What is held at all quoted accounts: as remembered where it is not known yet."""
+        lots = int(self._table[O.ACCOUNT_POSITION_LOTS])
+        for venue, spec in enumerate(self._spec.venues):
+            if spec is not None and self._neutral_lots[venue] is None:
+                holding = self._ledger.holdings.get(spec.account)
+                lots += holding.position_lots if holding is not None else 0
+        return lots
+
     def _look_at_result(self) -> None:
         mantissa, decimals = self._spec.unit
         now = Result(
@@ -212,6 +222,7 @@ class Accounts:
             int(self._risk[O.RISK_DAY]),
             int(self._risk[O.RISK_DAY_START_VALUE]),
             self.halt,
+            self._position_lots(),
         )
         key = self._spec.is_live, self._spec.symbol
         if self._ledger.results.get(key) != now:

@@ -131,6 +131,9 @@ class Maker:
         """The entries that are on paper, by venue; on a tape they are asked when they are due."""
         self._tick_fit = TickFit(engine, self.venue_names, host)
         self.accounts.resume(self.wall_ns() // DAY_NS)
+        if self.accounts.is_day_anew:
+            text = "other venues are quoted: the day's result is counted anew"
+            host.note_maker("warning", text)
         self._first_feed = sum(len(each.feeds) for each in engine.instruments[:instrument])
         self.taking = None
         if rules.taking is not None:
@@ -241,10 +244,12 @@ class Maker:
         self.accounts.on_timer(now_ns)
 
     def _permit(self, now_ns: int) -> None:
-        """What each side of each venue may do now."""
+        """What each side of each venue may do now: quote once nothing is left behind elsewhere."""
+        most = CANCEL if self.accounts.left_behind else QUOTE
         for venue, entry in enumerate(self.entries):
             for side in range(O.SIDES):
-                self._step.permit(venue, side, self._may(venue, side, entry, now_ns))
+                may = self._may(venue, side, entry, now_ns)
+                self._step.permit(venue, side, most if may == QUOTE else may)
 
     def _may(self, venue: int, side: int, entry: VenueEntry | None, now_ns: int) -> int:
         if entry is None or entry.state is not EntryState.READY:
@@ -253,8 +258,7 @@ class Maker:
             return LEAVE
         if self.halts.is_stopping or not self.is_guarded or venue in self._tick_fit.off_tick:
             return CANCEL
-        is_clean = self.recovery.is_clean(venue) and not self.accounts.left_behind
-        if not self.recovery.is_known or not is_clean:
+        if not self.recovery.is_known or not self.recovery.is_clean(venue):
             return CANCEL
         if self.taking is not None and self.taking.is_in_the_way(venue, side):
             return CANCEL

@@ -223,7 +223,7 @@ class Judge:
             slots[self.slots[order_id]] += 1
             price = order.price_ticks * self.accounts[venue].tick_units
             side = O.BUY if order.side == BID else O.SELL
-            open_lots[side] += order.open_lots
+            open_lots[side] += order.open_lots if venue != self._off else 0
             best[side] = max(best[0], price) if side == O.BUY else min(best[1], price)
         self._check_all(max(slots.values(), default=0) <= 1, "two orders in one slot", found)
         self._check_all(best[0] < best[1], "own orders that cross", found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,8 +25,9 @@ from tests.trading.world import World
 
 pytestmark = pytest.mark.usefixtures("compiled_kernels")
 
-SEEDS = 6 if JIT_OFF else 12 if BOUNDS_CHECKED else 200
-BATCHES = 1 if JIT_OFF else 6
+SEEDS = 6 if JIT_OFF else 12 if BOUNDS_CHECKED else 500
+"""As many again are in test_more_seeds.py: files of tests run beside each other."""
+BATCHES = 1 if JIT_OFF else 10
 CANARY_SEEDS = 40
 """A broken market maker must not survive so many."""
 
@@ -193,6 +194,37 @@ def audits_nothing(life: Life) -> None:
     vars(life.maker.audit)["on_timer"] = lambda *_: None
 
 
+def believes_in_clean_venues(life: Life) -> None:
+    """A venue that is switched off is said to be clean before anybody has looked."""
+    for cleaner in life.cleaners:
+        accounts = iter(cleaner._accounts)
+        vars(cleaner)["on_timer"] = lambda now_ns, left=accounts, each=cleaner: [
+            each._on_clean(account) for account in left
+        ]
+
+
+def says_that_all_is_closed(life: Life) -> None:
+    """An end that names nothing."""
+    vars(life.maker)["unconfirmed"] = lambda: []
+
+
+def holds_what_was_deposited(life: Life) -> None:
+    """A deposit is a position, to be sold."""
+    recovery = life.maker.recovery
+    accept = recovery.accept
+
+    def broken(venues: Sequence[int]) -> None:
+        starts = {venue: recovery.starts[venue] for venue in venues}
+        accept(venues)
+        for venue, start in starts.items():
+            if start is not None:
+                at = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS + O.VENUE_POSITION_LOTS
+                life.maker.table[at] += start.difference_lots
+                life.maker.table[O.ACCOUNT_POSITION_LOTS] += start.difference_lots
+
+    vars(recovery)["accept"] = broken
+
+
 BROKEN: dict[str, tuple[Callable[[Life], None], tuple[str, ...]]] = {
     "counts fills twice": (counts_fills_twice, ("duplicate-fill",)),
     "sends again": (sends_again, ("answer-lost", "post-lost")),
@@ -208,6 +240,9 @@ BROKEN: dict[str, tuple[Callable[[Life], None], tuple[str, ...]]] = {
     "audits nothing": (audits_nothing, ("event-lost",)),
     "counts no fees": (counts_no_fees, ("stall",)),
     "counts a fee in base as money": (counts_a_fee_in_base_as_money, ("stall",)),
+    "believes in clean venues": (believes_in_clean_venues, ("switch-off",)),
+    "says that all is closed": (says_that_all_is_closed, ("reconfigure", "stall")),
+    "holds what was deposited": (holds_what_was_deposited, ("transfer", "crash")),
     "counts by the wall clock": (counts_by_the_wall_clock, ("clock-step",)),
 }
 """What is broken, and the faults that bring it to light."""

@@ -141,3 +141,18 @@ def test_a_checkpoint_is_written_now_and_then() -> None:
     for second in range(1, 1_250):
         bench.accounts.on_timer(second * 10**9)
     assert len(written) == 2
+
+
+@pytest.mark.parametrize("position", [5, 7])
+def test_a_day_goes_on_with_the_accounts_that_it_was_counted_with(position: int) -> None:
+    """A venue that was withdrawn took its position along: that is no loss, and none comes back."""
+    ledger = ledger_of(Holding(100, 5, False, 3))
+    ledger.results[True, "BTC-USD"] = Result(*UNIT, -2, 0, TODAY, 9, J.REASON_NONE, position)
+    bench = Bench(ledger)
+    bench.accounts.resume(TODAY)
+    assert bench.accounts.is_day_anew == (position != 5)
+    assert bench.table[O.ACCOUNT_CASH_VALUE] == -2, "cash is what it was"
+    begun = (TODAY, 9) if position == 5 else (R.NO_DAY, 0)
+    assert (bench.risk[O.RISK_DAY], bench.risk[O.RISK_DAY_START_VALUE]) == begun
+    bench.accounts.look()
+    assert bench.ledger.results[True, "BTC-USD"].position_lots == 5
