@@ -131,9 +131,6 @@ class Maker:
         """The entries that are on paper, by venue; on a tape they are asked when they are due."""
         self._tick_fit = TickFit(engine, self.venue_names, host)
         self.accounts.resume(self.wall_ns() // DAY_NS)
-        if self.accounts.is_day_anew:
-            text = "other venues are quoted: the day's result is counted anew"
-            host.note_maker("warning", text)
         self._first_feed = sum(len(each.feeds) for each in engine.instruments[:instrument])
         self.taking = None
         if rules.taking is not None:
@@ -432,6 +429,9 @@ class Maker:
         side = O.BUY if lots >= 0 else O.SELL
         self._journal.write(Record(J.EVENT_RECONCILED, side=side, filled_lots=abs(lots)))
         self.host.note_maker("info", "position at the start", lots=lots)
+        if self.accounts.is_day_anew:
+            text = "other venues are quoted: the day's result is counted anew"
+            self.host.note_maker("warning", text)
 
     def on_entry_lost(self, venue: int, reason: str, now_ns: int) -> None:
         self.recovery.lose(venue)

@@ -228,8 +228,8 @@ def _taking(settings: MakerSettings, venues: tuple[str, ...]) -> TakingRules | N
         )
     flattened = {
         J.REASON_LOSS_LIMIT: given.flatten_on_halt,
-        J.REASON_SHARED_LOSS: given.flatten_on_halt,
-        J.REASON_SHARED_LOSS: given.flatten_on_halt,
+        J.REASON_SHARED_LOSS_LIMIT: given.flatten_on_halt,
+        J.REASON_SHARED_LOSS_LIMIT: given.flatten_on_halt,
         J.REASON_OPERATOR: given.flatten_on_kill,
     }
     return TakingRules(

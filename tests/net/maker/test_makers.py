@@ -227,7 +227,7 @@ def test_a_release_after_the_loss_of_all_is_of_all() -> None:
         desk.makers.on_timer(NOW_NS + number * 10**8)
     assert all(maker.halts.is_halted for maker in desk.both)
     assert {int(m.risk[O.RISK_HALT_REASON]) for m in desk.both} == {R.SHARED_LOSS}
-    assert {m.accounts.halt for m in desk.both} == {J.REASON_SHARED_LOSS}
+    assert {m.accounts.halt for m in desk.both} == {J.REASON_SHARED_LOSS_LIMIT}
     for maker in desk.both:
         maker.halts.release()
     desk.makers.on_timer(NOW_NS + 10**9)
