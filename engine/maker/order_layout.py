@@ -228,14 +228,16 @@ ACTION_WORDS = 6
     RISK_SHARED,
     RISK_SHARED_WORDS,
     RISK_MAKER,
+    RISK_IS_KNOWN,
     RISK_REFUSALS_AT,
-) = range(27)
+) = range(28)
 """NOTIONAL, EXPOSURE and DAILY_LOSS are values; DAY is -1 before the first fair price. RESULT:
 cash and the position at the fair price, of the last time there was one, which LAST_FAIR is. TODAY
 is for the market maker to write: days since the epoch in UTC, which never go back. RESUMED_DAY: the
 one that an earlier run has begun, -1 for none. SEEN: what the windows have counted of the table's
 fills; FILL_NS: when the latest was. SHARED: where the limits over all market makers are, 0 without
-any; MAKER: the place of this one."""
+any; MAKER: the place of this one; IS_KNOWN: whether its position is, without which no other market
+maker of its currencies may quote."""
 (NORMAL, REDUCING, HALTED) = range(3)
 RISK_STATE_NAMES = ("NORMAL", "REDUCING", "HALTED")
 

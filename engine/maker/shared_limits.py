@@ -6,7 +6,8 @@ Nothing is summed up in advance: where an order is to be checked, every market m
 gate are read, whose addresses are here. So the sums cannot differ from what they are the sum of.
 
 * A currency: what is held of it beyond what is neutral, should every order that adds to it fill.
-  A market maker of BTC-USD holds its position in BTC, and the opposite of its worth in USD.
+  A market maker of BTC-USD holds its position in BTC, and the opposite of its worth in USD. Before
+  all of a currency know their positions, nothing is added to it.
 * The day: the results of all since 00:00 UTC, each at its last fair price. At the limit every gate
   halts at its next step; a release counts all of them anew.
 * A venue account: new orders by its rates, whichever market maker sends them.
@@ -91,11 +92,15 @@ def _scaled(value: int, factor: int, divisor: int) -> int:
 
 @inner
 def _worst_lots(shared: Words, row: int, currency: int, sign: int) -> int:
-    """What a market maker could hold of a currency, times `sign`, if all that adds to it fills."""
+    """What a market maker could hold of a currency, times `sign`, if all that adds to it fills;
+    SUM_MAX, which no limit reaches, while its position is not known."""
     is_base = shared[row + MAKER_BASE] == currency
     is_quote = shared[row + MAKER_QUOTE] == currency
     if not (is_base or is_quote):
         return 0
+    risk = view_words(shared[row + MAKER_RISK], shared[row + MAKER_RISK_WORDS])
+    if risk[O.RISK_IS_KNOWN] == 0:
+        return SUM_MAX
     table = view_words(shared[row + MAKER_TABLE], shared[row + MAKER_TABLE_WORDS])
     # Selling the base is what adds to the quote currency.
     way = sign if is_base else -sign
@@ -103,7 +108,6 @@ def _worst_lots(shared: Words, row: int, currency: int, sign: int) -> int:
     lots = way * table[O.ACCOUNT_POSITION_LOTS] + table[O.ACCOUNT_OPEN_BUY_LOTS + side]
     if is_base:
         return max(-SUM_MAX, min(lots, SUM_MAX))
-    risk = view_words(shared[row + MAKER_RISK], shared[row + MAKER_RISK_WORDS])
     size = min(abs(lots), O.POSITION_LOTS_MAX)
     value = value_of(table, risk[O.RISK_LAST_FAIR_PRICE], size, lots > 0)
     return _quote_lots(shared, row, value if lots >= 0 else -value)

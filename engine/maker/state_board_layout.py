@@ -20,7 +20,7 @@ from engine.maker import order_layout as O
 
 BOARD_MAGIC = 0x4D2B58554C4C4F50
 """The letters POLLUX+M, little-endian."""
-BOARD_VERSION = 5
+BOARD_VERSION = 6
 
 (MAGIC_AT, VERSION_AT, WRITER_PID, START_NS, IS_CLOSED) = range(5)
 HEARTBEAT_NS = CACHE_LINE_WORDS

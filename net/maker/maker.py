@@ -425,6 +425,7 @@ class Maker:
     def _start(self) -> None:
         """Every quoted venue has told what it holds: from here on there is something to decide."""
         self._is_started = True
+        self.risk[O.RISK_IS_KNOWN] = 1
         lots = self.orders.position_lots
         side = O.BUY if lots >= 0 else O.SELL
         self._journal.write(Record(J.EVENT_RECONCILED, side=side, filled_lots=abs(lots)))

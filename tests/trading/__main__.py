@@ -10,11 +10,12 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from tests.simulation.__main__ import FAILURES_MAX, seed_range
 from tests.trading.life import Report, SeedFailedError
+from tests.trading.several import TwoMakers
 from tests.trading.world import World
 
 
@@ -25,8 +26,7 @@ def print_trace(world: World, lines: int) -> None:
         print(f"{at:%M:%S.%f} {text.format(*facts)}")
 
 
-def run_one(seed: int, lines: int) -> int:
-    world = World(seed)
+def run_one(world: World, lines: int) -> int:
     outcome: Report | SeedFailedError
     try:
         outcome = world.run()
@@ -37,7 +37,7 @@ def run_one(seed: int, lines: int) -> int:
     return int(isinstance(outcome, SeedFailedError))
 
 
-def run_many(seeds: range) -> int:
+def run_many(seeds: range, new_world: Callable[[int], World] = World) -> int:
     """All of them; a line for each failure, and what was done to the rest."""
     started_s = time.monotonic()
     failures = steps = orders = fills = 0
@@ -45,7 +45,7 @@ def run_many(seeds: range) -> int:
     seen: Counter[str] = Counter()
     for seed in seeds:
         try:
-            report = World(seed).run()
+            report = new_world(seed).run()
         except SeedFailedError as error:
             print(error, flush=True)
             failures += 1
@@ -68,10 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.trading", description=__doc__)
     parser.add_argument("seeds", help="one, or FIRST:END")
     parser.add_argument("--lines", type=int, default=60, help="of one seed's trace")
+    parser.add_argument("--makers", type=int, choices=(1, 2), default=1, help="market makers")
     options = parser.parse_args(arguments)
+    new_world = World if options.makers == 1 else TwoMakers
     if ":" in options.seeds:
-        return run_many(seed_range(options.seeds))
-    return run_one(int(options.seeds), options.lines)
+        return run_many(seed_range(options.seeds), new_world)
+    return run_one(new_world(int(options.seeds)), options.lines)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ def desk(
         maker = Maker(1, replace(LIMITS, daily_loss_max=1 << 50))
         rate = Fraction(loss_rates[number])
         shared.add(number, maker.table, maker.risk, pair, per_value, rate, ["venue"])
+        maker.risk[O.RISK_IS_KNOWN] = 1
         maker.shared = shared  # type: ignore[attr-defined]  # its words must live on
         makers.append(maker)
     return makers
@@ -79,6 +80,18 @@ def test_a_currency_may_be_the_base_of_one_market_and_the_quote_of_another() -> 
     assert quote.new(O.BUY, FAIR - 5, (1_000 - short) * 100 // FAIR + 1) == 0
     assert quote.refused() == {R.SHARED_EXPOSURE: 1}
     assert quote.new(O.BUY, FAIR - 5, (1_000 - short) * 100 // FAIR) > 0
+
+
+def test_nothing_is_added_to_a_currency_before_all_positions_in_it_are_known() -> None:
+    limits = replace(ROOMY, currencies={"BTC": 100})
+    first, second, third = desk(limits, (("BTC", "USD"), ("ETH", "BTC"), ("SOL", "USD")))
+    second.risk[O.RISK_IS_KNOWN] = 0
+    for side, price in ((O.BUY, FAIR - 5), (O.SELL, FAIR + 5)):
+        assert first.new(side, price, 1) == 0
+        assert third.new(side, price, 1) > 0, "it has nothing to do with it"
+    assert first.refused() == {R.SHARED_EXPOSURE: 2}
+    second.risk[O.RISK_IS_KNOWN] = 1
+    assert first.new(O.BUY, FAIR - 5, 1) > 0
 
 
 def test_a_currency_without_a_limit_has_none() -> None:
