@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,12 +14,18 @@ from typing import Any
 
 import pytest
 
+from engine.engine import Engine
 from engine.maker import journal_codes as J
+from engine.maker.state_board import open_boards
 from net.config.schema import Config, ConfigError, parse_config
 from net.daemon.maker_supervisor import MakerSupervisor
+from net.feed.specs import instrument_specs
 from net.journal.ledger import Account, Holding, Ledger, Result, read_ledger
+from net.journal.reader import JournalReader
 from net.journal.writer import JournalWriter
 from net.maker.maker import Maker
+from net.maker.makers import Makers
+from tests.net.maker import test_makers as several
 from tests.net.maker.test_build import CONFIG
 from tests.trading.setup import draw_markets, new_engine
 
@@ -113,6 +121,59 @@ def test_there_is_no_market_maker_before_every_market_is_known(tmp_path: Path) -
     finally:
         engine.close()
         supervisor.close()
+
+
+def test_each_of_several_is_there_once_its_markets_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Live ones get connections and the watchdog, one on paper gets neither."""
+    for name in ("API_KEY", "SECRET"):
+        monkeypatch.setenv(f"POLLUX_BINANCE_{name}", "k" * 20)
+    live = several.config_of("live")
+    paper = live.maker[1].model_copy(update={"orders": "paper"})
+    name = f"supervisor-{os.getpid()}"
+    config = live.model_copy(
+        update={
+            "maker": (live.maker[0], paper),
+            "makers": live.makers.model_copy(update={"journal": str(tmp_path)}),
+            "engine": live.engine.model_copy(update={"name": name}),
+        }
+    )
+    supervisor, told = supervisor_of(config)
+    supervisor.open()
+    engine = Engine(instrument_specs(config, several.TICKS), window_slots=1 << 12)
+
+    async def main() -> None:
+        supervisor.add_market("binance", several.market("ETH"))
+        (alone,) = made(supervisor.make_makers(config, engine))
+        assert alone.symbol == "ETH-USD" and told.count("not quoting yet: markets unknown") == 1
+        assert [each.info.symbol for each in open_boards(name)] == ["ETH-USD"]
+        alone.board.close()
+        supervisor.add_market("binance", several.market("BTC"))
+        first, second = made(supervisor.make_makers(config, engine))
+        assert [each.info.symbol for each in open_boards(name)] == ["BTC-USD", "ETH-USD"]
+        assert (first.is_guarded, second.is_guarded) == (False, True)
+        assert first.epoch == second.epoch
+        for maker in (first, second):
+            maker.on_timer(several.NOW_NS)
+            maker.halts.kill(J.REASON_OPERATOR, several.NOW_NS)
+            maker.board.close()
+
+    try:
+        asyncio.run(main())
+    finally:
+        supervisor.close()
+        engine.close()
+    with contextlib.closing(JournalReader(tmp_path)) as reader:
+        records = [record for batch in reader.read() for record in batch]
+        assert reader.header.instruments == ("BTC-USD", "ETH-USD")
+    kills = [record.instrument for record in records if record.kind == J.EVENT_KILL]
+    assert kills == [0, 1]
+
+
+def made(makers: Makers | None) -> tuple[Maker, ...]:
+    assert makers is not None
+    return makers.all
 
 
 NO_MAKERS: Any = SimpleNamespace(all=())
