@@ -143,7 +143,7 @@ def test_a_reader_sees_what_the_writer_described(writer: HandoffWriter, name: st
     assert (reader.heartbeat_ns, reader.engine_state) == (99, L.ENGINE_IS_RUNNING)
     assert segment_path(name).stat().st_mode & 0o777 == 0o600
     with pytest.raises(ValueError, match="read-only"):
-        reader._words[0] = 1
+        reader.words[0] = 1
 
 
 BAD_NAMES = ["", ".", "..", ".x", "a/b", "../x", "/x", "a b", "a\0", "a\n", "é", "-x", "a" * 65]
