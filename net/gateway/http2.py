@@ -24,6 +24,7 @@ import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
+import hpack
 from hyperframe.frame import GoAwayFrame, PingFrame
 
 from net.gateway.call import Call, Metadata
@@ -35,7 +36,7 @@ from net.gateway.status import RefusedError, Status, percent_encoded
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 (DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE,
  CONTINUATION) = range(10)  # fmt: skip
-END_STREAM = 0x1
+END_STREAM, ACK = 0x1, 0x1
 
 FRAMES_A_TURN = 8
 """Frames for h2, some 100 us each: then it is another client's turn, and the books'."""
@@ -228,11 +229,17 @@ class Connection:
         """Give one whole frame to h2, and do what it says."""
         if not self._is_bearable(frame):
             return self.fail(Code.ENHANCE_YOUR_CALM)
+        kind, flags, size = frame[3], frame[4], len(frame) - D.FRAME_HEADER_BYTES
+        if kind == SETTINGS and flags & ACK and size and self.has_greeted:
+            return self.fail(Code.FRAME_SIZE_ERROR)
+        if kind == GOAWAY:
+            return self._on_goaway(frame)
         try:
             events = self._h2.receive_data(frame)
-        except h2.exceptions.ProtocolError:
-            self._flush()  # h2 has said goodbye
-            return self.close()
+        except h2.exceptions.ProtocolError as error:
+            self._h2.clear_outbound_data_buffer()  # its goodbye: ours says why
+            is_hpack = isinstance(error.__cause__, hpack.HPACKError)
+            return self.fail(Code.COMPRESSION_ERROR if is_hpack else Code(error.error_code))
         for event in events:
             if not self.is_closing:
                 self._on_event(event)
@@ -263,9 +270,15 @@ class Connection:
             self._on_reset(event.stream_id)
         elif isinstance(event, h2.events.RemoteSettingsChanged):
             self._on_settings(event)
-        elif isinstance(event, h2.events.ConnectionTerminated):
-            self._is_retired = True
-            self._close_if_done()
+
+    def _on_goaway(self, frame: bytes) -> None:
+        """The client ends the connection when its calls have ended: h2 would answer them no more."""
+        if int.from_bytes(frame[5:9], "big") & ALL_STREAMS:
+            return self.fail(Code.PROTOCOL_ERROR)
+        if len(frame) < D.FRAME_HEADER_BYTES + 8:
+            return self.fail(Code.FRAME_SIZE_ERROR)
+        self._is_retired = True
+        self._close_if_done()
 
     def _on_request(self, event: Any) -> None:
         stream_id, headers = event.stream_id, event.headers

@@ -219,13 +219,16 @@ def _find_events(words: Words, raw: Bytes) -> int:
 
 
 @inner
-def _sleep(words: Words, duration_ns: int) -> None:
-    """Sleep until a socket is ready, or so long: an epoll descriptor can be polled itself."""
+def _sleep(words: Words, duration_ns: int) -> bool:
+    """Sleep until a socket is ready, or so long; whether one is.
+
+    An epoll descriptor can be polled itself, and ppoll(2) counts in nanoseconds.
+    """
     words[D.POLL_AT] = POLLIN << 32 | words[D.EPOLL]
     words[D.POLL_AT + 1] = duration_ns // NS_PER_S
     words[D.POLL_AT + 2] = duration_ns % NS_PER_S
     address = words[D.WORDS_ADDRESS] + 8 * D.POLL_AT
-    _ppoll(address, 1, address + 8, 0)
+    return _ppoll(address, 1, address + 8, 0) != 0
 
 
 @kernel("int64(int64[::1], uint8[::1], int64, int64)", releases_gil=True)
@@ -243,6 +246,7 @@ def turn(words: Words, raw: Bytes, timeout_ns: int, form: int) -> int:
     now_ns = clock_ns(CLOCK_BOOTTIME)
     end_ns = now_ns + timeout_ns
     words[D.FOUND] = 0
+    looks = True
     while True:
         if words[D.WANTED] > 0:
             published = load_acquire(handoff, L.HANDOFF_PUBLISHED)
@@ -252,21 +256,22 @@ def turn(words: Words, raw: Bytes, timeout_ns: int, form: int) -> int:
                 _ready_when_due(words, now_ns)
         if words[D.READY] > 0:
             _pump_ready(words, raw, now_ns)
-        count = _find_events(words, raw)
-        now_ns = clock_ns(CLOCK_BOOTTIME)
+        count = _find_events(words, raw) if looks else int64(0)
         if count > 0 or words[D.NOTICES] > 0 or now_ns >= end_ns:
             return count
+        looks = True
         if words[D.READY] > 0 or words[D.IS_BUSY] == 1:
+            now_ns = clock_ns(CLOCK_BOOTTIME)
             continue
         left_ns = min(end_ns, words[D.DUE_NS]) - now_ns
         if words[D.WANTED] == 0:
-            _sleep(words, end_ns - now_ns)
+            looks = _sleep(words, end_ns - now_ns)
         elif words[D.IDLE] == D.SPIN:
             for _ in range(SPINS_A_LOOK):
                 if load_acquire(handoff, L.HANDOFF_PUBLISHED) != words[D.PUBLISHED]:
                     break
         elif left_ns > 0:
-            _sleep(words, min(left_ns, words[D.POLL_NS]))
+            looks = _sleep(words, min(left_ns, words[D.POLL_NS]))
         now_ns = clock_ns(CLOCK_BOOTTIME)
 
 
