@@ -238,8 +238,10 @@ class Connection:
             events = self._h2.receive_data(frame)
         except h2.exceptions.ProtocolError as error:
             self._h2.clear_outbound_data_buffer()  # its goodbye: ours says why
-            is_hpack = isinstance(error.__cause__, hpack.HPACKError)
-            return self.fail(Code.COMPRESSION_ERROR if is_hpack else Code(error.error_code))
+            code = Code(error.error_code)
+            if code == Code.PROTOCOL_ERROR and isinstance(error.__cause__, hpack.HPACKError):
+                code = Code.COMPRESSION_ERROR
+            return self.fail(code)
         for event in events:
             if not self.is_closing:
                 self._on_event(event)
