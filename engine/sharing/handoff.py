@@ -18,7 +18,6 @@ import os
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-import numba.types as nbtypes
 import numpy as np
 
 from engine.compiling.atomics import (
@@ -28,7 +27,7 @@ from engine.compiling.atomics import (
     load_acquire,
     store_release,
 )
-from engine.compiling.jit import JIT_OFF, inner, kernel
+from engine.compiling.jit import inner, kernel
 from engine.layout import layout as L
 from engine.sharing.directory import HandoffError
 from engine.sharing.segment import (
@@ -50,16 +49,6 @@ READ_TRIES_MAX = 1000
 READ_NOTHING_YET = 0
 READ_BUSY = -1
 READ_OVERWRITTEN = -2
-
-if JIT_OFF:
-    import time
-
-    def _sleep_us(microseconds: int) -> int:
-        time.sleep(microseconds / 1e6)
-        return 0
-
-else:
-    _sleep_us = nbtypes.ExternalFunction("usleep", nbtypes.int32(nbtypes.int32))
 
 
 @inner
@@ -122,18 +111,6 @@ def read_exact(handoff: Words, ring: int, sequence: int, out: Words) -> int:
     if copy_slot(handoff, ring, sequence, out):
         return sequence
     return READ_OVERWRITTEN
-
-
-@kernel(f"int64({READONLY_WORDS}, int64, int64, int64)", releases_gil=True)
-def wait_for_publish(handoff: Words, seen: int, poll_us: int, polls_max: int) -> int:
-    """Sleep in steps, without the GIL, until the published count differs from `seen`; the count."""
-    published = load_acquire(handoff, L.HANDOFF_PUBLISHED)
-    for _ in range(polls_max):
-        if published != seen:
-            break
-        _sleep_us(poll_us)
-        published = load_acquire(handoff, L.HANDOFF_PUBLISHED)
-    return published
 
 
 @dataclass(frozen=True)
@@ -294,10 +271,6 @@ class HandoffReader:
         """The sequence of an instrument's latest book; 0 before the first."""
         return read_word(self.words, HandoffWriter.ring_at(index) + L.RING_SEQUENCE)
 
-    def wait(self, seen: int, poll_us: int, polls_max: int) -> int:
-        """Block without the GIL until `published` differs from `seen` or the polls run out."""
-        return wait_for_publish(self.words, seen, poll_us, polls_max)
-
     def read(self, index: int) -> int:
         """Copy an instrument's latest book into `book`; its sequence, 0 if none, READ_BUSY."""
         return read_latest(self.words, HandoffWriter.ring_at(index), self.book)
@@ -324,6 +297,5 @@ __all__ = [
     "read_latest",
     "segment_path",
     "slot_at",
-    "wait_for_publish",
     "write_word",
 ]

@@ -24,11 +24,9 @@ from net.gateway.status import RefusedError, Status
 if TYPE_CHECKING:
     from net.gateway.methods import Method
 
-PREFIX_BYTES = 5
-"""Before each message: whether it is compressed, and its length."""
 REQUESTS_AHEAD_MAX = 32
 """Requests of a stream that wait to be served."""
-REQUEST_LIMIT_S = 20.0
+REQUEST_WHOLE_LIMIT_S = 20.0
 """A call whose request is not whole by then holds a place for nothing."""
 LINGER_S = 10.0
 """What a client has to take the end of a message, and the status behind it."""
@@ -87,7 +85,7 @@ class Call:
         self._sent: asyncio.Future[None] | None = None
         self._status: tuple[Status, str] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._set_timer(REQUEST_LIMIT_S, Status.DEADLINE_EXCEEDED, "the request did not come")
+        self._set_timer(REQUEST_WHOLE_LIMIT_S, Status.DEADLINE_EXCEEDED, "the request did not come")
         self._deadline: asyncio.TimerHandle | None = None
 
     @property
@@ -110,7 +108,7 @@ class Call:
     async def write(self, message: bytes) -> None:
         """Send a message; done when all of it is in the client's window and with the kernel."""
         stream = self.open_stream()
-        left = len(message).to_bytes(PREFIX_BYTES, "big") + message
+        left = len(message).to_bytes(D.PREFIX_BYTES, "big") + message
         while left:
             part, left = left[: D.REST_BYTES], left[D.REST_BYTES :]
             await self.until_sent()
@@ -150,18 +148,18 @@ class Call:
         if self._status is not None:
             return
         self._received += data
-        while len(self._received) >= PREFIX_BYTES:
-            size = int.from_bytes(self._received[1:PREFIX_BYTES], "big")
+        while len(self._received) >= D.PREFIX_BYTES:
+            size = int.from_bytes(self._received[1 : D.PREFIX_BYTES], "big")
             if self._received[0]:
                 text = "the request is compressed: only `identity` is known"
                 return self.end(Status.UNIMPLEMENTED, text)
             if size > self._bytes_max:
                 text = f"Received message larger than max ({size} vs. {self._bytes_max})"
                 return self.end(Status.RESOURCE_EXHAUSTED, text)
-            if len(self._received) < PREFIX_BYTES + size:
+            if len(self._received) < D.PREFIX_BYTES + size:
                 return
-            self._on_request(bytes(self._received[PREFIX_BYTES : PREFIX_BYTES + size]))
-            del self._received[: PREFIX_BYTES + size]
+            self._on_request(bytes(self._received[D.PREFIX_BYTES : D.PREFIX_BYTES + size]))
+            del self._received[: D.PREFIX_BYTES + size]
             if self._status is not None:
                 return
 

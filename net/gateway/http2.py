@@ -15,7 +15,6 @@ Runs on: the gateway's event loop.
 
 from __future__ import annotations
 
-import re
 from typing import Any, Protocol
 
 import h2.config
@@ -31,6 +30,7 @@ from net.gateway.call import Call, Metadata
 from net.gateway.data_path import layout as D
 from net.gateway.data_path.data_path import DataPath
 from net.gateway.methods import Methods
+from net.gateway.request_headers import Headers, is_grpc, is_well_formed, timeout_s
 from net.gateway.status import RefusedError, Status, percent_encoded
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -51,15 +51,8 @@ ALLOWANCE_MAX, ALLOWANCE_A_S = 1000.0, 100.0
 """Frames that ask for nothing: resets, SETTINGS, priorities, empty DATA, continuations. A client
 that ends all its calls at once sends one each."""
 
-CONTENT_TYPE = re.compile(rb"application/grpc(?:\+proto)?(?:;.*)?", re.IGNORECASE)
-TIMEOUT = re.compile(rb"(\d{1,8})([HMSmun])", re.ASCII)
-TIMEOUT_UNITS_S = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
-TIMEOUT_MAX_S = 1e7
-"""A longer one is none: the loop's timers cannot hold it."""
-
 ALL_STREAMS = 2**31 - 1
 Code = h2.errors.ErrorCodes
-Headers = list[tuple[bytes, bytes]]
 
 
 class _H2(h2.connection.H2Connection):
@@ -184,7 +177,7 @@ class Connection:
             self._on_stop(stop, raw[at:])
 
     def _keep(self, rest: bytes) -> None:
-        """What is to be served later: a frame or a header block that was begun is to end in time."""
+        """Keep what is to be served later; a frame or a header block that was begun must end."""
         self._rest = rest
         if not rest and self._path.ends_header_block(self.place):
             self.begun_s = 0.0
@@ -274,7 +267,7 @@ class Connection:
             self._on_settings(event)
 
     def _on_goaway(self, frame: bytes) -> None:
-        """The client ends the connection when its calls have ended: h2 would answer them no more."""
+        """The client ends it when its calls have ended; h2 would answer them no more."""
         if int.from_bytes(frame[5:9], "big") & ALL_STREAMS:
             return self.fail(Code.PROTOCOL_ERROR)
         if len(frame) < D.FRAME_HEADER_BYTES + 8:
@@ -292,7 +285,7 @@ class Connection:
             return self._reset(stream_id, Code.PROTOCOL_ERROR)
         if fields.get(b":method") != b"POST":
             return self._answer(stream_id, [(b":status", b"405"), (b"allow", b"POST")])
-        if not CONTENT_TYPE.fullmatch(fields.get(b"content-type", b"")):
+        if not is_grpc(fields):
             return self._answer(stream_id, [(b":status", b"415")])
         path = fields[b":path"].decode("latin-1")
         method = self._host.methods.get(path)
@@ -310,9 +303,9 @@ class Connection:
             self._host.admit(call, method.needs_token)
         except RefusedError as refused:
             return call.end(refused.code, refused.text)
-        timeout_s = _timeout_s(fields.get(b"grpc-timeout", b""))
-        if timeout_s is not None:
-            call.expire_in(timeout_s)
+        limit_s = timeout_s(fields.get(b"grpc-timeout", b""))
+        if limit_s is not None:
+            call.expire_in(limit_s)
 
     def _on_data(self, event: Any) -> None:
         if event.flow_controlled_length:
@@ -474,41 +467,3 @@ class Connection:
 
 
 _ANSWER: Headers = [(b":status", b"200"), (b"content-type", b"application/grpc")]
-
-
-PSEUDO_FIELDS = {b":method", b":scheme", b":path", b":authority"}
-FORBIDDEN_FIELDS = {
-    b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade",
-}  # fmt: skip
-FIELD_NAME = re.compile(rb":?[!-9;-@\[-~]+")
-"""Printable ASCII without capitals, and no colon but in front (RFC 9113, section 8.2.1)."""
-BAD_IN_VALUES = re.compile(rb"[\0\r\n]")
-
-
-def is_well_formed(headers: Headers) -> bool:
-    """Whether a request's fields are what RFC 9113 allows (sections 8.2 and 8.3).
-
-    But for white space around a value, which gRPC's own clients send and its servers take.
-    """
-    seen: set[bytes] = set()
-    for name, value in headers:
-        if not FIELD_NAME.fullmatch(name) or BAD_IN_VALUES.search(value):
-            return False
-        if name.startswith(b":"):
-            if name not in PSEUDO_FIELDS or name in seen or b"" in seen:
-                return False
-            seen.add(name)
-            continue
-        seen.add(b"")  # from here on no pseudo field
-        if name in FORBIDDEN_FIELDS or (name == b"te" and value.lower() != b"trailers"):
-            return False
-    return seen >= {b":method", b":scheme", b":path"}
-
-
-def _timeout_s(raw: bytes) -> float | None:
-    """A deadline; None where there is none that we know."""
-    found = TIMEOUT.fullmatch(raw)
-    if found is None:
-        return None
-    seconds = int(found[1]) * TIMEOUT_UNITS_S[found[2]]
-    return seconds if seconds < TIMEOUT_MAX_S else None

@@ -22,9 +22,9 @@ READ_BYTES = 65_536
 """One read: then it is another client's turn."""
 NOTSENT_BYTES = 65_536
 """What the kernel keeps of a connection beyond what its client has room for: less old books."""
-CLOSE_LOOK_S = 0.05
+FINISH_LOOK_S = 0.05
 """How often it is seen whether the last bytes of a connection have gone."""
-CLOSE_LIMIT_S = 1.0
+FINISH_LIMIT_S = 1.0
 """What a client has to take them, and to close its side."""
 
 _TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
@@ -160,7 +160,7 @@ class Link:
         """Close it when what waits has gone, or soon."""
         self.read()
         now_s = self._listener.now_s()
-        asyncio.get_running_loop().call_soon(self._finish_by, now_s + CLOSE_LIMIT_S)
+        asyncio.get_running_loop().call_soon(self._finish_by, now_s + FINISH_LIMIT_S)
 
     def _finish_by(self, limit_s: float) -> None:
         if self._is_closed:
@@ -172,7 +172,7 @@ class Link:
             # The client reads to the end before it closes; a reset would take that from it.
             with contextlib.suppress(OSError):
                 self._link.shutdown(socket.SHUT_WR)
-        loop.call_later(CLOSE_LOOK_S, self._finish_by, limit_s)
+        loop.call_later(FINISH_LOOK_S, self._finish_by, limit_s)
 
     def lose(self) -> None:
         """Close it at once."""

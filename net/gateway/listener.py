@@ -34,7 +34,7 @@ WORK_S = 0.001
 FULL_PAUSE_S = 0.02
 """Before a client is heard again that does not read its answers."""
 
-HANDSHAKE_LIMIT_S = 10.0
+BEGUN_LIMIT_S = 10.0
 """A connection that has not said HTTP/2 (and TLS) by then is closed, and so is one with a frame or
 a header block that was begun so long ago."""
 IDLE_LIMIT_S = 600.0
@@ -210,11 +210,11 @@ class Listener:
         for link in list(self.links.values()):
             connection = link.connection
             if connection is None or not connection.has_greeted:
-                if now_s - link.since_s > HANDSHAKE_LIMIT_S:
+                if now_s - link.since_s > BEGUN_LIMIT_S:
                     link.lose()
             elif connection.is_closing:
                 continue
-            elif connection.begun_s and now_s - connection.begun_s > HANDSHAKE_LIMIT_S:
+            elif connection.begun_s and now_s - connection.begun_s > BEGUN_LIMIT_S:
                 connection.fail(Code.ENHANCE_YOUR_CALM)
             elif connection.ping_s and now_s - connection.ping_s > KEEPALIVE_LIMIT_S:
                 link.lose()

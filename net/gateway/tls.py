@@ -13,7 +13,7 @@ from typing import Any
 
 from net.gateway.options import GatewayError, GatewayOptions
 
-READ_BYTES = 65_536
+RECORD_BYTES = 65_536
 """Of one record: 16 KiB."""
 PROTOCOL = "h2"
 """What ALPN must agree on (RFC 9113, section 3.2)."""
@@ -38,7 +38,7 @@ class TlsRecords:
                 if self._object.selected_alpn_protocol() != PROTOCOL:
                     raise ssl.SSLError(0, "the client does not offer h2")
                 self.is_open = True
-            while part := self._object.read(READ_BYTES):
+            while part := self._object.read(RECORD_BYTES):
                 parts.append(part)
         except ssl.SSLWantReadError:
             pass

@@ -1,5 +1,4 @@
-"""Frames of a client that makes mistakes, against the gateway's connection: `python -m
-tests.fuzz.http2 --frames 1000000 --seed 1`.
+"""Frames of a client that makes mistakes, against the gateway: `python -m tests.fuzz.http2`.
 
 Frames are made by their grammar, right and wrong, and their bytes are changed and split at random.
 After each of them what the gateway keeps is within its bounds and what it says is whole frames;

@@ -15,10 +15,11 @@ import numpy as np
 
 from engine.compiling.atomics import Bytes, Words, address_of
 from engine.layout import layout as L
+from engine.layout.units import NEVER_NS
 from engine.sharing.handoff import HandoffReader, HandoffWriter, InstrumentInfo
 from net.gateway.counters import GatewayCounters
 from net.gateway.data_path import layout as D
-from net.gateway.data_path.turn import NEVER_NS, read_instrument, turn, walk
+from net.gateway.data_path.turn import read_instrument, turn, walk
 from tuning.clock import steady_ns
 
 
@@ -63,8 +64,8 @@ class DataPath:
         poll_ns: int = 20_000,
     ) -> None:
         places, raw_places = sizes.words(), sizes.raw()
-        self.words: Words = np.zeros(places[D.NOBODY], np.int64)
-        self.raw: Bytes = np.zeros(raw_places[D.NOBODY], np.uint8)
+        self.words: Words = np.zeros(places[D.NONE], np.int64)
+        self.raw: Bytes = np.zeros(raw_places[D.NONE], np.uint8)
         self._view = memoryview(self.words)  # type: ignore[arg-type]
         self._bytes = memoryview(self.raw)  # type: ignore[arg-type]
         self._counters = counters  # with them, their memory
@@ -74,7 +75,7 @@ class DataPath:
         self._cursors = Places(sizes.cursors)
         view, handoff = self._view, reader.words
         for name, at in chain(places.items(), raw_places.items()):
-            if name != D.NOBODY:
+            if name != D.NONE:
                 view[name] = at
         view[D.IDLE], view[D.POLL_NS], view[D.DUE_NS] = idle, poll_ns, NEVER_NS
         view[D.WORDS_ADDRESS] = self.words.ctypes.data
@@ -84,7 +85,7 @@ class DataPath:
         view[D.METERS_ADDRESS], view[D.METERS_WORDS] = meters.ctypes.data, len(meters)
         view[D.ROWS_ADDRESS], view[D.ROWS_WORDS] = rows.ctypes.data, len(rows)
         forms = self.words[places[D.FORMS_AT] :][: sizes.forms * D.FORM_WORDS]
-        forms[D.FORM_CURSOR :: D.FORM_WORDS] = D.NOBODY
+        forms[D.FORM_CURSOR :: D.FORM_WORDS] = D.NONE
         for index, info in enumerate(reader.instruments):
             self._describe(index, info)
 
@@ -121,7 +122,7 @@ class DataPath:
 
     def turn(self, timeout_ns: int) -> list[tuple[int, int]]:
         """Serve books until something is to be done; which descriptors are ready for what."""
-        count = turn(self.words, self.raw, timeout_ns, D.NOBODY)
+        count = turn(self.words, self.raw, timeout_ns, D.NONE)
         at, view = self._view[D.FOUND_AT], self._view
         return [(view[at + 2 * index], view[at + 2 * index + 1]) for index in range(count)]
 
@@ -175,7 +176,7 @@ class DataPath:
         view[at + D.CONNECTION_IS_READY] = is_ready
         view[at + D.CONNECTION_DESCRIPTOR] = descriptor
         view[at + D.CONNECTION_WINDOW] = D.INITIAL_WINDOW_BYTES
-        view[at + D.CONNECTION_STREAM] = view[at + D.CONNECTION_TURN] = D.NOBODY
+        view[at + D.CONNECTION_STREAM] = view[at + D.CONNECTION_TURN] = D.NONE
         view[at + D.CONNECTION_IS_ENCRYPTED] = int(is_encrypted)
         view[at + D.CONNECTION_READ_NS] = steady_ns()
         return connection
@@ -252,10 +253,10 @@ class DataPath:
             view[at + word] = 0
         first = view[c + D.CONNECTION_STREAM]
         view[at + D.STREAM_CONNECTION], view[at + D.STREAM_ID] = connection, stream_id
-        view[at + D.STREAM_NEXT], view[at + D.STREAM_BEFORE] = first, D.NOBODY
-        view[at + D.STREAM_CURSOR] = D.NOBODY
+        view[at + D.STREAM_NEXT], view[at + D.STREAM_BEFORE] = first, D.NONE
+        view[at + D.STREAM_CURSOR] = D.NONE
         view[at + D.STREAM_WINDOW] = window
-        if first != D.NOBODY:
+        if first != D.NONE:
             view[self._stream_at(first) + D.STREAM_BEFORE] = stream
         view[c + D.CONNECTION_STREAM] = stream
         view[c + D.CONNECTION_STREAMS] += 1
@@ -267,11 +268,11 @@ class DataPath:
         view, at = self._view, self._stream_at(stream)
         c = self._connection_at(view[at + D.STREAM_CONNECTION])
         after, before = view[at + D.STREAM_NEXT], view[at + D.STREAM_BEFORE]
-        if before == D.NOBODY:
+        if before == D.NONE:
             view[c + D.CONNECTION_STREAM] = after
         else:
             view[self._stream_at(before) + D.STREAM_NEXT] = after
-        if after != D.NOBODY:
+        if after != D.NONE:
             view[self._stream_at(after) + D.STREAM_BEFORE] = before
         if view[c + D.CONNECTION_TURN] == stream:
             view[c + D.CONNECTION_TURN] = after
@@ -282,7 +283,7 @@ class DataPath:
         """Another initial window: whether all stay within HTTP/2's limit (RFC 9113, 6.9.2)."""
         view, is_within = self._view, True
         stream = view[self._connection_at(connection) + D.CONNECTION_STREAM]
-        while stream != D.NOBODY:
+        while stream != D.NONE:
             at = self._stream_at(stream)
             view[at + D.STREAM_WINDOW] += increment
             is_within = is_within and view[at + D.STREAM_WINDOW] <= D.WINDOW_MAX
@@ -339,9 +340,9 @@ class DataPath:
         for word in range(D.CURSOR_WORDS):
             view[at + word] = 0
         view[at + D.CURSOR_FORM], view[at + D.CURSOR_STREAM] = form, stream
-        view[at + D.CURSOR_NEXT_OF_FORM], view[at + D.CURSOR_BEFORE_OF_FORM] = first, D.NOBODY
+        view[at + D.CURSOR_NEXT_OF_FORM], view[at + D.CURSOR_BEFORE_OF_FORM] = first, D.NONE
         view[at + D.CURSOR_NEXT_OF_STREAM] = view[s + D.STREAM_CURSOR]
-        if first != D.NOBODY:
+        if first != D.NONE:
             view[self._cursor_at(first) + D.CURSOR_BEFORE_OF_FORM] = cursor
         view[f + D.FORM_CURSOR] = view[s + D.STREAM_CURSOR] = cursor
         i = self._instrument_at(instrument)
@@ -354,20 +355,20 @@ class DataPath:
         """Begin no more books on a stream."""
         view, s = self._view, self._stream_at(stream)
         cursor = view[s + D.STREAM_CURSOR]
-        while cursor != D.NOBODY:
+        while cursor != D.NONE:
             at = self._cursor_at(cursor)
             form = view[at + D.CURSOR_FORM]
             after, before = view[at + D.CURSOR_NEXT_OF_FORM], view[at + D.CURSOR_BEFORE_OF_FORM]
-            if before == D.NOBODY:
+            if before == D.NONE:
                 view[view[D.FORMS_AT] + form * D.FORM_WORDS + D.FORM_CURSOR] = after
             else:
                 view[self._cursor_at(before) + D.CURSOR_NEXT_OF_FORM] = after
-            if after != D.NOBODY:
+            if after != D.NONE:
                 view[self._cursor_at(after) + D.CURSOR_BEFORE_OF_FORM] = before
             self._forget_cursor(form // D.FORMS_EACH)
             self._cursors.give_back(cursor)
             cursor = view[at + D.CURSOR_NEXT_OF_STREAM]
-        view[s + D.STREAM_CURSOR] = D.NOBODY
+        view[s + D.STREAM_CURSOR] = D.NONE
 
     def _forget_cursor(self, instrument: int) -> None:
         view, at = self._view, self._instrument_at(instrument)

@@ -37,11 +37,9 @@ EXACT_MAX = 1 << 53
 """Doubles hold every integer up to it."""
 assert L.DECIMALS_MAX <= 22, "powers of ten are doubles up to the 22nd"
 
-MANTISSA_BITS = 53
+DOUBLE_BITS = 53
 HASH_FACTOR = 0x9E3779B97F4A7C15
 """2**64 divided by the golden ratio (Knuth, The Art of Computer Programming 3, section 6.4)."""
-PREFIX_BYTES = 5
-"""gRPC's: not compressed, and the length of the message."""
 
 if JIT_OFF:
 
@@ -74,14 +72,14 @@ def quotient_bits(number: int, divisor: int) -> int:
     quotient = magnitude // wide
     rest = magnitude - quotient * wide
     exponent = int64(0)
-    while leading_zeros(quotient) > 63 - MANTISSA_BITS:
+    while leading_zeros(quotient) > 63 - DOUBLE_BITS:
         rest = rest + rest
         quotient = quotient + quotient
         if rest >= wide:
             rest = rest - wide
             quotient = quotient + uint64(1)
         exponent -= 1
-    spare = 64 - leading_zeros(quotient) - MANTISSA_BITS
+    spare = 64 - leading_zeros(quotient) - DOUBLE_BITS
     mantissa = int64(quotient >> uint64(spare))
     cut = int64(quotient) & ((1 << spare) - 1)
     half = 1 << (spare - 1)
@@ -289,7 +287,7 @@ def encode_form(words: Words, raw: Bytes, form: int) -> None:
     slot = instrument_at + D.INSTRUMENT_SLOT_AT
     venues = words[instrument_at + D.INSTRUMENT_VENUES]
     start = message_at(words, form)
-    body = start + PREFIX_BYTES
+    body = start + D.PREFIX_BYTES
     if kind == D.SUMMARY:
         at = _put_summary(words, raw, body, instrument, slot)
         content = _bytes_hash(raw, body, at, 0)
@@ -304,10 +302,10 @@ def encode_form(words: Words, raw: Bytes, form: int) -> None:
         at = _put_content(words, raw, middle, instrument, slot, kind - D.BOOK + 1)
         content = _bytes_hash(raw, middle, at, _states_hash(words, slot, venues))
     size = at - body
-    assert size + PREFIX_BYTES <= D.MESSAGE_BYTES_MAX, "a book beyond the largest there is"
+    assert size + D.PREFIX_BYTES <= D.MESSAGE_BYTES_MAX, "a book beyond the largest there is"
     raw[start] = 0
     for place in range(4):
         raw[start + 1 + place] = size >> (24 - 8 * place) & 255
     words[form_at + D.FORM_SEQUENCE] = sequence
     words[form_at + D.FORM_CONTENT] = content
-    words[form_at + D.FORM_BYTES] = size + PREFIX_BYTES
+    words[form_at + D.FORM_BYTES] = size + D.PREFIX_BYTES

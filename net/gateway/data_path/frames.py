@@ -32,7 +32,7 @@ from net.gateway.data_path import layout as D
 from net.gateway.data_path.encode import message_at
 from net.gateway.subscribers import CONFLATED, SENT
 
-MSG_DONTWAIT, MSG_NOSIGNAL = 0x40, 0x4000
+MSG_AT_ONCE, MSG_NOSIGNAL = 0x40, 0x4000
 """From sys/socket.h on Linux: -1 at once where there is no room; no SIGPIPE."""
 BATCHES_MAX = 16
 """Batches of one connection before another one's turn: a thousand streams."""
@@ -119,7 +119,7 @@ def _send_now(words: Words, connection: int, start: int, size: int) -> int:
     """Send raw[start : start + size]; how much the socket took, less where it is stuck."""
     at = connection_at(words, connection)
     address = words[D.RAW_ADDRESS] + start
-    flags = MSG_DONTWAIT | MSG_NOSIGNAL
+    flags = MSG_AT_ONCE | MSG_NOSIGNAL
     sent = _send(words[at + D.CONNECTION_DESCRIPTOR], address, size, flags)
     if sent == size:
         return sent
@@ -248,12 +248,12 @@ def _lay_stream(words: Words, raw: Bytes, at: int, end: int, stream: int, now_ns
     if words[s + D.STREAM_REST_END] > 0:
         source = rest_at(words, stream) + words[s + D.STREAM_REST_FROM]
         size = words[s + D.STREAM_REST_END] - words[s + D.STREAM_REST_FROM]
-        laid_at = _lay_frame(words, raw, at, stream, D.NOBODY, source, size)
+        laid_at = _lay_frame(words, raw, at, stream, D.NONE, source, size)
         if laid_at - at < size + D.FRAME_HEADER_BYTES:
             return laid_at
         at = laid_at
     cursor = words[s + D.STREAM_CURSOR]
-    while cursor != D.NOBODY:
+    while cursor != D.NONE:
         if _wants(words, cursor, now_ns):
             k = cursor_at(words, cursor)
             form = words[k + D.CURSOR_FORM]
@@ -279,7 +279,7 @@ def _lay_batch(words: Words, raw: Bytes, connection: int, start: int, end: int, 
     at = start
     stream = words[c + D.CONNECTION_TURN]
     for _ in range(words[c + D.CONNECTION_STREAMS]):
-        if stream == D.NOBODY:
+        if stream == D.NONE:
             stream = words[c + D.CONNECTION_STREAM]
         words[c + D.CONNECTION_TURN] = stream
         if words[c + D.CONNECTION_WINDOW] <= 0:
@@ -290,7 +290,7 @@ def _lay_batch(words: Words, raw: Bytes, connection: int, start: int, end: int, 
         if at < 0:
             return at
         stream = words[stream_at(words, stream) + D.STREAM_NEXT]
-    words[c + D.CONNECTION_TURN] = D.NOBODY
+    words[c + D.CONNECTION_TURN] = D.NONE
     return at
 
 
@@ -354,7 +354,7 @@ def _enter_batch(words: Words, raw: Bytes, connection: int, start: int, sent: in
                 left = end - (start + sent)
                 copy_bytes(raw, backlog_at(words, connection), raw, start + sent, left)
                 words[c + D.CONNECTION_BACKLOG] = left
-            if words[frame + D.FRAME_CURSOR] == D.NOBODY:
+            if words[frame + D.FRAME_CURSOR] == D.NONE:
                 _enter_rest(words, frame)
             else:
                 _enter_book(words, raw, frame, now_ns)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from engine.layout import layout as L
 
-NOBODY = -1
+NONE = -1
 """Ends a list; no descriptor, no form, no cursor."""
 
 (
@@ -164,9 +164,14 @@ NOTICE_WORDS = 2
 """Why `walk` has stopped: the rest is no whole frame; a whole frame that h2 is to see; one longer
 than allowed; a window beyond its limit; too many pings; no room for an answer."""
 
+PREFIX_BYTES = 5
+"""gRPC's, before each message: whether it is compressed, and its length."""
 MESSAGE_BYTES_MAX = 9216
 """gRPC's prefix and the largest book: 100 levels of 75 bytes, 8 venues of 70, 300 for the rest."""
-assert 5 + 2 * L.DEPTH_MAX * (43 + L.VENUE_NAME_BYTES_MAX) + 8 * 80 + 300 <= MESSAGE_BYTES_MAX
+assert (
+    PREFIX_BYTES + 2 * L.DEPTH_MAX * (43 + L.VENUE_NAME_BYTES_MAX) + 8 * 80 + 300
+    <= MESSAGE_BYTES_MAX
+)
 HASH_BYTES = 8
 """Zeros behind a message, so that it can be read eight bytes at a time."""
 
@@ -180,7 +185,7 @@ assert MESSAGE_BYTES_MAX <= REST_BYTES
 BACKLOG_BYTES = 1 << 16
 """Of a connection: a frame that was begun, and what Python has to say behind it."""
 BATCH_BYTES = 1 << 18
-EVENTS_MAX = 64
+DESCRIPTORS_FOUND_MAX = 64
 """Descriptors that one turn finds."""
 
 WINDOW_MAX = (1 << 31) - 1
@@ -214,7 +219,7 @@ class Sizes:
         return min(self.streams * self.instruments, max(CURSORS_MAX, self.streams))
 
     def words(self) -> dict[int, int]:
-        """The places of the regions behind the instruments, and with NOBODY the end of all."""
+        """The places of the regions behind the instruments, and with NONE the end of all."""
         parts = (
             (FORMS_AT, self.forms * FORM_WORDS),
             (CURSORS_AT, self.cursors * CURSOR_WORDS),
@@ -223,7 +228,7 @@ class Sizes:
             (WANTED_AT, self.instruments),
             (READY_AT, self.connections),
             (NOTICES_AT, NOTICE_WORDS * (3 * self.connections + self.streams)),
-            (FOUND_AT, 2 * EVENTS_MAX),
+            (FOUND_AT, 2 * DESCRIPTORS_FOUND_MAX),
         )
         return _placed(parts, HEADER_WORDS + self.instruments * INSTRUMENT_WORDS)
 
@@ -235,7 +240,7 @@ class Sizes:
             (RESTS_AT, self.streams * REST_BYTES),
             (BACKLOGS_AT, self.connections * BACKLOG_BYTES),
             (BATCH_AT, BATCH_BYTES),
-            (EVENTS_AT, EVENTS_MAX * 16),
+            (EVENTS_AT, DESCRIPTORS_FOUND_MAX * 16),
         )
         return _placed(parts, 0)
 
@@ -245,5 +250,5 @@ def _placed(parts: tuple[tuple[int, int], ...], first: int) -> dict[int, int]:
     for name, size in parts:
         places[name] = at
         at += -(-size // 8) * 8
-    places[NOBODY] = at
+    places[NONE] = at
     return places

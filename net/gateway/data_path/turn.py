@@ -27,7 +27,7 @@ from engine.compiling.atomics import (
 from engine.compiling.clock import CLOCK_BOOTTIME, CLOCK_REALTIME, clock_ns
 from engine.compiling.jit import JIT_OFF, inner, kernel
 from engine.layout import layout as L
-from engine.layout.units import NS_PER_S
+from engine.layout.units import NEVER_NS, NS_PER_S
 from engine.sharing.handoff import READ_TRIES_MAX, copy_slot
 from engine.sharing.meters import observe
 from net.gateway.counters import BOOKS_ENCODED, BOOKS_READ, PUBLISH_TO_GATEWAY
@@ -43,14 +43,12 @@ from net.gateway.data_path.frames import (
     stream_at,
 )
 
-IS_PACKED = platform.machine() in ("x86_64", "AMD64")
+FOUND_BYTES = 12 if platform.machine() in ("x86_64", "AMD64") else 16
 """struct epoll_event is packed to 12 bytes on x86-64 and 16 bytes long elsewhere (epoll_ctl(2))."""
-EVENT_BYTES = 12 if IS_PACKED else 16
-DATA_AT = 4 if IS_PACKED else 8
+FOUND_DATA_AT = FOUND_BYTES - 8
 POLLIN = 1
 SPINS_A_LOOK = 16
 """Looks at the published count between two at the sockets and the clock, which cost 300 ns."""
-NEVER_NS = (1 << 63) - 1
 
 if JIT_OFF:
     _libc = ctypes.CDLL(None, use_errno=True)
@@ -118,7 +116,7 @@ def _encode(words: Words, raw: Bytes, form: int) -> None:
 def _tell_cursors(words: Words, form: int) -> None:
     """Everybody at a form has something to look at."""
     cursor = words[words[D.FORMS_AT] + form * D.FORM_WORDS + D.FORM_CURSOR]
-    while cursor != D.NOBODY:
+    while cursor != D.NONE:
         k = cursor_at(words, cursor)
         make_ready(words, words[stream_at(words, words[k + D.CURSOR_STREAM]) + D.STREAM_CONNECTION])
         cursor = words[k + D.CURSOR_NEXT_OF_FORM]
@@ -129,7 +127,7 @@ def _encode_wanted(words: Words, raw: Bytes, instrument: int) -> None:
     """Encode an instrument's new book in every form that somebody is at, and tell them."""
     for kind in range(D.BOOK + words[instrument_at(instrument) + D.INSTRUMENT_DEPTH]):
         form = instrument * D.FORMS_EACH + kind
-        if words[words[D.FORMS_AT] + form * D.FORM_WORDS + D.FORM_CURSOR] != D.NOBODY:
+        if words[words[D.FORMS_AT] + form * D.FORM_WORDS + D.FORM_CURSOR] != D.NONE:
             _encode(words, raw, form)
             _tell_cursors(words, form)
 
@@ -203,15 +201,15 @@ def _ready_when_due(words: Words, now_ns: int) -> None:
 def _find_events(words: Words, raw: Bytes) -> int:
     """Which descriptors are ready for what, in the words from FOUND_AT on; how many."""
     address = words[D.RAW_ADDRESS] + words[D.EVENTS_AT]
-    count = _epoll_wait(words[D.EPOLL], address, D.EVENTS_MAX, 0)
+    count = _epoll_wait(words[D.EPOLL], address, D.DESCRIPTORS_FOUND_MAX, 0)
     count = max(int64(count), int64(0))
     for index in range(count):
-        at = words[D.EVENTS_AT] + index * EVENT_BYTES
+        at = words[D.EVENTS_AT] + index * FOUND_BYTES
         mask = int64(0)
         number = int64(0)
         for byte in range(4):
             mask |= int64(raw[at + byte]) << (8 * byte)
-            number |= int64(raw[at + DATA_AT + byte]) << (8 * byte)
+            number |= int64(raw[at + FOUND_DATA_AT + byte]) << (8 * byte)
         words[words[D.FOUND_AT] + 2 * index] = number
         words[words[D.FOUND_AT] + 2 * index + 1] = mask
     words[D.FOUND] = count
@@ -236,11 +234,11 @@ def turn(words: Words, raw: Bytes, timeout_ns: int, form: int) -> int:
     """Serve books until Python has something to do or the time is over; how many events are found.
 
     NOTICES and FOUND say what. Every wait ends after `timeout_ns` at the latest. With a `form` that
-    is not NOBODY, have that one hold its instrument's newest book, and do no more. (One kernel for
+    is not NONE, have that one hold its instrument's newest book, and do no more. (One kernel for
     both: the encoders take ten seconds to compile.)
     """
     handoff = view_words(words[D.HANDOFF_ADDRESS], words[D.HANDOFF_WORDS])
-    if form != D.NOBODY:
+    if form != D.NONE:
         _prepare(words, raw, handoff, form)
         return 0
     now_ns = clock_ns(CLOCK_BOOTTIME)
@@ -278,7 +276,7 @@ def turn(words: Words, raw: Bytes, timeout_ns: int, form: int) -> int:
 # --- what clients send ---------------------------------------------------------------------------
 
 (HEADERS, WINDOW_UPDATE, CONTINUATION, PING) = (1, 8, 9, 6)
-ACK, END_HEADERS = 1, 4
+ACKNOWLEDGED, END_HEADERS = 1, 4
 PING_BYTES, INCREMENT_BYTES = 8, 4
 PINGS_EARLY_MAX = 2
 """As gRPC's servers: pings that come too soon after another, without a frame of ours between."""
@@ -298,7 +296,7 @@ def _number(raw: Bytes, at: int, count: int) -> int:
 @inner
 def _find_stream(words: Words, connection: int, stream_id: int) -> int:
     stream = words[connection_at(words, connection) + D.CONNECTION_STREAM]
-    while stream != D.NOBODY and words[stream_at(words, stream) + D.STREAM_ID] != stream_id:
+    while stream != D.NONE and words[stream_at(words, stream) + D.STREAM_ID] != stream_id:
         stream = words[stream_at(words, stream) + D.STREAM_NEXT]
     return stream
 
@@ -313,7 +311,7 @@ def _widen(words: Words, connection: int, stream_id: int, increment: int) -> int
     overflow = D.WALK_OVERFLOW
     if stream_id != 0:
         stream = _find_stream(words, connection, stream_id)
-        if stream == D.NOBODY:
+        if stream == D.NONE:
             return D.WALK_FRAME
         at = stream_at(words, stream) + D.STREAM_WINDOW
         overflow = D.WALK_STREAM_OVERFLOW
@@ -342,7 +340,7 @@ def _answer_ping(
     words[c + D.CONNECTION_PING_NS] = now_ns
     to = words[D.BACKLOGS_AT] + connection * D.BACKLOG_BYTES + words[c + D.CONNECTION_BACKLOG]
     copy_bytes(raw, to, source, at, size)
-    raw[to + 4] = ACK
+    raw[to + 4] = ACKNOWLEDGED
     words[c + D.CONNECTION_BACKLOG] += size
     make_ready(words, connection)
     return D.WALK_PARTIAL
@@ -383,7 +381,9 @@ def walk(words: Words, raw: Bytes, address: int, start: int, end: int, connectio
             if kind == WINDOW_UPDATE and size == INCREMENT_BYTES:
                 increment = _number(source, body, INCREMENT_BYTES) & D.WINDOW_MAX
                 stop = _widen(words, connection, stream_id, increment)
-            elif kind == PING and size == PING_BYTES and stream_id == 0 and flags & ACK == 0:
+            elif (
+                kind == PING and size == PING_BYTES and stream_id == 0 and flags & ACKNOWLEDGED == 0
+            ):
                 stop = _answer_ping(words, raw, source, at, connection, now_ns)
         if stop != D.WALK_PARTIAL:
             if stop == D.WALK_FRAME:

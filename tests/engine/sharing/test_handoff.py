@@ -121,13 +121,6 @@ def test_a_slot_that_is_being_written_is_busy_not_wrong() -> None:
     assert rig.reader.read(0) == sequence
 
 
-def test_waiting_ends_with_a_publication_or_with_the_polls(writer: HandoffWriter) -> None:
-    reader = HandoffReader(writer.words)
-    assert reader.wait(0, 100, 5) == 0
-    writer.words[L.HANDOFF_PUBLISHED] = 3
-    assert reader.wait(0, 10**6, 10**6) == 3
-
-
 # --- attaching -----------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ function stream(name, path, request, count, seconds) {
     const call = client.makeServerStreamRequest(path, same, same, request, new grpc.Metadata(), options);
     let number = 0;
     call.on("data", (raw) => {
-      console.log("message " + raw.toString("base64"));
+      if (name === "stream" && number < count) console.log("message " + raw.toString("base64"));
       if (++number === count) call.cancel();
     });
     call.on("error", () => {});

@@ -72,8 +72,15 @@ def test_percent_encoding() -> None:
     assert percent_encoded("a b~%\n\x7fé") == b"a b~%25%0A%7F%C3%A9"
 
 
-@pytest.mark.parametrize("kind", ["application/grpc", "application/grpc+proto",
-                                  "application/grpc;charset=utf-8", "Application/GRPC"])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/grpc",
+        "application/grpc+proto",
+        "application/grpc;charset=utf-8",
+        "Application/GRPC",
+    ],
+)
 def test_content_types_of_grpc(client: WireClient, kind: str) -> None:
     headers = [each for each in fields(GET_BOOK) if each[0] != "content-type"]
     client.headers(1, [*headers, ("content-type", kind)])

@@ -273,13 +273,15 @@ def test_6_9_1_no_byte_beyond_the_windows(gateway: Gateway) -> None:
         assert sum(len(f.payload) for f in client.frames if f.kind == DATA) == 65_535
 
 
-def test_5_1_2_more_streams_than_allowed(gateway: Gateway) -> None:
-    with served(subscribers_max=1, streams_per_client_max=300) as (_, port):
-        with WireClient(port) as client:
-            for number in range(400):
-                client.headers(2 * number + 1, fields())
-            kind, code = client.outcome(None)
-            assert kind == "goaway" and code in (PROTOCOL_ERROR, REFUSED_STREAM)
+def test_5_1_2_more_streams_than_allowed() -> None:
+    with (
+        served(subscribers_max=1, streams_per_client_max=300) as (_, port),
+        WireClient(port) as client,
+    ):
+        for number in range(400):
+            client.headers(2 * number + 1, fields())
+        kind, code = client.outcome(None)
+        assert kind == "goaway" and code in (PROTOCOL_ERROR, REFUSED_STREAM)
 
 
 def test_6_8_goaway_of_the_client_ends_it_when_its_calls_have(gateway: Gateway) -> None:

@@ -6,6 +6,7 @@ Each attack runs beside a subscriber that behaves; every published book must com
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -40,7 +41,7 @@ from tests.net.gateway.wire_client import (
 )
 
 LATE_S_MAX = 1.0
-"""Between a book's publication and its coming to the honest one, on a busy host with the JIT off."""
+"""From a book's publication to its coming to the honest one, on a busy host, the JIT off."""
 
 
 @contextlib.contextmanager
@@ -91,8 +92,9 @@ FLOODS: dict[str, Callable[[], bytes]] = {
     "empty DATA": lambda: OPENED + frame(DATA, 0, 1, b"") * 3000,
     "unknown frames": lambda: frame(0x66, 0, 0, b"") * 3000,
     "CONTINUATION": lambda: frame(HEADERS, 0, 1, BLOCK) + frame(CONTINUATION, 0, 1, b"") * 3000,
-    "long CONTINUATION": lambda: frame(HEADERS, 0, 1, BLOCK)
-    + frame(CONTINUATION, 0, 1, bytes(16_000)) * 9,
+    "long CONTINUATION": lambda: (
+        frame(HEADERS, 0, 1, BLOCK) + frame(CONTINUATION, 0, 1, bytes(16_000)) * 9
+    ),
     "PING": lambda: frame(PING, 0, 0, bytes(8)) * 3000,
     "huge headers": lambda: frame(
         HEADERS, END_HEADERS, 1, BLOCK + (b"\0\x01x\x7f\x01" + b"y" * 128) * 120
@@ -134,19 +136,22 @@ def test_pings_between_books_are_no_flood() -> None:
 
 def test_who_asks_and_does_not_read_is_not_heard_any_more() -> None:
     """Calls by the thousand, whose answers nobody takes: they wait at the client's side."""
-    with served(streams_per_client_max=100) as (engine, port):
-        with honest_subscriber(engine, port) as late, WireClient(port) as client:
-            client.link.setsockopt(1, 8, 4096)  # SO_RCVBUF
-            client.link.settimeout(0.3)
-            raw = b"".join(
-                frame(HEADERS, END_HEADERS, n, BLOCK) + frame(DATA, END_STREAM, n, EMPTY)
-                for n in range(1, 20_001, 2)
-            )
-            with contextlib.suppress(TimeoutError):
-                client.link.sendall(raw * 4)
-            late.clear()
-            assert eventually(lambda: len(late) > 10)
-            assert max(late) < LATE_S_MAX
+    with (
+        served(streams_per_client_max=100) as (engine, port),
+        honest_subscriber(engine, port) as late,
+        WireClient(port) as client,
+    ):
+        client.link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.link.settimeout(0.3)
+        raw = b"".join(
+            frame(HEADERS, END_HEADERS, n, BLOCK) + frame(DATA, END_STREAM, n, EMPTY)
+            for n in range(1, 20_001, 2)
+        )
+        with contextlib.suppress(TimeoutError):
+            client.link.sendall(raw * 4)
+        late.clear()
+        assert eventually(lambda: len(late) > 10)
+        assert max(late) < LATE_S_MAX
 
 
 def test_streams_without_a_window_hold_nothing_and_end() -> None:
@@ -188,14 +193,14 @@ def test_a_call_that_ended_waits_for_its_client_and_not_for_ever(
          "half a header block"],
 )  # fmt: skip
 def test_what_is_begun_must_end(monkeypatch: pytest.MonkeyPatch, raw: bytes) -> None:
-    monkeypatch.setattr(listener, "HANDSHAKE_LIMIT_S", 0.5)
+    monkeypatch.setattr(listener, "BEGUN_LIMIT_S", 0.5)
     with served() as (_, port), WireClient(port, greets=False) as client:
         client.send(raw)
         assert client.is_closed_in(4)
 
 
 def test_a_request_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(call, "REQUEST_LIMIT_S", 0.3)
+    monkeypatch.setattr(call, "REQUEST_WHOLE_LIMIT_S", 0.3)
     with served() as (_, port), WireClient(port) as client:
         client.headers(1, fields(GET_BOOK))
         client.send(frame(DATA, 0, 1, EMPTY[:3]))

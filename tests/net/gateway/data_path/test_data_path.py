@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import select
 import time
+from typing import Any, cast
 
 import pytest
 
+from engine.compiling.jit import JIT_OFF
 from engine.layout import layout as L
 from net.gateway.data_path import layout as D
 from net.gateway.data_path.frames import BATCHES_MAX
+from net.gateway.data_path.turn import turn
 from proto import orderbook_pb2
 from proto.pollux.v1 import market_data_pb2 as pb
 from tests.net.gateway.data_path.rig import SIZES, Client, Rig
@@ -330,6 +333,11 @@ def test_a_turn_sleeps_until_a_book_a_socket_or_its_time(rig: Rig) -> None:
         rig.follow(client.stream(1), BTC_BOOK)
 
 
+@pytest.mark.skipif(JIT_OFF, reason="there are no kernels")
+def test_a_turn_holds_no_gil() -> None:
+    assert cast(Any, turn).targetoptions["nogil"] is True
+
+
 # --- places --------------------------------------------------------------------------------------
 
 
@@ -361,4 +369,4 @@ def test_places_are_bounded(rig: Rig) -> None:
     for number in range(SIZES.streams):
         clients[0].stream(2 * number + 1)
     assert rig.path.add_stream(clients[0].place, 999, 0) is None
-    assert BATCHES_MAX * D.BATCH_FRAMES >= SIZES.streams
+    assert SIZES.streams <= BATCHES_MAX * D.BATCH_FRAMES

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from engine.layout import layout as L
 from engine.sharing.handoff import HandoffWriter, InstrumentInfo
 from net.gateway.book_messages import (
     Form,
+    Snapshot,
     book_form,
     read_snapshot,
     summary_form,
@@ -61,16 +63,22 @@ def test_ties_go_to_the_even_double() -> None:
         assert double(-number, 1) == float(-number)
 
 
-def forms(rig: Rig, index: int) -> dict[int, tuple[Form, type]]:
+def forms(rig: Rig, index: int) -> dict[int, tuple[Form, Any]]:
     """Each form of an instrument as Python writes it, and its message's type."""
     info, counters = rig.engine.instruments[index], GatewayCounters()
-    found: dict[int, tuple[Form, type]] = {
+    found: dict[int, tuple[Form, Any]] = {
         D.SUMMARY: (summary_form(info, counters), orderbook_pb2.Summary),
         D.STATUS: (venue_status_form(info, counters), pb.VenueStatusUpdate),
     }
     for depth in range(1, info.depth + 1):
         found[D.BOOK + depth - 1] = (book_form(info, depth, counters), pb.Book)
     return found
+
+
+def newest(rig: Rig, index: int) -> Snapshot:
+    slot = rig.path.slot(index)
+    assert slot is not None
+    return read_snapshot(slot, rig.engine.instruments[index])
 
 
 def content(rig: Rig, index: int, kind: int) -> int:
@@ -115,7 +123,7 @@ def test_every_form_says_what_python_says(rig: Rig, seed: int) -> None:
     for _ in range(6):
         for index in range(2):
             publish_random(rig, index, chance)
-            book = read_snapshot(rig.path.slot(index), rig.engine.instruments[index])
+            book = newest(rig, index)
             for kind, (form, message_type) in forms(rig, index).items():
                 wire = rig.path.message(index, kind)
                 expected = form.message(book).wire
@@ -139,7 +147,7 @@ def test_equal_contents_have_one_hash_and_others_another(rig: Rig) -> None:
                 rig.engine.publish(instrument=1)
                 after = at + L.RING_SLOTS_AT + ((sequence + 1) % L.RING_SLOTS) * L.SLOT_WORDS
                 words[after + L.SLOT_FLAGS : after + L.SLOT_WORDS] = old[L.SLOT_FLAGS :]
-            book = read_snapshot(rig.path.slot(1), rig.engine.instruments[1])
+            book = newest(rig, 1)
             for kind, (form, _) in forms(rig, 1).items():
                 rig.path.message(1, kind)
                 key = (kind, form.message(book).content)
@@ -161,6 +169,6 @@ def test_the_largest_book_fits() -> None:
         for kind in (D.SUMMARY, D.STATUS, D.BOOK + L.DEPTH_MAX - 1):
             wire = rig.path.message(0, kind)
             assert wire is not None and len(wire) + 5 <= D.MESSAGE_BYTES_MAX
-        assert len(pb.Book.FromString(wire).asks) == L.DEPTH_MAX
+        assert wire is not None and len(pb.Book.FromString(wire).asks) == L.DEPTH_MAX
     finally:
         rig.close()
