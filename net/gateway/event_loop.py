@@ -27,8 +27,8 @@ class TurnSelector(selectors.EpollSelector):
         super().__init__()
         self._path = path
         self._by_descriptor: dict[int, selectors.SelectorKey] = {}
-        self.on_notices: Callable[[Notices], None] = lambda notices: None
-        """Is told of what the data path has to tell, before `select` returns."""
+        self.on_turn: Callable[[Notices], None] = lambda notices: None
+        """Is told of each turn's end, with its notices, before `select` returns."""
         path.poll_by(self.fileno())
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -50,8 +50,7 @@ class TurnSelector(selectors.EpollSelector):
         """Serve books until a descriptor is ready, there is a notice, or the time is over."""
         wait_s = LONGEST_S if timeout is None else min(max(timeout, 0.0), LONGEST_S)
         found = self._path.turn(int(wait_s * 1e9))
-        if notices := self._path.take_notices():
-            self.on_notices(notices)
+        self.on_turn(self._path.take_notices())
         ready = []
         for descriptor, mask in found:
             key = self._by_descriptor.get(descriptor)

@@ -121,7 +121,6 @@ class Connection:
         self._is_retired = False
         self._last_id = 0
         self._block_bytes = 0
-        self._frame_window = D.INITIAL_WINDOW_BYTES
         self._allowance = Allowance(self.since_s)
         # h2 would end the connection for a malformed request, where the RFC wants its stream's end.
         config = h2.config.H2Configuration(
@@ -248,7 +247,7 @@ class Connection:
             self._block_bytes = size + (self._block_bytes if kind == CONTINUATION else 0)
             if self._block_bytes > HEADER_BLOCK_BYTES_MAX:
                 return False
-        if kind == HEADERS or (kind == DATA and (size or frame[4] & END_STREAM)):
+        if kind in (HEADERS, WINDOW_UPDATE) or (kind == DATA and (size or frame[4] & END_STREAM)):
             return True
         return self._allowance.spend(self._host.now_s())
 
@@ -324,7 +323,7 @@ class Connection:
         codes = h2.settings.SettingCodes
         change = event.changed_settings.get(codes.INITIAL_WINDOW_SIZE)
         if change is not None:
-            grown, self._frame_window = change.new_value - self._frame_window, change.new_value
+            grown = change.new_value - (change.original_value or 0)
             if not self._path.widen_streams(self.place, grown):
                 self.fail(Code.FLOW_CONTROL_ERROR)
 
@@ -333,7 +332,9 @@ class Connection:
     def add_stream(self, stream_id: int) -> int | None:
         if self.is_lost:
             return None
-        stream = self._path.add_stream(self.place, stream_id, self._frame_window)
+        # h2 has seen what the client opened of it before it had a place.
+        window = self._h2.streams[stream_id].outbound_flow_control_window
+        stream = self._path.add_stream(self.place, stream_id, window)
         if stream is not None:
             self._h2.send_headers(stream_id, [*_ANSWER])
             self._flush()

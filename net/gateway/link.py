@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from net.gateway.clients import network_of
+from net.gateway.data_path import layout as D
 from net.gateway.http2 import Connection
 from net.gateway.tls import TlsRecords
 
@@ -26,6 +29,8 @@ FINISH_LOOK_S = 0.05
 """How often it is seen whether the last bytes of a connection have gone."""
 FINISH_LIMIT_S = 1.0
 """What a client has to take them, and to close its side."""
+
+_log = logging.getLogger("pollux.gateway")
 
 _TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 
@@ -48,6 +53,8 @@ class Link:
         self.since_s = listener.now_s()
         self.is_deferred = False
         """Whether it waits for its next turn."""
+        self.has_frames = False
+        """Whether it waits with frames that have been read."""
         self._listener = listener
         self._link = link
         self._records = records
@@ -81,6 +88,12 @@ class Link:
             asyncio.get_running_loop().remove_reader(self._link)
 
     def _on_readable(self) -> None:
+        if self._listener.has_time():
+            self._receive()
+        else:
+            self._listener.defer_link(self)
+
+    def _receive(self) -> None:
         try:
             data = self._link.recv(READ_BYTES)
         except (BlockingIOError, InterruptedError):
@@ -89,10 +102,33 @@ class Link:
             return self.lose()
         if not data:
             return self.lose()
-        if self._records is not None:
-            data = self._decrypt(self._records, data)
-        if data and self.connection is not None:
-            self.connection.receive(data)
+        with self._lost_on_failure():
+            if self._records is not None:
+                data = self._decrypt(self._records, data)
+            if data and self.connection is not None:
+                self.connection.receive(data)
+
+    def serve_again(self) -> None:
+        """Its turn has come: for frames that wait, or for what the socket has."""
+        has_frames, self.has_frames, self.is_deferred = self.has_frames, False, False
+        if self._is_closed:
+            return
+        if has_frames and self.connection is not None:
+            with self._lost_on_failure():
+                self.connection.serve()
+        else:
+            self._receive()
+        if not self.is_deferred:
+            self.read()
+
+    @contextlib.contextmanager
+    def _lost_on_failure(self) -> Iterator[None]:
+        """A mistake of ours that one client has found is not to end the others' service."""
+        try:
+            yield
+        except Exception:
+            _log.exception("the connection of %s failed", self.peer)
+            self.lose()
 
     def _decrypt(self, records: TlsRecords, data: bytes) -> bytes:
         try:
@@ -109,6 +145,15 @@ class Link:
         return plain
 
     # --- out -------------------------------------------------------------------------------------
+
+    def on_notice(self, kind: int) -> None:
+        """What the data path has to tell of it."""
+        if kind == D.NOTICE_STUCK:
+            self.watch_writable()
+        elif kind == D.NOTICE_TO_ENCRYPT:
+            self.encrypt()
+        else:
+            self.lose()
 
     def encrypt(self) -> None:
         """Send what the data path has laid out."""

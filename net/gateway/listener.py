@@ -71,6 +71,7 @@ class Listener:
         self._deferred: deque[Link] = deque()
         self._sockets: list[socket.socket] = []
         self._loop = asyncio.get_running_loop()
+        self._turn_end_s = 0.0
 
     def now_s(self) -> float:
         return self._loop.time()
@@ -118,32 +119,35 @@ class Listener:
 
     # --- turns -----------------------------------------------------------------------------------
 
-    def on_notices(self, notices: list[tuple[int, int]]) -> None:
-        """What the data path has to tell."""
+    def on_turn(self, notices: list[tuple[int, int]]) -> None:
+        """A turn of the data path has ended: what it has to tell."""
+        self._turn_end_s = self.now_s() + WORK_S
         for kind, subject in notices:
             if kind == D.NOTICE_SENT:
                 call = self._calls.get(subject)
                 if call is not None:
                     call.on_sent()
-                continue
-            link = self.links.get(subject)
-            if link is None:
-                continue
-            if kind == D.NOTICE_STUCK:
-                link.watch_writable()
-            elif kind == D.NOTICE_TO_ENCRYPT:
-                link.encrypt()
-            else:
-                link.lose()
+            elif subject in self.links:
+                self.links[subject].on_notice(kind)
+
+    def has_time(self) -> bool:
+        """Whether clients' frames may be served in this turn."""
+        return self.now_s() < self._turn_end_s
 
     def defer(self, connection: Connection) -> None:
         link = self.links.get(connection.place)
-        if link is None or link.is_deferred:
+        if link is not None:
+            link.has_frames = True
+            self.defer_link(link, FULL_PAUSE_S if connection.is_full else 0.0)
+
+    def defer_link(self, link: Link, pause_s: float = 0.0) -> None:
+        """Have `serve_again` called when others have had their turn; nothing is read before."""
+        if link.is_deferred:
             return
         link.pause()
         link.is_deferred = True
-        if connection.is_full:
-            self._loop.call_later(FULL_PAUSE_S, self._hear_again, link)
+        if pause_s:
+            self._loop.call_later(pause_s, self._hear_again, link)
         else:
             self._hear_again(link)
 
@@ -153,17 +157,9 @@ class Listener:
         self._deferred.append(link)
 
     def _serve_deferred(self) -> None:
-        end_s = self.now_s() + WORK_S
         links, self._deferred = self._deferred, deque()
-        while links:
-            link = links.popleft()
-            link.is_deferred = False
-            if link.connection is not None and not link.connection.is_closing:
-                link.connection.serve()
-                if not link.is_deferred:
-                    link.read()
-            if self.now_s() > end_s:
-                break
+        while links and self.has_time():
+            links.popleft().serve_again()
         links.extend(self._deferred)
         self._deferred = links
         if links:

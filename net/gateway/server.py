@@ -179,7 +179,7 @@ class _Gateway:
         }
         listener = Listener(options, self._path, methods, self._clients, context)
         port = listener.open()
-        selector.on_notices = listener.on_notices
+        selector.on_turn = listener.on_turn
         sweeping = asyncio.create_task(_keep_room(Connections(options), listener))
         try:
             ready(port)

@@ -178,7 +178,6 @@ class DataPath:
         view[at + D.CONNECTION_WINDOW] = D.INITIAL_WINDOW_BYTES
         view[at + D.CONNECTION_STREAM] = view[at + D.CONNECTION_TURN] = D.NONE
         view[at + D.CONNECTION_IS_ENCRYPTED] = int(is_encrypted)
-        view[at + D.CONNECTION_READ_NS] = steady_ns()
         return connection
 
     def remove_connection(self, connection: int) -> None:

@@ -135,7 +135,6 @@ gRPC's prefix included."""
 (
     CONNECTION_DESCRIPTOR,
     CONNECTION_WINDOW,
-    CONNECTION_FRAME_MAX,
     CONNECTION_STREAM,
     CONNECTION_STREAMS,
     CONNECTION_TURN,
@@ -145,11 +144,10 @@ gRPC's prefix included."""
     CONNECTION_IS_READY,
     CONNECTION_IS_HELD,
     CONNECTION_HEADER_STREAM,
-    CONNECTION_READ_NS,
     CONNECTION_PING_NS,
     CONNECTION_STRIKES,
     CONNECTION_WORDS,
-) = range(16)
+) = range(14)
 """TURN: the stream to be served first. IS_HELD: a book waits for its stream's interval.
 HEADER_STREAM: the stream whose header block has begun and not ended, or 0."""
 (OPEN, STUCK, BROKEN) = range(3)

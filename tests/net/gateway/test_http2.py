@@ -255,6 +255,14 @@ def test_6_9_2_the_initial_window_is_the_streams_and_may_become_negative(gateway
         assert len(client.read_until(DATA, 1).payload) == 5
 
 
+def test_6_9_1_a_window_may_be_opened_before_the_request_is_whole(gateway: Gateway) -> None:
+    with WireClient(gateway[1], settings=setting(4, 0)) as client:
+        client.headers(1, fields())
+        client.send(window_update(1, 60) + frame(SETTINGS, 0, 0, setting(4, 7)))
+        client.send(frame(DATA, END_STREAM, 1, EMPTY))
+        assert len(client.read_until(DATA, 1).payload) == 67
+
+
 def test_6_9_1_no_byte_beyond_the_windows(gateway: Gateway) -> None:
     """Books for a while: a connection's first 65,535 bytes, and no more."""
     engine = gateway[0]
