@@ -8,6 +8,7 @@ Runs on: the gateway's event loop.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, text_format
@@ -15,6 +16,7 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection_pb2 as pb
 
+import proto
 from net.gateway.call import Call
 from net.gateway.methods import Method, Methods
 from net.gateway.status import RefusedError, Status
@@ -22,6 +24,8 @@ from net.gateway.status import RefusedError, Status
 ALPHA = pb.DESCRIPTOR.services_by_name["ServerReflection"].full_name
 STABLE = ALPHA.replace("v1alpha", "v1")
 METHOD = "ServerReflectionInfo"
+DESCRIBED = Path(proto.__file__).parent / "descriptors.binpb"
+"""Our interfaces with their comments (proto/generate.py)."""
 
 
 def reflection_methods(services: Sequence[str]) -> Methods:
@@ -35,6 +39,8 @@ class _Reflection:
     def __init__(self, services: Sequence[str]) -> None:
         self._services = sorted(services)
         self._pool = _pool_with_v1()
+        described = descriptor_pb2.FileDescriptorSet.FromString(DESCRIBED.read_bytes())
+        self._described = {file.name: file.SerializeToString() for file in described.file}
 
     async def serve(self, call: Call) -> None:
         while (raw := await call.next_request()) is not None:
@@ -75,13 +81,13 @@ class _Reflection:
             answer.error_response.error_message = "there is none of this name"
         return answer
 
-    @staticmethod
-    def _add_files(answer: pb.ServerReflectionResponse, file: FileDescriptor) -> None:
-        """A file and all that it needs, each once, itself first."""
+    def _add_files(self, answer: pb.ServerReflectionResponse, file: FileDescriptor) -> None:
+        """A file and all that it needs, each once, itself first; ours with their comments."""
         pending, seen = [file], {file.name}
         while pending:
             each = pending.pop(0)
-            answer.file_descriptor_response.file_descriptor_proto.append(each.serialized_pb)
+            raw = self._described.get(each.name, each.serialized_pb)
+            answer.file_descriptor_response.file_descriptor_proto.append(raw)
             for other in each.dependencies:
                 if other.name not in seen:
                     seen.add(other.name)

@@ -161,8 +161,40 @@ def test_reflection_lists_the_services(engine: Engine) -> None:
         "grpc.reflection.v1alpha.ServerReflection",
         *SERVICES[1:],
     }
-    for answer in files:
-        assert answer.file_descriptor_response.file_descriptor_proto
+    for answer, comment in zip(
+        files, ("merged book at one moment", "The plain interface"), strict=True
+    ):
+        raw = answer.file_descriptor_response.file_descriptor_proto[0]
+        assert comment.encode() in raw, "with its comments"
+
+
+def test_both_versions_of_reflection_answer_alike(engine: Engine) -> None:
+    """The second by its bytes: grpcio-reflection has no stub for it."""
+    asked = [
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol="grpc.reflection.v1"),
+        reflection_pb2.ServerReflectionRequest(
+            file_containing_symbol="grpc.reflection.v1.ServerReflection"
+        ),
+        reflection_pb2.ServerReflectionRequest(file_by_filename="proto/pollux/v1/maker.proto"),
+        reflection_pb2.ServerReflectionRequest(file_by_filename="no/such.proto"),
+        reflection_pb2.ServerReflectionRequest(all_extension_numbers_of_type="pollux.v1.Book"),
+        reflection_pb2.ServerReflectionRequest(),
+    ]
+    with gateway_thread(engine) as gateway, gateway.channel() as channel:
+        answers = []
+        for version in ("v1", "v1alpha"):
+            call = channel.stream_stream(
+                f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+                reflection_pb2.ServerReflectionRequest.SerializeToString,
+                reflection_pb2.ServerReflectionResponse.FromString,
+            )
+            answers.append(list(call(iter(asked), timeout=PATIENCE_S)))
+    assert answers[0] == answers[1]
+    kinds = [answer.WhichOneof("message_response") for answer in answers[0]]
+    found, none = "file_descriptor_response", "error_response"
+    numbers = "all_extension_numbers_response"
+    assert kinds == [none, found, found, none, numbers, none]
+    assert [answers[0][each].error_response.error_code for each in (0, 3, 5)] == [5, 5, 3]
 
 
 def test_the_limit_of_subscribers(engine: Engine) -> None:
