@@ -33,6 +33,7 @@ NONE = -1
     POLL_NS,
     MODE,
     PUBLISHED,
+    BOOK_NS,
     IS_BUSY,
     DUE_NS,
     WANTED,
@@ -65,7 +66,7 @@ NONE = -1
     CONNECTIONS,
     FRAMES,
     POLL_AT,
-) = range(37)
+) = range(38)
 """WANTED, READY, NOTICES, FOUND: how many there are of the lists at the places below. METERS and
 ROWS: the meters' block and the table of those who listen, counted by the kernels. POLL: three words
 for ppoll(2)."""
@@ -73,7 +74,8 @@ POLL_WORDS = 3
 FRAMES_AT = POLL_AT + POLL_WORDS
 
 (SPIN, BACKOFF, BLOCK) = range(3)
-"""IDLE: what a turn does while nothing comes."""
+"""IDLE: what a turn does while nothing comes: looks again at once; sleeps for POLL_NS, or longer the
+longer no book has come (BOOK_NS); sleeps for POLL_NS."""
 (SERVING, LAST_WORD) = range(2)
 """MODE: all books are sent, or those alone that say that no venue can be trusted."""
 

@@ -47,6 +47,8 @@ FOUND_BYTES = 12 if platform.machine() in ("x86_64", "AMD64") else 16
 """struct epoll_event is packed to 12 bytes on x86-64 and 16 bytes long elsewhere (epoll_ctl(2))."""
 FOUND_DATA_AT = FOUND_BYTES - 8
 POLLIN = 1
+PAUSE_PART, PAUSE_GROWTH_MAX = 128, 5
+"""A pause is at most this part of the time since the last book, and so many times the shortest."""
 SPINS_A_LOOK = 16
 """Looks at the published count between two at the sockets and the clock, which cost 300 ns."""
 
@@ -136,6 +138,7 @@ def _encode_wanted(words: Words, raw: Bytes, instrument: int) -> None:
 def _read_wanted(words: Words, raw: Bytes, handoff: Words) -> None:
     """Read every instrument that somebody follows and that has a new book; encode and tell."""
     words[D.PUBLISHED] = load_acquire(handoff, L.HANDOFF_PUBLISHED)
+    words[D.BOOK_NS] = clock_ns(CLOCK_BOOTTIME)
     words[D.IS_BUSY] = 0
     for index in range(words[D.WANTED]):
         instrument = words[words[D.WANTED_AT] + index]
@@ -229,6 +232,20 @@ def _sleep(words: Words, duration_ns: int) -> bool:
     return _ppoll(address, 1, address + 8, 0) != 0
 
 
+@inner
+def _pause_ns(words: Words, now_ns: int) -> int:
+    """How long to sleep before the next look at what is published.
+
+    A sleep costs some 10 us of CPU, however short it is: 22 % of a core for 20 us at a time, 8 % for
+    100. Where books are rare a look is late by a smaller part of their distance all the same.
+    """
+    poll_ns = words[D.POLL_NS]
+    if words[D.IDLE] == D.BLOCK:
+        return poll_ns
+    wanted_ns = (now_ns - words[D.BOOK_NS]) // PAUSE_PART
+    return max(poll_ns, min(wanted_ns, PAUSE_GROWTH_MAX * poll_ns))
+
+
 @kernel("int64(int64[::1], uint8[::1], int64, int64)", releases_gil=True)
 def turn(words: Words, raw: Bytes, timeout_ns: int, form: int) -> int:
     """Serve books until Python has something to do or the time is over; how many events are found.
@@ -269,7 +286,7 @@ def turn(words: Words, raw: Bytes, timeout_ns: int, form: int) -> int:
                 if load_acquire(handoff, L.HANDOFF_PUBLISHED) != words[D.PUBLISHED]:
                     break
         elif left_ns > 0:
-            looks = _sleep(words, min(left_ns, words[D.POLL_NS]))
+            looks = _sleep(words, min(left_ns, _pause_ns(words, now_ns)))
         now_ns = clock_ns(CLOCK_BOOTTIME)
 
 
