@@ -74,8 +74,8 @@ POLL_WORDS = 3
 FRAMES_AT = POLL_AT + POLL_WORDS
 
 (SPIN, BACKOFF, BLOCK) = range(3)
-"""IDLE: what a turn does while nothing comes: looks again at once; sleeps for POLL_NS, or longer the
-longer no book has come (BOOK_NS); sleeps for POLL_NS."""
+"""IDLE: what a turn does while nothing comes: looks again at once; sleeps for POLL_NS or,
+the longer no book has come (BOOK_NS), for longer; sleeps for POLL_NS."""
 (SERVING, LAST_WORD) = range(2)
 """MODE: all books are sent, or those alone that say that no venue can be trusted."""
 

@@ -236,8 +236,8 @@ def _sleep(words: Words, duration_ns: int) -> bool:
 def _pause_ns(words: Words, now_ns: int) -> int:
     """How long to sleep before the next look at what is published.
 
-    A sleep costs some 10 us of CPU, however short it is: 22 % of a core for 20 us at a time, 8 % for
-    100. Where books are rare a look is late by a smaller part of their distance all the same.
+    A sleep costs some 10 us of CPU, however short it is: 22 % of a core for 20 us at a time, 8 %
+    for 100. Where books are rare a look is late by a smaller part of their distance all the same.
     """
     poll_ns = words[D.POLL_NS]
     if words[D.IDLE] == D.BLOCK:
