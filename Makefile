@@ -4,13 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check lint types kernels kernels-off kernels-checked compiled fuzz bench-tests proto lock clean
+.PHONY: setup demo test check lint types kernels kernels-off kernels-checked compiled fuzz fuzz-http2 bench-tests proto lock clean
 
 demo: setup  ## simulated venues, the daemon and a live ladder in this terminal
 	@$(BIN)/pollux demo
 
 # Processes and sockets that mostly wait, with limits far above what they need: three at a time.
-PATIENT := $(wildcard tests/e2e tests/faults tests/net/gateway tests/net/client tests/net/observe/stat tests/net/watchdog)
+PATIENT := $(wildcard tests/e2e tests/faults tests/net/gateway tests/interop tests/net/client tests/net/observe/stat tests/net/watchdog)
 # What measures, and what must happen within seconds: one test at a time, nothing beside it.
 TIMED := $(wildcard tests/bench tests/operate)
 
@@ -53,6 +53,11 @@ FUZZ_SEED ?= 1
 fuzz: setup  ## new inputs by coverage, kept in tests/fuzz/corpus, then mutants of them compiled
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+
+FUZZ_FRAMES ?= 1000000
+
+fuzz-http2: setup  ## frames that are wrong, and right ones between, against the gateway
+	$(BIN)/python -m tests.fuzz.http2 --frames $(FUZZ_FRAMES) --seed $(FUZZ_SEED)
 
 setup: $(READY)
 

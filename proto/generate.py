@@ -20,6 +20,8 @@ SOURCES = (
     "proto/pollux/v1/maker.proto",
 )
 """Named from the repository's root: generated imports then read `from proto.pollux.v1 import`."""
+DESCRIBED = "proto/descriptors.binpb"
+"""All of SOURCES as protoc understands them, with their comments, which the modules do not have."""
 
 
 def generate(folder: Path) -> None:
@@ -28,8 +30,11 @@ def generate(folder: Path) -> None:
         sys.executable,
         *("-m", "grpc_tools.protoc", "-I", "."),
         *(f"--{kind}_out={folder}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")),
+        "--include_source_info",
+        f"--descriptor_set_out={folder / DESCRIBED}",
         *SOURCES,
     ]
+    (folder / DESCRIBED).parent.mkdir(exist_ok=True)
     # protoc finds the mypy plugins by PATH; they lie beside this interpreter.
     path = sysconfig.get_path("scripts") + os.pathsep + os.environ.get("PATH", "")
     subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": path}, check=True)

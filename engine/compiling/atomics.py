@@ -10,6 +10,7 @@ Runs on: any thread.
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -72,6 +73,22 @@ if JIT_OFF:
         """Eight frame bytes from `index` as a little-endian number; the caller proves the range."""
         assert index >= 0 and index + 8 <= len(frame), "read outside the frame"
         return uint64(int.from_bytes(frame[index : index + 8].tobytes(), "little"))
+
+    def store_u64(buffer: Bytes, index: int, value: int) -> None:
+        """Eight bytes from `index`, little-endian; the caller proves the range."""
+        assert index >= 0 and index + 8 <= len(buffer), "written outside the buffer"
+        raw = (int(value) & _MASK_64).to_bytes(8, "little")
+        buffer[index : index + 8] = np.frombuffer(raw, np.uint8)
+
+    def copy_bytes(target: Bytes, to: int, source: Bytes, start: int, count: int) -> None:
+        """Copy source[start : start + count] to target[to:]; the two may overlap."""
+        assert to >= 0 and to + count <= len(target), "written outside the buffer"
+        assert start >= 0 and start + count <= len(source), "read outside the buffer"
+        target[to : to + count] = source[start : start + count].copy()
+
+    def float_bits(value: float) -> int:
+        """The 64 bits of a double, as an int64."""
+        return int.from_bytes(struct.pack("<d", value), "little", signed=True)
 
     def store_byte(words: Words, index: int, value: int) -> None:
         """Write the byte at `index` of the words' bytes."""
@@ -162,6 +179,36 @@ else:
             return builder.load(builder.bitcast(pointer, word_type.as_pointer()), align=1)
 
         return types.uint64(frame, types.int64), codegen
+
+    @intrinsic
+    def store_u64(typingctx: Any, buffer: Any, index: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pointer = _element_pointer(context, builder, signature.args[0], args[0], args[1])
+            word_type = context.get_value_type(types.uint64)
+            builder.store(args[2], builder.bitcast(pointer, word_type.as_pointer()), align=1)
+            return context.get_dummy_value()
+
+        return types.void(buffer, types.int64, types.int64), codegen
+
+    @intrinsic
+    def copy_bytes(
+        typingctx: Any, target: Any, to: Any, source: Any, start: Any, count: Any
+    ) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            into = _element_pointer(context, builder, signature.args[0], args[0], args[1])
+            out_of = _element_pointer(context, builder, signature.args[2], args[2], args[3])
+            cgutils.raw_memmove(builder, into, out_of, args[4], 1)
+            return context.get_dummy_value()
+
+        number = types.int64
+        return types.void(target, number, source, number, number), codegen
+
+    @intrinsic
+    def float_bits(typingctx: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.bitcast(args[0], context.get_value_type(types.int64))
+
+        return types.int64(types.float64), codegen
 
     @intrinsic
     def store_byte(typingctx: Any, words: Any, index: Any, value: Any) -> Any:

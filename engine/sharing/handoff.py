@@ -18,7 +18,6 @@ import os
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-import numba.types as nbtypes
 import numpy as np
 
 from engine.compiling.atomics import (
@@ -28,7 +27,7 @@ from engine.compiling.atomics import (
     load_acquire,
     store_release,
 )
-from engine.compiling.jit import JIT_OFF, inner, kernel
+from engine.compiling.jit import inner, kernel
 from engine.layout import layout as L
 from engine.sharing.directory import HandoffError
 from engine.sharing.segment import (
@@ -50,16 +49,6 @@ READ_TRIES_MAX = 1000
 READ_NOTHING_YET = 0
 READ_BUSY = -1
 READ_OVERWRITTEN = -2
-
-if JIT_OFF:
-    import time
-
-    def _sleep_us(microseconds: int) -> int:
-        time.sleep(microseconds / 1e6)
-        return 0
-
-else:
-    _sleep_us = nbtypes.ExternalFunction("usleep", nbtypes.int32(nbtypes.int32))
 
 
 @inner
@@ -88,7 +77,8 @@ def end_slot(handoff: Words, ring: int, slot: int, sequence: int) -> None:
 
 
 @inner
-def _copy_slot(handoff: Words, ring: int, sequence: int, out: Words) -> bool:
+def copy_slot(handoff: Words, ring: int, sequence: int, out: Words) -> bool:
+    """Copy the slot of a sequence into `out`; False where it is torn, or another's by now."""
     slot = slot_at(ring, sequence)
     before = load_acquire(handoff, slot + L.SLOT_VERSION)
     if before != 2 * sequence:
@@ -108,7 +98,7 @@ def read_latest(handoff: Words, ring: int, out: Words) -> int:
         sequence = load_acquire(handoff, ring + L.RING_SEQUENCE)
         if sequence == 0:
             return READ_NOTHING_YET
-        if _copy_slot(handoff, ring, sequence, out):
+        if copy_slot(handoff, ring, sequence, out):
             return sequence
     return READ_BUSY
 
@@ -118,21 +108,9 @@ def read_exact(handoff: Words, ring: int, sequence: int, out: Words) -> int:
     """Copy one numbered book; READ_NOTHING_YET if still to come, READ_OVERWRITTEN if gone."""
     if sequence > load_acquire(handoff, ring + L.RING_SEQUENCE) or sequence <= 0:
         return READ_NOTHING_YET
-    if _copy_slot(handoff, ring, sequence, out):
+    if copy_slot(handoff, ring, sequence, out):
         return sequence
     return READ_OVERWRITTEN
-
-
-@kernel(f"int64({READONLY_WORDS}, int64, int64, int64)", releases_gil=True)
-def wait_for_publish(handoff: Words, seen: int, poll_us: int, polls_max: int) -> int:
-    """Sleep in steps, without the GIL, until the published count differs from `seen`; the count."""
-    published = load_acquire(handoff, L.HANDOFF_PUBLISHED)
-    for _ in range(polls_max):
-        if published != seen:
-            break
-        _sleep_us(poll_us)
-        published = load_acquire(handoff, L.HANDOFF_PUBLISHED)
-    return published
 
 
 @dataclass(frozen=True)
@@ -240,7 +218,8 @@ class HandoffReader:
         is_whole = instruments > 0 and len(view) >= L.HANDOFF_WORDS + instruments * L.RING_WORDS
         if not is_whole or ring_words != L.RING_WORDS:
             raise HandoffError("the segment is not as long as its header says")
-        self._words = view
+        self.words = view
+        """The segment, read-only; for kernels."""
         self.book: Words = np.zeros(L.SLOT_WORDS, np.int64)
         self.instruments = tuple(self._instrument(i) for i in range(int(view[L.HANDOFF_RINGS])))
 
@@ -251,7 +230,7 @@ class HandoffReader:
         return cls(map_words(path, "a Pollux handoff"))
 
     def _instrument(self, index: int) -> InstrumentInfo:
-        words, at = self._words, HandoffWriter.ring_at(index)
+        words, at = self.words, HandoffWriter.ring_at(index)
         venues = tuple(
             get_text(
                 words,
@@ -271,38 +250,34 @@ class HandoffReader:
 
     @property
     def writer_pid(self) -> int:
-        return int(self._words[L.HANDOFF_WRITER_PID])
+        return int(self.words[L.HANDOFF_WRITER_PID])
 
     @property
     def heartbeat_ns(self) -> int:
         """When the engine last said it was alive, in steady time."""
-        return read_word(self._words, L.HANDOFF_HEARTBEAT_NS)
+        return read_word(self.words, L.HANDOFF_HEARTBEAT_NS)
 
     @property
     def engine_state(self) -> int:
         """ENGINE_IS_STARTING, ENGINE_IS_RUNNING or ENGINE_IS_STOPPED."""
-        return read_word(self._words, L.HANDOFF_ENGINE_STATE)
+        return read_word(self.words, L.HANDOFF_ENGINE_STATE)
 
     @property
     def published(self) -> int:
         """Books published so far, all instruments together."""
-        return read_word(self._words, L.HANDOFF_PUBLISHED)
+        return read_word(self.words, L.HANDOFF_PUBLISHED)
 
     def sequence(self, index: int) -> int:
         """The sequence of an instrument's latest book; 0 before the first."""
-        return read_word(self._words, HandoffWriter.ring_at(index) + L.RING_SEQUENCE)
-
-    def wait(self, seen: int, poll_us: int, polls_max: int) -> int:
-        """Block without the GIL until `published` differs from `seen` or the polls run out."""
-        return wait_for_publish(self._words, seen, poll_us, polls_max)
+        return read_word(self.words, HandoffWriter.ring_at(index) + L.RING_SEQUENCE)
 
     def read(self, index: int) -> int:
         """Copy an instrument's latest book into `book`; its sequence, 0 if none, READ_BUSY."""
-        return read_latest(self._words, HandoffWriter.ring_at(index), self.book)
+        return read_latest(self.words, HandoffWriter.ring_at(index), self.book)
 
     def read_exact(self, index: int, sequence: int) -> int:
         """Copy one numbered book into `book`; READ_NOTHING_YET or READ_OVERWRITTEN otherwise."""
-        return read_exact(self._words, HandoffWriter.ring_at(index), sequence, self.book)
+        return read_exact(self.words, HandoffWriter.ring_at(index), sequence, self.book)
 
 
 __all__ = [
@@ -316,11 +291,11 @@ __all__ = [
     "HandoffWriter",
     "InstrumentInfo",
     "begin_slot",
+    "copy_slot",
     "end_slot",
     "read_exact",
     "read_latest",
     "segment_path",
     "slot_at",
-    "wait_for_publish",
     "write_word",
 ]

@@ -144,6 +144,9 @@ class GatewaySettings(Section):
     """A process of its own, or a thread of the daemon."""
     cpu: Annotated[int, Field(ge=0)] | None = None
     """Its CPU; left out: it is not pinned."""
+    idle: Literal["spin", "backoff", "block"] = "backoff"
+    """While it has subscribers it looks for books without a pause, every 20 to 100 us, or every
+    millisecond."""
     tls_cert: str = ""
     """PEM certificate; with `tls_key` the gateway serves TLS."""
     tls_key: str = ""

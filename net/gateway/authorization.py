@@ -14,11 +14,10 @@ import re
 import stat
 from collections.abc import Iterable
 
-import grpc
-
 from engine.sharing.directory import HandoffError, open_regular
-from net.gateway.hub import Context, RefusedError
+from net.gateway.call import Call
 from net.gateway.options import GatewayError, GatewayOptions, is_loopback
+from net.gateway.status import RefusedError, Status
 
 TOKEN = re.compile(r"[!-~]{16,256}", re.ASCII)
 """Printable and without a space, so that it fits a header; shorter ones could be guessed."""
@@ -77,34 +76,30 @@ class Permission:
         self._is_open = is_loopback(host) or bool(options.tls_client_ca)
         self._expected = {name: f"{SCHEME}{token}".encode() for name, token in tokens.items()}
 
-    def check_look(self, context: Context) -> None:
+    def check_look(self, call: Call) -> None:
         """RefusedError unless this call may be made at all."""
         if "gateway" in self._expected:
-            _require(context, self._expected.values())
+            _require(call, self._expected.values())
 
-    def check(self, context: Context) -> None:
+    def check(self, call: Call) -> None:
         """RefusedError unless this call may ask for a kill or a release."""
         if "maker" in self._expected:
-            _require(context, [self._expected["maker"]])
+            _require(call, [self._expected["maker"]])
         elif not self._is_open:
             raise RefusedError(
-                grpc.StatusCode.PERMISSION_DENIED,
+                Status.PERMISSION_DENIED,
                 "other hosts reach this listener, so it takes no kill and no release: "
                 "[maker] token_file or [gateway] tls_client_ca would allow them",
             )
 
 
-def _require(context: Context, expected: Iterable[bytes]) -> None:
+def _require(call: Call, expected: Iterable[bytes]) -> None:
     """RefusedError unless the caller shows one of these."""
-    shown = [
-        value if isinstance(value, bytes) else value.encode()
-        for key, value in context.invocation_metadata() or ()
-        if key == "authorization"
-    ]
+    shown = [value for key, value in call.metadata if key == "authorization"]
     if not shown:
         text = "metadata `authorization: Bearer TOKEN` is missing"
-        raise RefusedError(grpc.StatusCode.UNAUTHENTICATED, text)
+        raise RefusedError(Status.UNAUTHENTICATED, text)
     # Each is compared: how long it takes says nothing.
     matches = [hmac.compare_digest(shown[0], each) for each in expected]
     if len(shown) != 1 or not any(matches):
-        raise RefusedError(grpc.StatusCode.UNAUTHENTICATED, "the token is wrong")
+        raise RefusedError(Status.UNAUTHENTICATED, "the token is wrong")

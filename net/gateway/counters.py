@@ -15,10 +15,9 @@ from engine.sharing.meters import (
     MeterReader,
     MeterTable,
     MeterWriter,
-    observe_value,
 )
 from net.gateway.options import GatewayOptions
-from net.gateway.subscribers import CONFLATED, ROWS_MAX, SENT, SubscriberTable
+from net.gateway.subscribers import ROWS_MAX, SENT, SubscriberTable
 from net.process.name_lock import has_ended
 
 KIND = "gateway"
@@ -29,38 +28,43 @@ SILENT_AFTER_NS = 2_000_000_000
 METERS = MeterTable()
 
 
+STREAMS_OPEN = METERS.gauge("gateway_subscribers", "streams open now")
+STREAMS_OPENED = METERS.counter("gateway_subscriptions", "streams opened")
+CALLS_REFUSED = METERS.counter("gateway_refused", "streams refused because there were too many")
+BOOKS_READ = METERS.counter("gateway_books", "books read from the handoff")
+BOOKS_ENCODED = METERS.counter("gateway_encoded", "messages encoded: one per book and wanted form")
+MESSAGES_SENT = METERS.counter(
+    "gateway_sent", "messages handed to the kernel, all subscribers together"
+)
+BOOKS_CONFLATED = METERS.counter(
+    "gateway_conflated", "books that a subscriber skipped: something was slow"
+)
+BOOKS_UNCHANGED = METERS.counter(
+    "gateway_unchanged", "books not sent: they said what was said before"
+)
+PUBLISH_TO_GATEWAY = METERS.histogram(
+    "publish_to_gateway", "from a book's publication to its reading", "ns"
+)
+GATEWAY_TO_WRITTEN = METERS.histogram(
+    "gateway_to_written", "from there, or when due, to the kernel's taking", "ns"
+)
+
+
 class GatewayCounters(Counted):
     """What a gateway has done so far. `name=""` keeps it private; `now_ns`: steady time.
 
-    HandoffError: shared memory of that name cannot be had.
+    The data path's kernels count most of it. HandoffError: shared memory of that name cannot be
+    had.
     """
 
-    STREAMS_OPEN = METERS.gauge("gateway_subscribers", "streams open now")
     subscribers = Count(STREAMS_OPEN)
-    subscribers_total = Count(METERS.counter("gateway_subscriptions", "streams opened"))
-    refused = Count(
-        METERS.counter("gateway_refused", "streams refused because there were too many")
-    )
-    books = Count(METERS.counter("gateway_books", "books read from the handoff"))
-    encoded = Count(
-        METERS.counter("gateway_encoded", "messages encoded: one per book and wanted form")
-    )
-    MESSAGES_SENT = METERS.counter(
-        "gateway_sent", "messages handed to gRPC, all subscribers together"
-    )
+    subscribers_total = Count(STREAMS_OPENED)
+    refused = Count(CALLS_REFUSED)
+    books = Count(BOOKS_READ)
+    encoded = Count(BOOKS_ENCODED)
     sent = Count(MESSAGES_SENT)
-    conflated = Count(
-        METERS.counter("gateway_conflated", "books that a subscriber skipped: something was slow")
-    )
-    unchanged = Count(
-        METERS.counter("gateway_unchanged", "books not sent: they said what was said before")
-    )
-    PUBLISH_TO_GATEWAY = METERS.histogram(
-        "publish_to_gateway", "from a book's publication to its reading", "ns"
-    )
-    GATEWAY_TO_WRITTEN = METERS.histogram(
-        "gateway_to_written", "from there, or when due, to gRPC's taking", "ns"
-    )
+    conflated = Count(BOOKS_CONFLATED)
+    unchanged = Count(BOOKS_UNCHANGED)
 
     def __init__(self, name: str = "", rows: int = ROWS_MAX, now_ns: int = 0) -> None:
         self.table = SubscriberTable(name, rows)
@@ -70,29 +74,11 @@ class GatewayCounters(Counted):
             self.table.close()
             raise
         super().__init__(self._meters.words, self._meters.block_at[0])
-        self._written_at = self.at + self.GATEWAY_TO_WRITTEN
-        # One word is changed faster so; this is for what every message changes.
-        self._view = memoryview(self.words)  # type: ignore[arg-type]
-        self._sent_at = self.at + self.MESSAGES_SENT
-
-    def saw_book(self, latency_ns: int) -> None:
-        """A book was read, so long after its publication."""
-        self.books += 1
-        observe_value(self.words, self.at + self.PUBLISH_TO_GATEWAY, latency_ns)
 
     def sends(self, row_at: int) -> None:
-        """gRPC is given a message of the stream in this row."""
-        self._view[self._sent_at] += 1
+        """The stream in this row is given a message that is no book."""
+        self.sent += 1
         self.table.counts[row_at + SENT] += 1
-
-    def wrote(self, latency_ns: int) -> None:
-        """gRPC has taken it, so long after it could be sent."""
-        observe_value(self.words, self._written_at, latency_ns)
-
-    def skipped(self, row_at: int, books: int) -> None:
-        """The stream in this row left out so many books."""
-        self.conflated += books
-        self.table.counts[row_at + CONFLATED] += books
 
     def beat(self, now_ns: int) -> None:
         """Tell readers that the event loop turns."""

@@ -1,7 +1,6 @@
 """The health service, grpc.health.v1: whether the books can be trusted, for all services alike.
 
-gRPC's own one (grpc_health.v1.health.aio) writes to a watcher while it holds the lock that every
-other watcher and every change needs: one client that reads nothing would stop the gateway.
+Probes need no token, and learn nothing but whether there is a service.
 Runs on: the gateway's event loop.
 """
 
@@ -9,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
-import grpc
 from grpc_health.v1 import health_pb2 as pb
 
-from net.gateway.grpc_methods import unary_stream, unary_unary
-from net.gateway.hub import Context, RefusedError
+from net.gateway.call import Call
+from net.gateway.methods import Method, Methods, service_methods
+from net.gateway.status import RefusedError, Status
 
-SERVICE_NAME = pb.DESCRIPTOR.services_by_name["Health"].full_name
+SERVICE = pb.DESCRIPTOR.services_by_name["Health"]
+SERVICE_NAME = SERVICE.full_name
 
 
 class HealthService:
@@ -28,14 +27,14 @@ class HealthService:
         self._is_serving = self._is_retired = False
         self._watchers: set[asyncio.Event] = set()
 
-    def handlers(self) -> grpc.GenericRpcHandler[Any, Any]:
+    def methods(self) -> Methods:
         """The methods of the service."""
         methods = {
-            "Check": unary_unary(self._check, pb.HealthCheckRequest.FromString),
-            "List": unary_unary(self._list, pb.HealthListRequest.FromString),
-            "Watch": unary_stream(self._watch, pb.HealthCheckRequest.FromString),
+            "Check": Method(self._check, pb.HealthCheckRequest.FromString, needs_token=False),
+            "List": Method(self._list, pb.HealthListRequest.FromString, needs_token=False),
+            "Watch": Method(self._watch, pb.HealthCheckRequest.FromString, needs_token=False),
         }
-        return grpc.method_handlers_generic_handler(SERVICE_NAME, methods)
+        return service_methods(SERVICE, methods)
 
     def set(self, is_serving: bool) -> None:
         """From now on; without effect after `retire`."""
@@ -54,18 +53,18 @@ class HealthService:
             return kinds(status=kinds.SERVICE_UNKNOWN)
         return kinds(status=kinds.SERVING if self._is_serving else kinds.NOT_SERVING)
 
-    async def _check(self, request: pb.HealthCheckRequest, _context: Context) -> bytes:
+    async def _check(self, request: pb.HealthCheckRequest, _call: Call) -> bytes:
         if request.service not in self._services:
-            raise RefusedError(grpc.StatusCode.NOT_FOUND, "there is no service of this name")
+            raise RefusedError(Status.NOT_FOUND, "there is no service of this name")
         wire: bytes = self._answer(request.service).SerializeToString()
         return wire
 
-    async def _list(self, _request: pb.HealthListRequest, _context: Context) -> bytes:
+    async def _list(self, _request: pb.HealthListRequest, _call: Call) -> bytes:
         statuses = {each: self._answer(each) for each in self._services}
         wire: bytes = pb.HealthListResponse(statuses=statuses).SerializeToString()
         return wire
 
-    async def _watch(self, request: pb.HealthCheckRequest, context: Context) -> None:
+    async def _watch(self, request: pb.HealthCheckRequest, call: Call) -> None:
         changed, said = asyncio.Event(), None
         self._watchers.add(changed)
         try:
@@ -74,7 +73,7 @@ class HealthService:
                 answer = self._answer(request.service)
                 if answer != said:
                     said = answer
-                    await context.write(answer.SerializeToString())
+                    await call.write(answer.SerializeToString())
                 await changed.wait()
         finally:
             self._watchers.discard(changed)

@@ -1,17 +1,13 @@
-"""Where books come in and subscribers are told: one hub per gateway, all on its event loop.
+"""Whether the engine lives, and who follows what: one hub per gateway, on its event loop.
 
-    waiter thread  --call_soon_threadsafe-->  hub.refresh  --Event.set-->  subscriber tasks
+Books come to subscribers by the data path, without a step of Python. What is here is their
+beginning and their end: a stream is told to the data path with the forms that it wants, and ends
+when its client leaves or when no book can be trusted any more.
 
-The waiter thread sits in the compiled wait, without the GIL, and has at most one wake-up posted
-that the loop has not served yet. `refresh` reads each changed instrument once. A subscriber is a
-task with one event and, per instrument, the last sequence and content it has seen: nothing is
-queued for it, so it costs the same memory however slow it is, and slows nobody. When its write is
-done it takes the newest book.
-
-A write is done when gRPC has put it into the client's flow-control window, so what comes first to a
-client that begins to read again is what lies in its own window: 64 KiB (about a hundred books) for
-one with `grpc.http2.bdp_probe` off, some megabytes for gRPC's default. No server can shorten that.
-Runs on: the gateway's event loop, but for `wait_for_books`.
+A book is with its client when it is in the flow-control window, so what comes first to a client
+that begins to read again is what lies in its own window: 64 KiB (about a hundred books) for one
+with `grpc.http2.bdp_probe` off, some megabytes for gRPC's default. No server can shorten that.
+Runs on: the gateway's event loop.
 """
 
 from __future__ import annotations
@@ -19,198 +15,90 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import threading
-import time
-import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 
-import grpc
-import grpc.aio
-
 from engine.layout import layout as L
-from engine.sharing.handoff import READ_BUSY, HandoffReader, InstrumentInfo
-from net.gateway.book_messages import (
-    Form,
-    Snapshot,
-    book_form,
-    read_snapshot,
-    summary_form,
-    venue_status_form,
-)
+from engine.sharing.handoff import HandoffReader, InstrumentInfo
+from net.gateway.call import Call
 from net.gateway.counters import GatewayCounters
+from net.gateway.data_path import layout as D
+from net.gateway.data_path.data_path import DataPath
 from net.gateway.options import GatewayOptions
-from tuning.clock import steady_ns, wall_ns
-
-Context = grpc.aio.ServicerContext[object, object]
-
-READ_AGAIN_S = 0.001
-"""After a busy slot: the writer has wrapped the whole ring while one book was copied."""
-
-SERVED_LIMIT_S = 0.1
-"""How long the waiter thread waits for a busy loop before it sees whether it should end."""
-
-WAIT_POLLS_MAX = 1000
-"""Looks at the published count before the waiter thread sees whether it should end: about 0.1 s."""
-
-
-class RefusedError(Exception):
-    """A call that cannot be served: the status code and the text that the caller is given."""
-
-    def __init__(self, code: grpc.StatusCode, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-        self.text = text
+from net.gateway.status import RefusedError, Status
+from tuning.clock import steady_ns
 
 
 class Instrument:
-    """One instrument: its newest book, and the forms in which somebody asked for it."""
+    """One instrument as its engine described it."""
 
-    def __init__(self, index: int, info: InstrumentInfo, counters: GatewayCounters) -> None:
+    def __init__(self, index: int, info: InstrumentInfo, path: DataPath) -> None:
         self.index = index
         self.info = info
-        self.book: Snapshot | None = None
-        self.noticed_s = 0.0
-        """When it was read, as asyncio's loops count time: time.monotonic."""
-        self.summary = summary_form(info, counters)
-        self.status = venue_status_form(info, counters)
-        self._counters = counters
-        self._depths: dict[int, Form] = {}
-        self.events: set[asyncio.Event] = set()
+        self._path = path
 
-    def at_depth(self, depth: int) -> Form:
-        """The v1 book with that many levels a side; 0 means all. At most `info.depth` forms."""
+    @property
+    def newest_info(self) -> InstrumentInfo:
+        """With the scales of the newest book."""
+        slot = self._path.slot(self.index)
+        return self.info if slot is None else self.info.counted_as(slot)
+
+    def has_book(self) -> bool:
+        return self._path.slot(self.index) is not None
+
+    def book_kind(self, depth: int) -> int:
+        """The data path's form of a v1 book with that many levels a side; 0 means all."""
         assert 0 <= depth <= self.info.depth
-        depth = depth or self.info.depth
-        if depth not in self._depths:
-            self._depths[depth] = book_form(self.info, depth, self._counters)
-        return self._depths[depth]
+        return D.BOOK + (depth or self.info.depth) - 1
 
-    def wake(self) -> None:
-        for event in self.events:
-            event.set()
-
-
-class Subscriber:
-    """One stream: what wakes it, and its row of the table of those who listen."""
-
-    def __init__(self, counters: GatewayCounters, row_at: int) -> None:
-        self.event = asyncio.Event()
-        self.counters = counters
-        self.row_at = row_at
-
-
-class Cursor:
-    """What one subscriber has seen of one instrument in one form."""
-
-    def __init__(
-        self, instrument: Instrument, form: Form, before_first: bytes | None = None
-    ) -> None:
-        self.instrument = instrument
-        self._form = form
-        self._before_first = before_first
-        self._seen_sequence = 0
-        self._seen_content: bytes | None = None
-        self.earliest_s = 0.0
-        """Loop time before which nothing more may be sent."""
-
-    def take(self, subscriber: Subscriber) -> bytes | None:
-        """The newest message if it differs from the last one taken; b"" is a message too."""
-        book = self.instrument.book
-        if book is None:
-            message, self._before_first = self._before_first, None
-            return message
-        if book.sequence == self._seen_sequence:
-            return None
-        newest = self._form.message(book)
-        if self._seen_content is not None:
-            skipped = book.sequence - self._seen_sequence - 1
-            if skipped:
-                subscriber.counters.skipped(subscriber.row_at, skipped)
-        self._seen_sequence = book.sequence
-        if newest.content == self._seen_content:
-            subscriber.counters.unchanged += 1
-            return None
-        self._seen_content = newest.content
-        return newest.wire
-
-    @property
-    def is_withdrawn(self) -> bool:
-        """Whether the newest book says that no venue can be trusted."""
-        book = self.instrument.book
-        return book is not None and all(venue.state != L.LIVE for venue in book.venues)
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether there is a book that this cursor has not seen."""
-        book = self.instrument.book
-        return book is not None and book.sequence != self._seen_sequence
+    def message(self, kind: int) -> bytes | None:
+        """The newest book in a form of the data path; None before the first."""
+        return self._path.message(self.index, kind)
 
 
 class Hub:
-    """Reads the handoff, knows whether the engine lives, wakes the subscribers."""
+    """Knows whether the engine lives, begins and ends the subscribers' streams."""
 
     def __init__(
         self,
         reader: HandoffReader,
         options: GatewayOptions,
         counters: GatewayCounters,
+        path: DataPath,
         *,
-        wall_ns: Callable[[], int] = wall_ns,
         steady_ns: Callable[[], int] = steady_ns,
     ) -> None:
         self._reader = reader
         self._options = options
-        self._wall_ns, self._steady_ns = wall_ns, steady_ns
+        self._path = path
+        self._steady_ns = steady_ns
         self._closed_reason: str | None = None
-        self._served = threading.Event()
+        self._last_trouble = ""
+        self._in_trouble = asyncio.Event()
         self.counters = counters
         self.instruments = tuple(
-            Instrument(index, info, counters) for index, info in enumerate(reader.instruments)
+            Instrument(index, info, path) for index, info in enumerate(reader.instruments)
         )
         self.by_symbol = {instrument.info.symbol: instrument for instrument in self.instruments}
         self.trouble: str | None = None
         """Why no book can be trusted now; None while all is well."""
         self.check_engine()
-        self.refresh()
-
-    # --- books coming in -------------------------------------------------------------------------
-
-    def refresh(self) -> None:
-        """Read every instrument that has a new book and wake who wants it."""
-        self._served.set()
-        for instrument in self.instruments:
-            known = instrument.book.sequence if instrument.book else 0
-            if self._reader.sequence(instrument.index) == known:
-                continue
-            sequence = self._reader.read(instrument.index)
-            if sequence == READ_BUSY:
-                asyncio.get_running_loop().call_later(READ_AGAIN_S, self.refresh)
-                continue
-            book = instrument.book = read_snapshot(self._reader.book, instrument.info)
-            assert book.sequence == sequence, "a slot with another book's number"
-            instrument.noticed_s = time.monotonic()
-            self.counters.saw_book(self._wall_ns() - book.publish_ns)
-            instrument.wake()
-
-    def post_refresh(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Have `refresh` run on the loop, and wait for it: from the waiter thread.
-
-        A loop that is busy writing is not disturbed for books it cannot look at yet.
-        """
-        self._served.clear()
-        loop.call_soon_threadsafe(self.refresh)
-        self._served.wait(SERVED_LIMIT_S)
 
     # --- whether the engine lives ----------------------------------------------------------------
 
     def check_engine(self) -> None:
-        """Look at the engine's state and heartbeat; wake everybody when trouble begins or ends."""
-        trouble = self._engine_trouble() or self._closed_reason
-        is_new = (trouble is None) != (self.trouble is None)
-        self.trouble = trouble
-        if is_new:
-            for instrument in self.instruments:
-                instrument.wake()
+        """Look at the engine's state and heartbeat; end every stream when trouble begins.
+
+        From then on the data path sends the engine's last word alone: its venues withdrawn. A book
+        that still shows levels would be a frozen one.
+        """
+        self.trouble = self._engine_trouble() or self._closed_reason
+        if self.trouble is None:
+            self._in_trouble.clear()
+            self._path.set_mode(D.SERVING)
+        else:
+            self._last_trouble = self.trouble
+            self._in_trouble.set()
+            self._path.set_mode(D.LAST_WORD)
 
     def _engine_trouble(self) -> str | None:
         parent_pid = self._options.parent_pid
@@ -235,7 +123,6 @@ class Hub:
         """From now on there are no books; every stream ends, with this reason if with no other."""
         self._closed_reason = reason
         self.check_engine()
-        self.refresh()
 
     # --- subscribers -----------------------------------------------------------------------------
 
@@ -243,13 +130,11 @@ class Hub:
         """RefusedError when no book can be trusted at this moment."""
         self.check_engine()
         if self.trouble is not None:
-            raise RefusedError(grpc.StatusCode.UNAVAILABLE, self.trouble)
+            raise RefusedError(Status.UNAVAILABLE, self.trouble)
 
     @contextlib.contextmanager
-    def subscribed(
-        self, context: Context, what: str, instruments: Sequence[Instrument] = ()
-    ) -> Iterator[Subscriber]:
-        """One more stream, as long as it lasts; RefusedError when there are too many.
+    def subscribed(self, call: Call, what: str) -> Iterator[int]:
+        """One more stream, as long as it lasts: its row; RefusedError when there are too many.
 
         `what` it wants, in words for whoever looks at the subscribers.
         """
@@ -257,74 +142,46 @@ class Hub:
         if self.counters.subscribers >= limit:
             self.counters.refused += 1
             text = f"this gateway has {limit} subscribers ([gateway] subscribers_max)"
-            raise RefusedError(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
-        row_at = self.counters.table.enter(_peer_text(context), what, self._steady_ns())
-        subscriber = Subscriber(self.counters, row_at)
-        for instrument in instruments:
-            instrument.events.add(subscriber.event)
+            raise RefusedError(Status.RESOURCE_EXHAUSTED, text)
+        row_at = self.counters.table.enter(call.peer, what, self._steady_ns())
         self.counters.subscribers += 1
         self.counters.subscribers_total += 1
         try:
-            yield subscriber
+            yield row_at
         finally:
             self.counters.subscribers -= 1
             self.counters.table.leave(row_at)
-            for instrument in instruments:
-                instrument.events.discard(subscriber.event)
 
     async def stream(
-        self, context: Context, cursors: Sequence[Cursor], what: str, interval_s: float = 0.0
+        self,
+        call: Call,
+        wanted: Sequence[tuple[Instrument, int]],
+        what: str,
+        *,
+        interval_s: float = 0.0,
+        unknown: Sequence[tuple[Instrument, bytes]] = (),
     ) -> None:
-        """Write what each cursor takes until the client leaves. RefusedError: no engine."""
+        """Send each instrument's books in a form until the client leaves; `unknown` are messages
+        for instruments without one. RefusedError: no engine.
+        """
         self.require_engine()
-        wanted = [cursor.instrument for cursor in cursors]
-        with self.subscribed(context, what, wanted) as subscriber:
-            event, counters, row_at = subscriber.event, self.counters, subscriber.row_at
-            start_s = _loop_s()
-            self.refresh()
-            while True:
-                event.clear()
-                for cursor in cursors:
-                    if self.trouble is not None:
-                        # The last word of an engine that stopped: its venues withdrawn. A book
-                        # that still shows levels would be a frozen one.
-                        if not cursor.is_withdrawn:
-                            continue
-                    elif interval_s and _loop_s() < cursor.earliest_s:
-                        continue
-                    message = cursor.take(subscriber)
-                    if message is not None:
-                        due_s = max(cursor.instrument.noticed_s, cursor.earliest_s, start_s)
-                        if interval_s:
-                            cursor.earliest_s = _loop_s() + interval_s
-                        counters.sends(row_at)
-                        await context.write(message)
-                        counters.wrote(int((time.monotonic() - due_s) * 1e9))
-                if self.trouble is not None:
-                    raise RefusedError(grpc.StatusCode.UNAVAILABLE, self.trouble)
-                if interval_s:
-                    await _wait_until_due(event, cursors)
-                else:
-                    # A book that came during a write has set it again.
-                    await event.wait()
-
-
-def _loop_s() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def _peer_text(context: Context) -> str:
-    """Who called, without gRPC's decoration: an address with its port, or a socket's path."""
-    return urllib.parse.unquote(context.peer()).removeprefix("ipv4:").removeprefix("ipv6:")
-
-
-async def _wait_until_due(event: asyncio.Event, cursors: Sequence[Cursor]) -> None:
-    """Return when a cursor may have something to send, or the event is set before."""
-    due_s = min((cursor.earliest_s for cursor in cursors if cursor.is_behind), default=None)
-    if due_s is None or due_s > _loop_s():
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(due_s):
-                await event.wait()
+        with self.subscribed(call, what) as row_at:
+            followed = [(instrument.index, kind) for instrument, kind in wanted]
+            interval_ns = round(interval_s * 1e9)
+            if not self._path.subscribe(call.open_stream(), followed, row_at, interval_ns):
+                self.counters.refused += 1
+                text = f"this gateway follows no {len(followed)} books more"
+                raise RefusedError(Status.RESOURCE_EXHAUSTED, text)
+            for instrument, message in unknown:
+                await asyncio.sleep(0)  # what there is goes out first
+                await call.until_sent()
+                if not instrument.has_book():
+                    self.counters.sends(row_at)
+                    await call.write(message)
+            await self._in_trouble.wait()
+            # One turn of the data path more: the last word goes out before the end.
+            await asyncio.sleep(0)
+            raise RefusedError(Status.UNAVAILABLE, self._last_trouble)
 
 
 def engine_trouble(reader: HandoffReader, now_ns: int, stale_after_ms: int) -> str | None:
@@ -340,20 +197,3 @@ def engine_trouble(reader: HandoffReader, now_ns: int, stale_after_ms: int) -> s
     if age_ms > stale_after_ms:
         return f"the engine has shown no sign of life for {age_ms / 1000:.1f} s"
     return None
-
-
-def wait_for_books(
-    reader: HandoffReader,
-    hub: Hub,
-    loop: asyncio.AbstractEventLoop,
-    stop: threading.Event,
-    poll_us: int,
-) -> None:
-    """The waiter thread: its own reader, no GIL while nothing is published."""
-    seen = reader.published
-    hub.post_refresh(loop)
-    while not stop.is_set():
-        published = reader.wait(seen, poll_us, WAIT_POLLS_MAX)
-        if published != seen:
-            seen = published
-            hub.post_refresh(loop)

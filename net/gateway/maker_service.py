@@ -10,19 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import grpc
-import grpc.aio
 
 from engine.maker.state_board import StateBoardError, StateBoardFinder, StateBoardReader
 from net.gateway.authorization import Permission
 from net.gateway.book_messages import Message
-from net.gateway.grpc_methods import unary_stream, unary_unary
-from net.gateway.hub import Context, Hub, RefusedError
+from net.gateway.call import Call
+from net.gateway.hub import Hub
 from net.gateway.maker_messages import MakerForm
 from net.gateway.market_data_service import INTERVAL_MS_MAX
+from net.gateway.methods import Method, Methods, service_methods
 from net.gateway.options import REASON_CHARACTERS_MAX
+from net.gateway.status import RefusedError, Status
 from net.log.one_line import one_line
 from proto.pollux.v1 import maker_pb2
 
@@ -38,21 +36,18 @@ TAKEN_BOARD_LOOK_S = 0.002
 _log = logging.getLogger("pollux.gateway")
 
 
-def maker_handlers(
-    hub: Hub, finder: StateBoardFinder, permission: Permission
-) -> grpc.GenericRpcHandler[Any, Any]:
+def maker_methods(hub: Hub, finder: StateBoardFinder, permission: Permission) -> Methods:
     """The methods of the service over this hub's engine."""
     service = _Maker(hub, finder, permission)
-    handlers = {
-        "GetMaker": unary_unary(service.get_maker, maker_pb2.GetMakerRequest.FromString),
-        "ListMakers": unary_unary(service.list_makers, maker_pb2.ListMakersRequest.FromString),
-        "StreamMaker": unary_stream(service.stream_maker, maker_pb2.StreamMakerRequest.FromString),
-        "Kill": unary_unary(service.kill, maker_pb2.KillRequest.FromString),
-        "Release": unary_unary(service.release, maker_pb2.ReleaseRequest.FromString),
-        "Accept": unary_unary(service.accept, maker_pb2.AcceptRequest.FromString),
+    methods = {
+        "GetMaker": Method(service.get_maker, maker_pb2.GetMakerRequest.FromString),
+        "ListMakers": Method(service.list_makers, maker_pb2.ListMakersRequest.FromString),
+        "StreamMaker": Method(service.stream_maker, maker_pb2.StreamMakerRequest.FromString),
+        "Kill": Method(service.kill, maker_pb2.KillRequest.FromString),
+        "Release": Method(service.release, maker_pb2.ReleaseRequest.FromString),
+        "Accept": Method(service.accept, maker_pb2.AcceptRequest.FromString),
     }
-    assert set(handlers) == set(SERVICE.methods_by_name), "every method of the .proto, no other"
-    return grpc.method_handlers_generic_handler(SERVICE_NAME, handlers)
+    return service_methods(SERVICE, methods)
 
 
 class _Maker:
@@ -62,42 +57,42 @@ class _Maker:
         self._permission = permission
         self._forms: dict[StateBoardReader, MakerForm] = {}
 
-    async def get_maker(self, request: maker_pb2.GetMakerRequest, _context: Context) -> bytes:
+    async def get_maker(self, request: maker_pb2.GetMakerRequest, _call: Call) -> bytes:
         return self._latest(self._boards(request.symbol)[0]).wire
 
-    async def list_makers(self, _request: maker_pb2.ListMakersRequest, _context: Context) -> bytes:
+    async def list_makers(self, _request: maker_pb2.ListMakersRequest, _call: Call) -> bytes:
         makers = self._messages(self._boards(""))
         return maker_pb2.ListMakersResponse(makers=makers).SerializeToString()
 
-    async def stream_maker(self, request: maker_pb2.StreamMakerRequest, context: Context) -> None:
+    async def stream_maker(self, request: maker_pb2.StreamMakerRequest, call: Call) -> None:
         interval_ms = request.min_interval_ms
         if not 0 <= interval_ms <= INTERVAL_MS_MAX:
             text = f"min_interval_ms {interval_ms}: must be 0 to {INTERVAL_MS_MAX}"
-            raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, text)
+            raise RefusedError(Status.INVALID_ARGUMENT, text)
         loop = asyncio.get_running_loop()
         self._latest(self._boards(request.symbol)[0])
-        with self._hub.subscribed(context, "market maker") as subscriber:
+        with self._hub.subscribed(call, "market maker") as row_at:
             seen, earliest_s = b"", 0.0
             while True:
                 if loop.time() >= earliest_s:
                     message = self._latest(self._boards(request.symbol)[0])
                     if message.content != seen:
                         seen, earliest_s = message.content, loop.time() + interval_ms / 1000
-                        self._hub.counters.sends(subscriber.row_at)
-                        await context.write(message.wire)
+                        self._hub.counters.sends(row_at)
+                        await call.write(message.wire)
                 else:
                     self._hub.require_engine()
                 await asyncio.sleep(BOARD_LOOK_S)
 
-    async def kill(self, request: maker_pb2.KillRequest, context: Context) -> bytes:
-        boards = self._allowed("kill", request.reason, request.symbol, context)
+    async def kill(self, request: maker_pb2.KillRequest, call: Call) -> bytes:
+        boards = self._allowed("kill", request.reason, request.symbol, call)
         numbers = [_permitted(board.request_kill) for board in boards]
         await self._until_taken("kill", lambda: _all_reach(boards, "kills_done", numbers))
         makers = self._messages(boards)
         return maker_pb2.KillResponse(maker=makers[0], makers=makers).SerializeToString()
 
-    async def release(self, request: maker_pb2.ReleaseRequest, context: Context) -> bytes:
-        boards = self._allowed("release", request.reason, request.symbol, context)
+    async def release(self, request: maker_pb2.ReleaseRequest, call: Call) -> bytes:
+        boards = self._allowed("release", request.reason, request.symbol, call)
         # Nobody should find it taken an hour later.
         for board in boards:
             self._require_life(board)
@@ -106,8 +101,8 @@ class _Maker:
         makers = self._messages(boards)
         return maker_pb2.ReleaseResponse(maker=makers[0], makers=makers).SerializeToString()
 
-    async def accept(self, request: maker_pb2.AcceptRequest, context: Context) -> bytes:
-        boards = self._allowed("accept", request.reason, request.symbol, context)
+    async def accept(self, request: maker_pb2.AcceptRequest, call: Call) -> bytes:
+        boards = self._allowed("accept", request.reason, request.symbol, call)
         for board in boards:
             self._require_life(board)
         numbers = [_permitted(board.request_accept) for board in boards]
@@ -128,7 +123,7 @@ class _Maker:
         if boards:
             known = ", ".join(board.info.symbol for board in boards)
             text = f"no market maker of {one_line(symbol)!r}; there are: {known}"
-        raise RefusedError(grpc.StatusCode.NOT_FOUND, text)
+        raise RefusedError(Status.NOT_FOUND, text)
 
     def _require_life(self, board: StateBoardReader) -> None:
         """RefusedError where neither engine nor market maker can be trusted to be there."""
@@ -136,7 +131,7 @@ class _Maker:
         silent_ms = self._hub.age_ms(board.heartbeat_ns)
         if silent_ms > self._hub.stale_after_ms:
             text = f"the market maker has shown no sign of life for {silent_ms / 1000:.1f} s"
-            raise RefusedError(grpc.StatusCode.UNAVAILABLE, text)
+            raise RefusedError(Status.UNAVAILABLE, text)
 
     def _latest(self, board: StateBoardReader) -> Message:
         """The state now, encoded by the first who asks for it."""
@@ -151,7 +146,7 @@ class _Maker:
         try:
             return form.message(board.read())
         except StateBoardError as error:
-            raise RefusedError(grpc.StatusCode.UNAVAILABLE, str(error)) from None
+            raise RefusedError(Status.UNAVAILABLE, str(error)) from None
 
     def _messages(self, boards: Sequence[StateBoardReader]) -> list[maker_pb2.Maker]:
         return [maker_pb2.Maker.FromString(self._latest(board).wire) for board in boards]
@@ -159,19 +154,19 @@ class _Maker:
     # --- what is asked for -----------------------------------------------------------------------
 
     def _allowed(
-        self, what: str, reason: str, symbol: str, context: Context
+        self, what: str, reason: str, symbol: str, call: Call
     ) -> Sequence[StateBoardReader]:
         """The boards that may be asked; RefusedError. Either way a line for the operator."""
         told = f"{what} of {one_line(symbol)}" if symbol else what
-        line = f"{told} asked for by {context.peer()}: {one_line(reason) or 'no reason given'}"
+        line = f"{told} asked for by {call.peer}: {one_line(reason) or 'no reason given'}"
         try:
-            self._permission.check(context)
+            self._permission.check(call)
         except RefusedError as refused:
             _log.warning("%s: refused: %s", line, refused.text)
             raise
         if len(reason) > REASON_CHARACTERS_MAX:
             text = f"a reason of {len(reason)} characters: at most {REASON_CHARACTERS_MAX}"
-            raise RefusedError(grpc.StatusCode.INVALID_ARGUMENT, text)
+            raise RefusedError(Status.INVALID_ARGUMENT, text)
         boards = self._boards(symbol)
         _log.warning("%s", line)
         return boards
@@ -188,7 +183,7 @@ class _Maker:
                 raise RefusedError(refused.code, text) from None
             if loop.time() > limit_s:
                 text = f"the {what} is asked for, but not taken after {TAKEN_LIMIT_S:g} s"
-                raise RefusedError(grpc.StatusCode.DEADLINE_EXCEEDED, text)
+                raise RefusedError(Status.DEADLINE_EXCEEDED, text)
             await asyncio.sleep(TAKEN_BOARD_LOOK_S)
 
 
@@ -203,4 +198,4 @@ def _permitted(request: Callable[[], int]) -> int:
     try:
         return request()
     except StateBoardError as error:
-        raise RefusedError(grpc.StatusCode.PERMISSION_DENIED, str(error)) from None
+        raise RefusedError(Status.PERMISSION_DENIED, str(error)) from None

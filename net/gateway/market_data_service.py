@@ -6,14 +6,13 @@ Runs on: the gateway's event loop.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
-
-import grpc
-import grpc.aio
 
 from net.gateway.book_messages import instrument_message, unknown_venue_status
-from net.gateway.grpc_methods import unary_stream, unary_unary
-from net.gateway.hub import Context, Cursor, Hub, Instrument, RefusedError
+from net.gateway.call import Call
+from net.gateway.data_path import layout as D
+from net.gateway.hub import Hub, Instrument
+from net.gateway.methods import Method, Methods, service_methods
+from net.gateway.status import RefusedError, Status
 from proto.pollux.v1 import market_data_pb2 as pb
 
 SERVICE = pb.DESCRIPTOR.services_by_name["MarketDataService"]
@@ -26,28 +25,25 @@ ECHO_CHARACTERS_MAX = 64
 """How much of a wrong symbol comes back in the text: a symbol has at most 64 bytes."""
 
 
-def market_data_handlers(hub: Hub) -> grpc.GenericRpcHandler[Any, Any]:
+def market_data_methods(hub: Hub) -> Methods:
     """The methods of the service over this hub."""
     service = _MarketData(hub)
-    handlers = {
-        "StreamBook": unary_stream(service.stream_book, pb.StreamBookRequest.FromString),
-        "GetBook": unary_unary(service.get_book, pb.GetBookRequest.FromString),
-        "ListInstruments": unary_unary(
-            service.list_instruments, pb.ListInstrumentsRequest.FromString
-        ),
-        "StreamVenueStatus": unary_stream(
+    methods = {
+        "StreamBook": Method(service.stream_book, pb.StreamBookRequest.FromString),
+        "GetBook": Method(service.get_book, pb.GetBookRequest.FromString),
+        "ListInstruments": Method(service.list_instruments, pb.ListInstrumentsRequest.FromString),
+        "StreamVenueStatus": Method(
             service.stream_venue_status, pb.StreamVenueStatusRequest.FromString
         ),
     }
-    assert set(handlers) == set(SERVICE.methods_by_name), "every method of the .proto, no other"
-    return grpc.method_handlers_generic_handler(SERVICE_NAME, handlers)
+    return service_methods(SERVICE, methods)
 
 
 class _MarketData:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
-    async def stream_book(self, request: pb.StreamBookRequest, context: Context) -> None:
+    async def stream_book(self, request: pb.StreamBookRequest, call: Call) -> None:
         self._hub.require_engine()
         instruments = self._instruments(request.symbols)
         for instrument in instruments:
@@ -55,38 +51,33 @@ class _MarketData:
         interval_ms = request.min_interval_ms
         if not 0 <= interval_ms <= INTERVAL_MS_MAX:
             raise _wrong(f"min_interval_ms {interval_ms}: must be 0 to {INTERVAL_MS_MAX}")
-        cursors = [Cursor(each, each.at_depth(request.depth)) for each in instruments]
+        wanted = [(each, each.book_kind(request.depth)) for each in instruments]
         what = _symbols_text(instruments)
         what += f", depth {request.depth}" if request.depth else ""
         what += f", every {interval_ms} ms" if interval_ms else ""
-        await self._hub.stream(context, cursors, what, interval_ms / 1000)
+        await self._hub.stream(call, wanted, what, interval_s=interval_ms / 1000)
 
-    async def stream_venue_status(
-        self, request: pb.StreamVenueStatusRequest, context: Context
-    ) -> None:
+    async def stream_venue_status(self, request: pb.StreamVenueStatusRequest, call: Call) -> None:
         self._hub.require_engine()
         instruments = self._instruments(request.symbols)
-        cursors = [
-            Cursor(each, each.status, unknown_venue_status(each.info)) for each in instruments
-        ]
-        await self._hub.stream(context, cursors, f"{_symbols_text(instruments)}, venue states")
+        unknown = [(each, unknown_venue_status(each.info)) for each in instruments]
+        wanted = [(each, D.STATUS) for each in instruments]
+        what = f"{_symbols_text(instruments)}, venue states"
+        await self._hub.stream(call, wanted, what, unknown=unknown)
 
-    async def get_book(self, request: pb.GetBookRequest, _context: Context) -> bytes:
+    async def get_book(self, request: pb.GetBookRequest, _call: Call) -> bytes:
         self._hub.require_engine()
         instrument = self._instruments([request.symbol] if request.symbol else [])[0]
         _check_depth(request.depth, instrument)
-        self._hub.refresh()
-        if instrument.book is None:
+        message = instrument.message(instrument.book_kind(request.depth))
+        if message is None:
             text = f"{instrument.info.symbol} has no book yet: the engine has published none"
-            raise RefusedError(grpc.StatusCode.UNAVAILABLE, text)
-        return instrument.at_depth(request.depth).message(instrument.book).wire
+            raise RefusedError(Status.UNAVAILABLE, text)
+        return message
 
-    async def list_instruments(
-        self, _request: pb.ListInstrumentsRequest, _context: Context
-    ) -> bytes:
+    async def list_instruments(self, _request: pb.ListInstrumentsRequest, _call: Call) -> bytes:
         self._hub.require_engine()
-        newest = [(each.info, each.book) for each in self._hub.instruments]
-        known = [instrument_message(book.info if book else info) for info, book in newest]
+        known = [instrument_message(each.newest_info) for each in self._hub.instruments]
         return pb.ListInstrumentsResponse(instruments=known).SerializeToString()
 
     def _instruments(self, symbols: Iterable[str]) -> list[Instrument]:
@@ -96,7 +87,7 @@ class _MarketData:
             if symbol not in self._hub.by_symbol:
                 known = ", ".join(self._hub.by_symbol)
                 text = f"unknown symbol {symbol[:ECHO_CHARACTERS_MAX]!r}; known: {known}"
-                raise RefusedError(grpc.StatusCode.NOT_FOUND, text)
+                raise RefusedError(Status.NOT_FOUND, text)
         return [self._hub.by_symbol[symbol] for symbol in wanted]
 
 
@@ -111,4 +102,4 @@ def _check_depth(depth: int, instrument: Instrument) -> None:
 
 
 def _wrong(text: str) -> RefusedError:
-    return RefusedError(grpc.StatusCode.INVALID_ARGUMENT, text)
+    return RefusedError(Status.INVALID_ARGUMENT, text)

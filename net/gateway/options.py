@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SUBSCRIBERS_MAX_DEFAULT = 1000
-"""Streams in all. One costs a task and a few kilobytes; a thousand at ten books a second is about
-what one Python event loop writes."""
+"""Streams in all. One costs a task and a few kilobytes."""
 SUBSCRIBERS_MAX_LIMIT = 100_000
 
 CONNECTIONS_MAX_DEFAULT = 2000
@@ -32,10 +31,11 @@ ATTACH_TIMEOUT_MS_DEFAULT = 30_000
 """How long a gateway that was started first waits for the engine: longer than the compilation of
 all kernels from an empty cache."""
 
-POLL_US_DEFAULT = 200
-"""Pause between two looks at the published count. Measured on a 2-core VM, to a Python client: with
-50 us and 200 us books arrive equally fast (median 1.0 ms, gRPC's own part), and an idle gateway
-costs 18 % of a CPU at 50 us, 9 % at 200 us, 3 % at 1000 us."""
+IDLE_DEFAULT = "backoff"
+POLL_US = {"spin": 0, "backoff": 20, "block": 1000}
+"""What the gateway does between two looks at what is published, while somebody subscribes: nothing,
+or sleep so long. The engine wakes nobody: a futex would cost it 7 to 12 us a book, and a reader
+33 to 92 us; a sleep of 20 us costs the engine nothing."""
 
 CLIENT_SHARE = 4
 """One client gets this part of the streams, unless configured otherwise: four of them fill them."""
@@ -78,7 +78,7 @@ class GatewayOptions:
     request_bytes_max: int = REQUEST_BYTES_MAX_DEFAULT
     heartbeat_stale_after_ms: int = HEARTBEAT_STALE_AFTER_MS_DEFAULT
     attach_timeout_ms: int = ATTACH_TIMEOUT_MS_DEFAULT
-    poll_us: int = POLL_US_DEFAULT
+    idle: str = IDLE_DEFAULT
     parent_pid: int = 0
 
     def __post_init__(self) -> None:
@@ -88,12 +88,13 @@ class GatewayOptions:
             ("request_bytes_max", 64, REQUEST_BYTES_MAX_LIMIT),
             ("heartbeat_stale_after_ms", 1, TIME_MS_MAX),
             ("attach_timeout_ms", 0, TIME_MS_MAX),
-            ("poll_us", 1, 100_000),
             ("parent_pid", 0, 2**31 - 1),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise GatewayError(f"gateway {name} {value}: must be {low} to {high}")
+        if self.idle not in POLL_US:
+            raise GatewayError(f"gateway idle {self.idle!r}: must be one of {', '.join(POLL_US)}")
         if self.client_streams_max < 1:
             raise GatewayError(
                 f"gateway streams_per_client_max {self.client_streams_max}: must be 1 or more"

@@ -64,8 +64,8 @@ class SubscriberTable:
         image[ROWS_AT] = self._rows = len(self._free)
         path = segment_path(name, SEGMENT_KIND) if name else None
         self._segment = OwnedSegment(path, image, VERSION_AT, VERSION)
-        self._words = self._segment.words
-        self.counts = memoryview(self._words)  # type: ignore[arg-type]
+        self.words = self._segment.words
+        self.counts = memoryview(self.words)  # type: ignore[arg-type]
         """The same words; single ones are changed faster so."""
 
     def enter(self, peer: str, what: str, now_ns: int) -> int:
@@ -87,11 +87,11 @@ class SubscriberTable:
 
     def _write(self, at: int, fresh: Words) -> None:
         generation = self.counts[at + GENERATION]
-        write_word(self._words, at + GENERATION, generation + 1)
+        write_word(self.words, at + GENERATION, generation + 1)
         for word in range(GENERATION + 1, _USED_WORDS):
             # Each store is a release: none is seen before the odd generation.
-            write_word(self._words, at + word, int(fresh[word]))
-        write_word(self._words, at + GENERATION, generation + 2)
+            write_word(self.words, at + word, int(fresh[word]))
+        write_word(self.words, at + GENERATION, generation + 2)
 
     def close(self) -> None:
         """Remove the segment's name, if it is still ours."""

@@ -24,10 +24,11 @@ def test_generated_code_is_up_to_date(tmp_path: Path) -> None:
     fresh = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
     checked_in = {
         path.relative_to(generate.ROOT)
-        for path in (generate.ROOT / "proto").rglob("*_pb2*")
+        for pattern in ("*_pb2*", "*.binpb")
+        for path in (generate.ROOT / "proto").rglob(pattern)
         if "__pycache__" not in path.parts
     }
-    assert fresh == checked_in and len(fresh) == 12
+    assert fresh == checked_in and len(fresh) == 13
     for path in fresh:
         same = (tmp_path / path).read_bytes() == (generate.ROOT / path).read_bytes()
         assert same, f"{path} is not what protoc writes: run `python -m proto.generate`"

@@ -34,7 +34,7 @@ from net.client.decimals import decimal_text
 from net.client.maker_lines import maker_facts, risk_name
 from net.feed.clock_check import lag_ns
 from net.gateway.book_messages import Level, read_snapshot
-from net.gateway.counters import METERS, GatewayCounters, attach_meters
+from net.gateway.counters import GATEWAY_TO_WRITTEN, METERS, PUBLISH_TO_GATEWAY, attach_meters
 from net.gateway.maker_messages import MakerForm
 from net.observe.page.daemon_state import DaemonState
 from net.observe.page.health import remarks, unhealthy, unready
@@ -43,8 +43,8 @@ from tuning.clock import Moment, now
 
 PUBLISH_LATENCY = M.INSTRUMENT.name(M.INSTRUMENT_PUBLISH_LATENCY)
 RECEIVE_LAG = M.FEED.name(M.FEED_RECEIVE_LAG)
-PUBLISH_TO_GATEWAY = METERS.name(GatewayCounters.PUBLISH_TO_GATEWAY)
-GATEWAY_TO_WRITTEN = METERS.name(GatewayCounters.GATEWAY_TO_WRITTEN)
+NOTICE = METERS.name(PUBLISH_TO_GATEWAY)
+WRITE = METERS.name(GATEWAY_TO_WRITTEN)
 
 Recent = dict[tuple[str, ...], dict[str, float] | None]
 """What came into a histogram since the last look, by its name and its labels' values."""
@@ -105,8 +105,8 @@ class PageState:
                     "venues": self._venues(engine, index, now_ns, recent),
                     "book": _book_facts(info, reader, now_ns) if is_there else None,
                     "engine_us": recent.get((PUBLISH_LATENCY, symbol)),
-                    "notice_us": recent.get((PUBLISH_TO_GATEWAY,)),
-                    "write_us": recent.get((GATEWAY_TO_WRITTEN,)),
+                    "notice_us": recent.get((NOTICE,)),
+                    "write_us": recent.get((WRITE,)),
                 }
         return {}
 

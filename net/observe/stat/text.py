@@ -14,7 +14,7 @@ from engine.sharing import meter_layout as M
 from engine.sharing.meters import Histogram, Kind
 from net.client.book_lines import amount_text, duration_text, price_text, state_name, time_text
 from net.client.maker_lines import table_lines
-from net.gateway.counters import METERS, GatewayCounters
+from net.gateway.counters import METERS, STREAMS_OPEN
 from net.observe.stat.meters import PERCENTS, Meters, Sample
 from net.observe.stat.read import GatewayStat, Stat
 from proto.pollux.v1 import market_data_pb2 as pb
@@ -28,7 +28,7 @@ LOOKED_FOR = (
 """Shown even where they are zero."""
 REFUSED = M.FEED.name(M.FEED_REFUSED_AT)
 TURN, IDLE = M.LOOP.name(M.LOOP_TURN), M.LOOP.name(M.LOOP_IDLE)
-SUBSCRIBERS = METERS.name(GatewayCounters.STREAMS_OPEN)
+SUBSCRIBERS = METERS.name(STREAMS_OPEN)
 PLACES = ("venue", "symbol", "instrument")
 """The labels that say where something is counted; others say what."""
 SUBSCRIBERS_SHOWN = 10

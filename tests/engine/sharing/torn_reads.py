@@ -106,7 +106,7 @@ def read_unchecked(name: str, seconds: float, answer: Connection) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         for _ in range(50):
-            copy_unchecked(reader._words, HandoffWriter.ring_at(0), reader.book)
+            copy_unchecked(reader.words, HandoffWriter.ring_at(0), reader.book)
             copied += 1
             torn += not is_whole(reader.book)
     answer.send((copied, torn, 0))

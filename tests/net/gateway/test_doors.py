@@ -20,7 +20,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from bench.clients.h2 import DATA, HEADERS, PREFACE, SETTINGS, frame
 from engine.layout import layout as L
-from net.gateway.clients import endpoint_of, network_of
+from net.gateway.clients import network_of, plain_host
 from proto import orderbook_pb2
 from proto.orderbook_pb2_grpc import OrderbookAggregatorStub
 from proto.pollux.v1 import maker_pb2
@@ -111,7 +111,7 @@ def test_the_gateways_token_is_asked_for_at_every_door(engine: Engine, tmp_path:
 def test_one_connection_that_reads_nothing_keeps_nobody_out(engine: Engine) -> None:
     """As many unread streams as there are places; newcomers of its own address are served."""
     with (
-        gateway_thread(engine, subscribers_max=1000) as gateway,
+        gateway_thread(engine, subscribers_max=1000, heartbeat_stale_after_ms=60_000) as gateway,
         gateway.channel(FIXED_WINDOW) as greedy,
         gateway.channel() as channel,
     ):
@@ -256,18 +256,19 @@ def test_idle_connections_are_dropped_sooner_when_places_run_out(engine: Engine)
                 return status_of(lambda: stub.GetBook(pb.GetBookRequest(), timeout=1))[0] is OK
 
         assert eventually(is_served, 12)
-        assert 20 <= sum(map(is_open, links)) <= 30, "no more are dropped than must be"
+        assert eventually(lambda: sum(map(is_open, links)) <= 30)
+        assert sum(map(is_open, links)) >= 20, "no more are dropped than must be"
 
 
 @pytest.mark.parametrize(
-    ("peer", "endpoint", "client"),
+    ("host", "plain", "client"),
     [
-        ("ipv4:192.0.2.1:80", ("192.0.2.1", 80), "192.0.2.1"),
-        ("ipv6:%5B2001:db8:1:2:3::4%5D:80", ("2001:db8:1:2:3::4", 80), "2001:db8:1:2::/64"),
-        ("ipv6:[::ffff:192.0.2.1]:80", ("192.0.2.1", 80), "192.0.2.1"),
-        ("ipv6:%5Bfe80::1%25eth0%5D:80", ("fe80::1", 80), "fe80::/64"),
+        ("192.0.2.1", "192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1", "192.0.2.1"),
+        ("fe80::1%eth0", "fe80::1", "fe80::/64"),
     ],
 )
-def test_the_client_that_a_peer_is(peer: str, endpoint: tuple[str, int], client: str) -> None:
-    assert endpoint_of(peer) == endpoint
-    assert network_of(endpoint[0]) == client
+def test_the_client_that_an_address_is(host: str, plain: str, client: str) -> None:
+    assert plain_host(host) == plain
+    assert network_of(plain) == client

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, cast
 
 import grpc
 import pytest
@@ -17,9 +15,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from engine.layout import layout as L
-from engine.sharing.handoff import HandoffReader
-from net.gateway.counters import GatewayCounters
-from net.gateway.hub import Cursor, Hub
 from net.gateway.options import GatewayError, GatewayOptions
 from net.gateway.server import run_gateway
 from proto import orderbook_pb2
@@ -162,11 +157,44 @@ def test_reflection_lists_the_services(engine: Engine) -> None:
     names = {service.name for service in listed.list_services_response.service}
     assert names == {
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
         *SERVICES[1:],
     }
-    for answer in files:
-        assert answer.file_descriptor_response.file_descriptor_proto
+    for answer, comment in zip(
+        files, ("merged book at one moment", "The plain interface"), strict=True
+    ):
+        raw = answer.file_descriptor_response.file_descriptor_proto[0]
+        assert comment.encode() in raw, "with its comments"
+
+
+def test_both_versions_of_reflection_answer_alike(engine: Engine) -> None:
+    """The second by its bytes: grpcio-reflection has no stub for it."""
+    asked = [
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol="grpc.reflection.v1"),
+        reflection_pb2.ServerReflectionRequest(
+            file_containing_symbol="grpc.reflection.v1.ServerReflection"
+        ),
+        reflection_pb2.ServerReflectionRequest(file_by_filename="proto/pollux/v1/maker.proto"),
+        reflection_pb2.ServerReflectionRequest(file_by_filename="no/such.proto"),
+        reflection_pb2.ServerReflectionRequest(all_extension_numbers_of_type="pollux.v1.Book"),
+        reflection_pb2.ServerReflectionRequest(),
+    ]
+    with gateway_thread(engine) as gateway, gateway.channel() as channel:
+        answers = []
+        for version in ("v1", "v1alpha"):
+            call = channel.stream_stream(
+                f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+                reflection_pb2.ServerReflectionRequest.SerializeToString,
+                reflection_pb2.ServerReflectionResponse.FromString,
+            )
+            answers.append(list(call(iter(asked), timeout=PATIENCE_S)))
+    assert answers[0] == answers[1]
+    kinds = [answer.WhichOneof("message_response") for answer in answers[0]]
+    found, none = "file_descriptor_response", "error_response"
+    numbers = "all_extension_numbers_response"
+    assert kinds == [none, found, found, none, numbers, none]
+    assert [answers[0][each].error_response.error_code for each in (0, 3, 5)] == [5, 5, 3]
 
 
 def test_the_limit_of_subscribers(engine: Engine) -> None:
@@ -184,35 +212,6 @@ def test_the_limit_of_subscribers(engine: Engine) -> None:
         assert eventually(lambda: gateway.counters.subscribers == 2)
         assert take(exact.StreamBook(pb.StreamBookRequest(), timeout=PATIENCE_S)).sequence == 1
         assert gateway.counters.refused == 1
-
-
-def test_a_subscriber_that_left_leaves_nothing_behind(engine: Engine) -> None:
-    engine.publish(*ladder(500))
-
-    class Context:
-        written: ClassVar[list[bytes]] = []
-
-        async def write(self, message: bytes) -> None:
-            self.written.append(message)
-
-        def peer(self) -> str:
-            return "ipv4:127.0.0.1:1"
-
-    async def run() -> None:
-        counters = GatewayCounters()
-        reader = HandoffReader.attach(engine.name)
-        hub = Hub(reader, GatewayOptions(engine.name), counters)
-        cursors = [Cursor(instrument, instrument.summary) for instrument in hub.instruments]
-        stream = asyncio.create_task(hub.stream(cast(Any, Context()), cursors, "all"))
-        while not Context.written:
-            await asyncio.sleep(0)
-        assert [len(instrument.events) for instrument in hub.instruments] == [1, 1]
-        stream.cancel()
-        await asyncio.wait([stream])
-        assert [len(instrument.events) for instrument in hub.instruments] == [0, 0]
-        assert (counters.subscribers, counters.subscribers_total) == (0, 1)
-
-    asyncio.run(run())
 
 
 # --- TLS -----------------------------------------------------------------------------------------
@@ -358,8 +357,12 @@ def test_a_gateway_started_first_waits_for_the_engine() -> None:
         ("{}", "gateway handoff_name: is missing"),
         ('{"handoff_name": 1}', "gateway handoff_name 1: must be str"),
         ('{"handoff_name": "x", "cpus": 1}', "gateway option 'cpus' is unknown"),
-        ('{"handoff_name": "x", "poll_us": true}', "gateway poll_us True: must be int"),
-        ('{"handoff_name": "x", "poll_us": 0}', "gateway poll_us 0: must be 1 to 100000"),
+        ('{"handoff_name": "x", "parent_pid": true}', "gateway parent_pid True: must be int"),
+        ('{"handoff_name": "x", "attach_timeout_ms": -1}', "gateway attach_timeout_ms -1: must be"),
+        (
+            '{"handoff_name": "x", "idle": "nap"}',
+            "gateway idle 'nap': must be one of",
+        ),
         ('{"handoff_name": "x", "listen": "5002"}', "gateway listen '5002': must be HOST:PORT"),
         ('{"handoff_name": "x", "listen": "a:99999"}', "gateway listen 'a:99999': must be"),
         ('{"handoff_name": "x", "tls_cert": "a"}', "gateway tls_cert and tls_key: give both"),

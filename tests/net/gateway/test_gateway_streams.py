@@ -9,6 +9,7 @@ from functools import partial
 import grpc
 import pytest
 
+from engine.compiling.jit import JIT_OFF
 from engine.layout import layout as L
 from engine.sharing.handoff import InstrumentInfo
 from proto import orderbook_pb2
@@ -40,8 +41,8 @@ def test_snapshot_first_then_every_change(engine: Engine) -> None:
             sequence = engine.publish(*ladder(6_000_000 + step))
             assert take(summaries).bids[0].price == (6_000_000 + step) / 100
             assert take(books).sequence == sequence
+        assert eventually(lambda: gateway.counters.sent == 40)
         assert gateway.counters.conflated == 0
-        assert gateway.counters.sent == 40
 
 
 def test_waits_for_the_first_book(engine: Engine) -> None:
@@ -159,7 +160,7 @@ def test_equal_books_are_not_sent_twice(engine: Engine) -> None:
         engine.publish(*ladder(600))
         assert take(summaries).bids[0].price == 6.0
         assert take(books).bids[0].price == 6.0
-        assert gateway.counters.sent == 6
+        assert eventually(lambda: gateway.counters.sent == 6)
 
 
 def test_one_subscription_to_several_symbols(engine: Engine) -> None:
@@ -190,10 +191,14 @@ def test_min_interval_conflates_to_the_latest(engine: Engine) -> None:
 
 
 def test_a_slow_reader_skips_to_the_latest_and_delays_nobody(engine: Engine) -> None:
-    """The slow one reads nothing for 6,000 books; meanwhile a fast one sees each new book."""
-    steps = 6000
+    """The slow one reads nothing for thousands of books; a fast one sees each new book."""
+    steps = 1500 if JIT_OFF else 6000
     engine.publish(*ladder(1_000_000))
-    with gateway_thread(engine) as gateway, gateway.channel(FIXED_WINDOW) as slow_channel:
+    patient = {"heartbeat_stale_after_ms": 60_000}
+    with (
+        gateway_thread(engine, **patient) as gateway,
+        gateway.channel(FIXED_WINDOW) as slow_channel,
+    ):
         request = pb.StreamBookRequest(symbols=["BTC-USD"])
         slow = MarketDataServiceStub(slow_channel).StreamBook(request, timeout=30)
         assert take(slow).sequence == 1
@@ -260,7 +265,7 @@ def test_one_encoding_for_all_subscribers(engine: Engine) -> None:
             for stream in streams:
                 take(stream)
         assert gateway.counters.encoded == 5
-        assert gateway.counters.sent == 40
+        assert eventually(lambda: gateway.counters.sent == 40)
 
 
 def test_list_instruments(engine: Engine) -> None:

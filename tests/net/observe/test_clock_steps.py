@@ -11,6 +11,8 @@ from engine.layout import layout as L
 from engine.maker import state_board_layout as B
 from engine.sharing.handoff import HandoffReader, write_word
 from net.gateway.counters import GatewayCounters, open_counters
+from net.gateway.data_path.data_path import DataPath
+from net.gateway.data_path.layout import Sizes
 from net.gateway.hub import Hub, engine_trouble
 from net.gateway.options import GatewayOptions
 from net.observe.stat.read import Stat, read_stat
@@ -69,12 +71,12 @@ def test_no_reader_of_an_engine_minds_a_set_wall_clock(
     """Issue 13.1. Seen: +30 s: every running stream ended "no sign of life for 30.0 s"."""
     act, wanted = STATES[state]
     act(engine)
-    wall: Callable[[], int] = lambda: wall_ns() + step_s * S  # noqa: E731
     reader, options = HandoffReader.attach(engine.name), GatewayOptions(engine.name)
-    hub = Hub(reader, options, GatewayCounters(), wall_ns=wall)
+    counters = GatewayCounters()
+    hub = Hub(reader, options, counters, DataPath(reader, Sizes(2, 1, 1), counters))
     assert is_as(hub.trouble, wanted)
     assert is_as(engine_trouble(reader, steady_ns(), 5_000), wanted)
-    stat = read_stat(engine.name, Moment(wall(), steady_ns()))
+    stat = read_stat(engine.name, Moment(wall_ns() + step_s * S, steady_ns()))
     assert is_as(stat.trouble, wanted), stat.trouble
     if wanted is None:
         assert age_ns(stat) < 5 * S

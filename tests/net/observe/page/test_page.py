@@ -15,11 +15,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine.layout.units import NS_PER_MS
+from engine.sharing.meters import observe_value
 from net.config.schema import Config, parse_config
 from net.daemon.daemon import Daemon, DaemonError
 from net.feed.clock_check import HOLD_NS, LAG_NS_MAX, LATE_NS_MIN, HostCheck
 from net.feed.events import FeedEvent
-from net.gateway.counters import GatewayCounters
+from net.gateway.counters import PUBLISH_TO_GATEWAY, GatewayCounters
 from net.observe.page.daemon_state import DaemonState
 from net.observe.page.server import CONNECTIONS_MAX, PATHS, VIEWERS_MAX, Page, PageError
 from tests.net.gateway.maker_engine import MakerEngine
@@ -257,16 +258,21 @@ def test_events_show_the_market_maker(served: Served) -> None:
     ]
 
 
+def saw_book(counters: GatewayCounters, latency_ns: int) -> None:
+    """As the data path counts it."""
+    observe_value(counters.words, counters.at + PUBLISH_TO_GATEWAY, latency_ns)
+
+
 def test_events_show_what_came_into_the_histograms_since_the_last_one(served: Served) -> None:
     served.start()
     counters = GatewayCounters(NAME, now_ns=served.desk.engine.meters.reader().start_ns)
     try:
-        counters.saw_book(5_000_000)
+        saw_book(counters, 5_000_000)
         viewer = served.watch()
         first = next(viewer)
         assert (first["notice_us"], first["write_us"], first["venues"][0]["lag_us"]) == (None,) * 3
-        counters.saw_book(3000)
-        counters.saw_book(1_000_000)
+        saw_book(counters, 3000)
+        saw_book(counters, 1_000_000)
         served.desk.now_ns += 40_000_000
         served.desk.frame("binance", binance_diff(101, 101, [("99.97", "1")]))
         latest = next(viewer)
