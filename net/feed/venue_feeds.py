@@ -76,6 +76,7 @@ class VenueFeeds:
         self.symbols = tuple(sync.spec.symbol for sync in syncs)
         self.handle = engine.frame_handler(connection)
         """f(frame, receive_ns, is_last) -> status: the compiled path."""
+        self.arena_address = engine.address
         meters = engine.meters
         self.counters = VenueCounters(meters.words, meters.venue_at[connection])
         self._engine = engine
