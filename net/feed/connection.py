@@ -54,6 +54,9 @@ class ConnectionHost(Protocol):
     def lost(self, venue: VenueFeeds, reason: str) -> None:
         """The connection is gone; the venue has been withdrawn."""
 
+    def rehearse(self, raw: bytes) -> None:
+        """A diff as they come, of the feed that the kernel named last."""
+
     def record(self, venue: VenueFeeds, kind: str, raw: bytes, t_ns: int, path: str = "") -> None:
         """A text that came or went, or the connection itself, where a tape is being written."""
 
@@ -99,6 +102,8 @@ class _Listener(TextListener):
                 self._stream.record(raw, stamp_ns)
 
     def on_status(self, status: int, raw: bytes, is_last: bool) -> None:
+        if status == S.BUFFER:
+            self._stream.rehearse(raw)
         self._venue.on_status(status, lambda: raw, steady_ns(), is_last)
 
     def on_turn(self) -> None:
@@ -194,6 +199,9 @@ class FeedConnection:
 
     def record(self, raw: bytes, t_ns: int) -> None:
         self._host.record(self.venue, "ws", raw, t_ns)
+
+    def rehearse(self, raw: bytes) -> None:
+        self._host.rehearse(raw)
 
     def on_open(self) -> None:
         """A connection is there, before its first frame."""

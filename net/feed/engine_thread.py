@@ -35,6 +35,7 @@ from net.feed.venue_feeds import VenueFeeds
 from net.sockets.backoff import Backoff
 from net.sockets.event_loop import new_event_loop
 from net.sockets.proxy import ProxySettingError, proxy_of
+from net.sockets.rehearsal import Rehearsal
 from net.sockets.websocket import tls_context
 from net.tape.tape import TapeLine, TapeWriter
 from net.venues.registry import VENUES
@@ -117,6 +118,7 @@ class EngineThread:
         self._names = feed_names(self.engine)
         self._syncs = {s.feed: s for venue in self.venues for s in venue.syncs}
         self._rng = rng
+        self._rehearsal = Rehearsal(self.engine)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._is_ready = threading.Event()
@@ -126,9 +128,8 @@ class EngineThread:
     def run(self) -> None:
         """The engine thread's body: until `stop`."""
         settings = self.config.engine
-        new_loop = partial(
-            new_event_loop, settings.idle, self.engine.meters.loop, self._on_standstill
-        )
+        meters, rehearsal = self.engine.meters.loop, self._rehearsal
+        new_loop = partial(new_event_loop, settings.idle, meters, self._on_standstill, rehearsal)
         before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
         try:
             with (
@@ -360,6 +361,10 @@ class EngineThread:
 
     def lost(self, venue: VenueFeeds, reason: str) -> None:
         self.withdrawn(venue, reason)
+
+    def rehearse(self, raw: bytes) -> None:
+        if self.config.engine.idle == "spin":
+            self._rehearsal.learn(raw, self.engine.last_feed)
 
     def record(self, venue: VenueFeeds, kind: str, raw: bytes, t_ns: int, path: str = "") -> None:
         if self.tape is not None:

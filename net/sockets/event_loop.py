@@ -39,6 +39,7 @@ from engine.sharing import meter_layout as M
 from engine.sharing.meters import observe_value
 from net.sockets import polling as P
 from net.sockets.frame_receiver import FrameReceiver
+from net.sockets.rehearsal import Rehearsal
 from tuning.clock import steady_ns
 
 BACKOFF_SPIN_NS = 100_000
@@ -78,10 +79,17 @@ class SpinSelector(selectors.EpollSelector):
     """An epoll selector that polls and receives in compiled code and calls readers itself.
 
     `spin_ns`: how long it polls before it sleeps in epoll_wait; FOREVER_NS never sleeps. `meters`:
-    the loop's block, int64, shape (LOOP_WORDS,). `on_standstill`: see `new_event_loop`.
+    the loop's block, int64, shape (LOOP_WORDS,). `on_standstill`, `rehearsal`: see
+    `new_event_loop`.
     """
 
-    def __init__(self, spin_ns: int, meters: Words, on_standstill: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        spin_ns: int,
+        meters: Words,
+        on_standstill: Callable[[], None],
+        rehearsal: Rehearsal | None = None,
+    ) -> None:
         super().__init__()
         self._on_standstill = on_standstill
         self._spin_ns = spin_ns
@@ -95,6 +103,8 @@ class SpinSelector(selectors.EpollSelector):
         self._cipher = np.zeros(P.CIPHER_BYTES, np.uint8)
         self._state[P.CIPHER_ADDRESS] = self._cipher.ctypes.data
         self._state[P.EXITED_NS] = steady_ns()
+        self._rehearsal = rehearsal
+        self._state[P.REHEARSAL] = rehearsal.address if rehearsal is not None else 0
         self._address = int(self._state.ctypes.data)
         self._intakes = self._state[P.INTAKES_AT : P.READY_AT]
         self._intakes[:] = P.NOBODY
@@ -249,15 +259,19 @@ class BlockSelector(selectors.DefaultSelector):
 
 
 def new_event_loop(
-    idle: str, meters: Words, on_standstill: Callable[[], None]
+    idle: str,
+    meters: Words,
+    on_standstill: Callable[[], None],
+    rehearsal: Rehearsal | None = None,
 ) -> asyncio.AbstractEventLoop:
     """The engine thread's loop for an idle policy: spin, backoff or block.
 
     `meters`: the loop's block, int64, shape (LOOP_WORDS,). `on_standstill`: called after more than
-    P.STANDSTILL_NS, before anything that has come meanwhile is served; the loop needs a timer that
-    is faster.
+    STANDSTILL_NS (net.sockets.polling), before anything that has come meanwhile is served; the loop
+    needs a timer that is faster. `rehearsal`: what a loop that always spins does meanwhile.
     """
     if idle == "block" or not hasattr(selectors, "EpollSelector"):
         return asyncio.SelectorEventLoop(BlockSelector(meters, on_standstill))
-    spin_ns = FOREVER_NS if idle == "spin" else BACKOFF_SPIN_NS
-    return asyncio.SelectorEventLoop(SpinSelector(spin_ns, meters, on_standstill))
+    if idle == "spin":
+        return asyncio.SelectorEventLoop(SpinSelector(FOREVER_NS, meters, on_standstill, rehearsal))
+    return asyncio.SelectorEventLoop(SpinSelector(BACKOFF_SPIN_NS, meters, on_standstill))

@@ -21,6 +21,7 @@ from engine.compiling.jit import JIT_OFF, inner, kernel
 from engine.sharing import meter_layout as M
 from engine.sharing.meters import observe
 from net.sockets import frames as F
+from net.sockets.rehearsal import REHEARSAL_WORDS, put_off, rehearse
 
 EVENTS_MAX = 64
 """Descriptors handled in one go; an engine has one connection a venue."""
@@ -58,8 +59,9 @@ CIPHER_BYTES = 1 << 16
     EXITED_NS,
     TURN,
     FOUND,
+    REHEARSAL,
     INTAKES_AT,
-) = range(9)
+) = range(10)
 READY_AT = INTAKES_AT + INTAKE_WORDS * INTAKES_MAX
 STATE_WORDS = READY_AT + 2 * EVENTS_MAX
 """A selector's words: one address costs a call some 60 ns less than the arrays it stands for."""
@@ -233,11 +235,18 @@ def _poll(state: Words, intakes: Words, ready: Words, meters: Words, spin_ns: in
             count = _take(state, meters, view_words(receiver, F.RECEIVER_WORDS), asks)
             if count != NOTHING:
                 return count
-            if _begin_wait(state, meters) >= end_ns:
+            now_ns = _begin_wait(state, meters)
+            if state[REHEARSAL] != 0:
+                put_off(view_words(state[REHEARSAL], REHEARSAL_WORDS), now_ns)
+            if now_ns >= end_ns:
                 break
         polls += 1
-        if polls % CLOCK_EVERY == 0 and clock_ns(CLOCK_BOOTTIME) >= end_ns:
-            break
+        if polls % CLOCK_EVERY == 0:
+            now_ns = clock_ns(CLOCK_BOOTTIME)
+            if now_ns >= end_ns:
+                break
+            if state[REHEARSAL] != 0:
+                rehearse(view_words(state[REHEARSAL], REHEARSAL_WORDS), now_ns)
     if _end_wait(state, meters):
         state[FOUND] = count
         return STOOD_STILL

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from picows.picows import WSProtocol
+from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
 import net.feed.connection as connection_module
 from net.feed.connection import FeedConnection, _Listener, _QuotingListener
@@ -92,6 +92,8 @@ class Stream(FeedConnection):
         self.taped.append(raw)
 
     def on_open(self) -> None: ...
+
+    def rehearse(self, raw: bytes) -> None: ...
 
     def drop(self, reason: str) -> None:
         self.drops.append(reason)

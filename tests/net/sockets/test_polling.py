@@ -219,7 +219,7 @@ def test_a_connection_that_ends_is_lost(scheme: str, end: str) -> None:
 
 
 def test_keys_that_are_exchanged_anew_are_answered() -> None:
-    """TLS 1.3: SSL_read leaves an answer for the transport to send, and its peer may wait for it."""
+    """TLS 1.3: SSL_read leaves an answer for the transport to send; its peer may wait for it."""
 
     async def body() -> None:
         async with connected("wss") as world:
