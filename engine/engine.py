@@ -14,6 +14,7 @@ import numpy as np
 from engine.book import frame as kernels
 from engine.book import spare_book
 from engine.book.merge import NOT_TOUCHED
+from engine.book.routes import list_words, place_lists
 from engine.book.rules import BookRules
 from engine.compiling.atomics import Words, address_of
 from engine.compiling.jit import compile_kernels
@@ -151,9 +152,11 @@ class Engine:
         rules_offset = L.ENGINE_WORDS + len(self.instruments) * L.INSTRUMENT_WORDS
         rules = tuple(dict.fromkeys(feed.rules for feed in self.feeds))
         feeds_offset = rules_offset + len(rules) * L.RULES_WORDS
-        arena = resident_words(feeds_offset + len(self.feeds) * feed_words)
-        arena[L.ENGINE_INSTRUMENTS] = len(self.instruments)
-        arena[L.ENGINE_FEEDS] = len(self.feeds)
+        counts = len(self.instruments), len(self.feeds)
+        lists_offset = feeds_offset + len(self.feeds) * feed_words
+        arena = resident_words(lists_offset + list_words(*counts))
+        arena[L.ENGINE_INSTRUMENTS], arena[L.ENGINE_FEEDS] = counts
+        place_lists(arena, lists_offset)
         arena[L.ENGINE_WINDOW_SLOTS] = window_slots
         arena[L.ENGINE_FAR_MAX] = far_levels_max
         arena[L.ENGINE_INSTRUMENTS_OFFSET] = L.ENGINE_WORDS
@@ -482,13 +485,8 @@ class Engine:
 
     def counters(self, feed: int) -> FeedCounters:
         block = self.meters.words[self.meters.feed_at[feed] :]
-        return FeedCounters(
-            frames=int(block[M.FEED_FRAMES]),
-            bytes=int(block[M.FEED_BYTES]),
-            levels=int(block[M.FEED_LEVELS]),
-            old=int(block[M.FEED_OLD]),
-            unknown_deletes=int(block[M.FEED_UNKNOWN_DELETES]),
-        )
+        places = (M.FEED_FRAMES, M.FEED_BYTES, M.FEED_LEVELS, M.FEED_OLD, M.FEED_UNKNOWN_DELETES)
+        return FeedCounters(*(int(block[place]) for place in places))
 
     def reader(self) -> HandoffReader:
         """A reader of this engine's own handoff, in this process."""

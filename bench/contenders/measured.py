@@ -73,9 +73,13 @@ class UvloopLive(EngineThread):
 
 @dataclass
 class LesserLive(EngineThread):
-    """The engine thread without one of its measures, by name."""
+    """The engine thread without one of its measures, or without the idle spin's rehearsals."""
 
     without: str = ""
+
+    def rehearse(self, raw: bytes) -> None:
+        if self.without != "rehearsal":
+            super().rehearse(raw)
 
     def _tell_measures(self) -> None:
         """All measures are taken by now: take the one back."""

@@ -51,6 +51,8 @@ HELPERS_MAX = 8
 """A name asked for by each venue at once."""
 TIMER_S = 0.05
 """Between two looks at silence, quiet pairs and audits; also the heartbeat's period."""
+SYNCS_A_TURN = 8
+"""Books that are looked at in one turn of the loop: some 100 us of Python."""
 CANCEL_LIMIT_S = 1.5
 """How long a shutdown waits for the venues to confirm that our orders are cancelled."""
 SILENCE_RECONNECT = 3
@@ -241,7 +243,9 @@ class EngineThread:
             self.engine.handoff.beat(now_ns)
             self.host_check.look(now_ns)
             for venue in self.venues:
-                venue.on_timer(now_ns)
+                for each in range(0, len(venue.syncs), SYNCS_A_TURN):
+                    venue.on_timer(steady_ns(), each, each + SYNCS_A_TURN)
+                    await asyncio.sleep(0)  # no frame waits for all of them
                 if venue.is_silent(now_ns, silence_ns):
                     self.streams[venue.name].drop("no data")
             await asyncio.sleep(TIMER_S)

@@ -136,8 +136,9 @@ class VenueFeeds:
         for sync in self.syncs:
             sync.on_lost(reason, now_ns)
 
-    def on_timer(self, now_ns: int) -> None:
-        for sync in self.syncs:
+    def on_timer(self, now_ns: int, first: int = 0, end: int | None = None) -> None:
+        """Look at the books of all feeds, or of those from `first` to `end`."""
+        for sync in self.syncs[first:end]:
             sync.on_timer(now_ns)
 
     def on_standstill(self, now_ns: int) -> None:

@@ -37,7 +37,7 @@ from aiofastnet.ssl_transport import SSLTransport_Socket
 from engine.compiling.atomics import Words
 from engine.sharing import meter_layout as M
 from engine.sharing.meters import observe_value
-from net.sockets import polling as P
+from net.sockets import polling
 from net.sockets.frame_receiver import FrameReceiver
 from net.sockets.rehearsal import Rehearsal
 from tuning.clock import steady_ns
@@ -95,22 +95,22 @@ class SpinSelector(selectors.EpollSelector):
         self._spin_ns = spin_ns
         self._meters = meters
         self._by_descriptor: dict[int, selectors.SelectorKey] = {}
-        self._events = np.zeros(P.EVENTS_MAX * P.EVENT_BYTES, np.uint8)
-        self._state = np.zeros(P.STATE_WORDS, np.int64)
-        self._state[P.EPOLL] = self.fileno()
-        self._state[P.EVENTS_ADDRESS] = self._events.ctypes.data
-        self._state[P.METERS_ADDRESS] = meters.ctypes.data
-        self._cipher = np.zeros(P.CIPHER_BYTES, np.uint8)
-        self._state[P.CIPHER_ADDRESS] = self._cipher.ctypes.data
-        self._state[P.EXITED_NS] = steady_ns()
+        self._events = np.zeros(polling.EVENTS_MAX * polling.EVENT_BYTES, np.uint8)
+        self._state = np.zeros(polling.STATE_WORDS, np.int64)
+        self._state[polling.EPOLL] = self.fileno()
+        self._state[polling.EVENTS_ADDRESS] = self._events.ctypes.data
+        self._state[polling.METERS_ADDRESS] = meters.ctypes.data
+        self._cipher = np.zeros(polling.CIPHER_BYTES, np.uint8)
+        self._state[polling.CIPHER_ADDRESS] = self._cipher.ctypes.data
+        self._state[polling.EXITED_NS] = steady_ns()
         self._rehearsal = rehearsal
-        self._state[P.REHEARSAL] = rehearsal.address if rehearsal is not None else 0
+        self._state[polling.REHEARSAL] = rehearsal.address if rehearsal is not None else 0
         self._address = int(self._state.ctypes.data)
-        self._intakes = self._state[P.INTAKES_AT : P.READY_AT]
-        self._intakes[:] = P.NOBODY
-        self._ready = self._state[P.READY_AT :]
-        self._transports: list[Any] = [None] * P.INTAKES_MAX
-        self._protocols: list[Any] = [None] * P.INTAKES_MAX
+        self._intakes = self._state[polling.INTAKES_AT : polling.READY_AT]
+        self._intakes[:] = polling.NOBODY
+        self._ready = self._state[polling.READY_AT :]
+        self._transports: list[Any] = [None] * polling.INTAKES_MAX
+        self._protocols: list[Any] = [None] * polling.INTAKES_MAX
 
     # --- who is there ----------------------------------------------------------------------------
 
@@ -137,16 +137,16 @@ class SpinSelector(selectors.EpollSelector):
             place = self._transports.index(None)
             protocol = transport.get_protocol()
             self._transports[place], self._protocols[place] = transport, protocol
-            at = place * P.INTAKE_WORDS
+            at = place * polling.INTAKE_WORDS
             is_receiver = isinstance(protocol, FrameReceiver)
-            self._intakes[at + P.DESCRIPTOR] = key.fd
-            self._intakes[at + P.RECEIVER] = protocol.address if is_receiver else 0
+            self._intakes[at + polling.DESCRIPTOR] = key.fd
+            self._intakes[at + polling.RECEIVER] = protocol.address if is_receiver else 0
 
     def _forget(self, descriptor: int) -> None:
         self._by_descriptor.pop(descriptor, None)
-        for place in range(P.INTAKES_MAX):
-            if self._intakes[place * P.INTAKE_WORDS + P.DESCRIPTOR] == descriptor:
-                self._intakes[place * P.INTAKE_WORDS + P.DESCRIPTOR] = P.NOBODY
+        for place in range(polling.INTAKES_MAX):
+            if self._intakes[place * polling.INTAKE_WORDS + polling.DESCRIPTOR] == descriptor:
+                self._intakes[place * polling.INTAKE_WORDS + polling.DESCRIPTOR] = polling.NOBODY
                 self._transports[place] = self._protocols[place] = None
 
     def _prepare(self) -> None:
@@ -155,13 +155,17 @@ class SpinSelector(selectors.EpollSelector):
             if isinstance(protocol, FrameReceiver):
                 protocol.tell_picows()
                 if not protocol.can_spin:  # its transport sees to the end of TLS
-                    self._intakes[place * P.INTAKE_WORDS + P.DESCRIPTOR] = P.NOBODY
+                    self._intakes[place * polling.INTAKE_WORDS + polling.DESCRIPTOR] = (
+                        polling.NOBODY
+                    )
                     self._transports[place] = self._protocols[place] = None
             elif protocol is not None:
                 view = memoryview(protocol.get_buffer(-1))
-                at = place * P.INTAKE_WORDS
-                self._intakes[at + P.BUFFER] = ctypes.addressof(ctypes.c_char.from_buffer(view))
-                self._intakes[at + P.BUFFER_BYTES] = len(view)
+                at = place * polling.INTAKE_WORDS
+                self._intakes[at + polling.BUFFER] = ctypes.addressof(
+                    ctypes.c_char.from_buffer(view)
+                )
+                self._intakes[at + polling.BUFFER_BYTES] = len(view)
 
     # --- what comes ------------------------------------------------------------------------------
 
@@ -173,32 +177,35 @@ class SpinSelector(selectors.EpollSelector):
         limit_ns = FOREVER_NS if timeout is None else max(int(timeout * 1e9), 0)
         spin_ns = min(limit_ns, self._spin_ns)
         self._prepare()
-        found = P.poll_until(self._address, spin_ns)
-        if found == P.NOTHING and limit_ns > spin_ns:
+        found = polling.poll_until(self._address, spin_ns)
+        if found == polling.NOTHING and limit_ns > spin_ns:
             self._sleep(None if timeout is None else (limit_ns - spin_ns) / 1e9)
-            found = P.poll_until(self._address, 0)
-        if found == P.STOOD_STILL:
+            found = polling.poll_until(self._address, 0)
+        if found == polling.STOOD_STILL:
             self._on_standstill()
-            found = int(self._state[P.FOUND])
-        if found >= P.RECEIVED:
-            place, code = found >> P.PLACE_SHIFT & P.PLACE_MASK, found & P.BYTES_MASK
-            return self._serve_intake(int(place), int(code))
+            found = int(self._state[polling.FOUND])
+        if found >= polling.RECEIVED:
+            place = int(found >> polling.PLACE_SHIFT & polling.PLACE_MASK)
+            return self._serve_intake(place, int(found & polling.BYTES_MASK))
         others: list[tuple[selectors.SelectorKey, int]] = []
         for descriptor, mask in self._ready[: 2 * found].reshape(-1, 2).tolist():
             others += self._serve(descriptor, mask)
         return others
 
     def _serve_intake(self, place: int, code: int) -> list[tuple[selectors.SelectorKey, int]]:
-        received, protocol = code - P.ERRNO_LIMIT, self._protocols[place]
+        received, protocol = code - polling.ERRNO_LIMIT, self._protocols[place]
         if received == 0:
-            return self._serve(int(self._intakes[place * P.INTAKE_WORDS + P.DESCRIPTOR]), P.EPOLLIN)
+            return self._serve(
+                int(self._intakes[place * polling.INTAKE_WORDS + polling.DESCRIPTOR]),
+                polling.EPOLLIN,
+            )
         if received < 0:
             # recv has taken the error from the socket: nobody else can find it any more.
             failure = OSError(-received, os.strerror(-received))
             self._transports[place]._force_close(failure)
             return []
         try:
-            if code == P.ASKS:
+            if code == polling.ASKS:
                 protocol.serve()
             else:
                 protocol.buffer_updated(received)
@@ -210,10 +217,10 @@ class SpinSelector(selectors.EpollSelector):
         """Wait in epoll_wait; what ends it is found by the next look."""
         super().select(timeout)
         exited_ns = steady_ns()
-        passed_ns = exited_ns - int(self._state[P.EXITED_NS])
+        passed_ns = exited_ns - int(self._state[polling.EXITED_NS])
         self._meters[M.LOOP_IDLE] += passed_ns
-        self._state[P.EXITED_NS] = exited_ns
-        if passed_ns > P.STANDSTILL_NS:
+        self._state[polling.EXITED_NS] = exited_ns
+        if passed_ns > polling.STANDSTILL_NS:
             self._on_standstill()
 
     def _abort(self, place: int, error: Exception) -> None:
@@ -253,7 +260,7 @@ class BlockSelector(selectors.DefaultSelector):
         ready = super().select(timeout)
         before_ns, self._exited_ns = self._exited_ns, steady_ns()
         self._meters[M.LOOP_IDLE] += self._exited_ns - entered_ns
-        if self._exited_ns - before_ns > P.STANDSTILL_NS:
+        if self._exited_ns - before_ns > polling.STANDSTILL_NS:
             self._on_standstill()
         return ready
 

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 from picows import WSTransport
 
-from net.sockets import frames as F
+from net.sockets import frames as RF
 from net.sockets.tls_objects import tls_words
 
 BUFFER_BYTES = 1 << 17
@@ -61,15 +61,15 @@ class FrameReceiver(asyncio.BufferedProtocol):
         self._buffer = np.zeros(BUFFER_BYTES, np.uint8)
         self._memory = self._buffer.data
         self._seen = 0
-        self.words = np.zeros(F.RECEIVER_WORDS, np.int64)
-        self.words[F.BUFFER] = self._buffer.ctypes.data
-        self.words[F.BUFFER_BYTES] = BUFFER_BYTES
-        self.words[F.ARENA] = arena
-        self.words[F.CONNECTION] = connection
-        self.words[F.IS_TOLD] = is_told
+        self.words = np.zeros(RF.RECEIVER_WORDS, np.int64)
+        self.words[RF.BUFFER] = self._buffer.ctypes.data
+        self.words[RF.BUFFER_BYTES] = BUFFER_BYTES
+        self.words[RF.ARENA] = arena
+        self.words[RF.CONNECTION] = connection
+        self.words[RF.IS_TOLD] = is_told
         self._tls_engine = self._transport.get_extra_info("ssl_object")
         if self._tls_engine is not None:
-            self.words[F.SSL : F.RECEIVER_WORDS] = tls_words(self._transport) or 0
+            self.words[RF.SSL : RF.RECEIVER_WORDS] = tls_words(self._transport) or 0
         self.address = int(self.words.ctypes.data)
 
     @property
@@ -77,7 +77,7 @@ class FrameReceiver(asyncio.BufferedProtocol):
         """Whether the socket can be received from in compiled code; a closing one cannot."""
         if self._tls_engine is None:
             return True
-        return bool(self.words[F.SSL]) and not self._transport.is_closing()
+        return bool(self.words[RF.SSL]) and not self._transport.is_closing()
 
     def begin(self) -> None:
         """Take the place of picows, which holds nothing; the loop's selector notices."""
@@ -88,11 +88,11 @@ class FrameReceiver(asyncio.BufferedProtocol):
     # --- what the transport calls ----------------------------------------------------------------
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._memory[int(self.words[F.END]) :]
+        return self._memory[int(self.words[RF.END]) :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.words[F.END] += nbytes
-        self._serve(F.take_frames(self.address, 0), 0)
+        self.words[RF.END] += nbytes
+        self._serve(RF.take_frames(self.address, 0), 0)
 
     def eof_received(self) -> bool | None:
         answer: bool | None = self._picows.eof_received()
@@ -111,11 +111,11 @@ class FrameReceiver(asyncio.BufferedProtocol):
 
     def serve(self) -> None:
         """Do what the compiled loop could not do about what it has received."""
-        self._serve(int(self.words[F.OUTCOME]), 1)
+        self._serve(int(self.words[RF.OUTCOME]), 1)
 
     def tell_picows(self) -> None:
         """Frames have come since the last call: picows pings a silent connection."""
-        taken = int(self.words[F.TAKEN])
+        taken = int(self.words[RF.TAKEN])
         if taken != self._seen:
             self._seen = taken
             self._picows.buffer_updated(0)
@@ -124,32 +124,32 @@ class FrameReceiver(asyncio.BufferedProtocol):
 
     def _serve(self, outcome: int, reads_tls: int) -> None:
         words, taker = self.words, self._taker
-        is_told = bool(words[F.IS_TOLD])
-        while outcome not in (F.DONE, F.ASKS_TLS):
-            is_taken = is_told and outcome in (F.TOLD, F.ASKS_STATUS)
+        is_told = bool(words[RF.IS_TOLD])
+        while outcome not in (RF.DONE, RF.ASKS_TLS):
+            is_taken = is_told and outcome in (RF.TOLD, RF.ASKS_STATUS)
             if is_taken:
-                taker.on_taken(self._texts(), int(words[F.STAMP_NS]))
-            if outcome == F.ASKS_STATUS:
-                taker.on_status(int(words[F.STATUS]), self._frame(), bool(words[F.IS_LAST]))
-            elif outcome == F.HANDED:
+                taker.on_taken(self._texts(), int(words[RF.STAMP_NS]))
+            if outcome == RF.ASKS_STATUS:
+                taker.on_status(int(words[RF.STATUS]), self._frame(), bool(words[RF.IS_LAST]))
+            elif outcome == RF.HANDED:
                 self._hand(self._frame())
             if is_taken:
                 taker.on_turn()
             if reads_tls and not self.can_spin:  # it was closed: what TLS has is its transport's
-                self._serve(F.take_frames(self.address, 0), 0)
-                outcome = F.ASKS_TLS
+                self._serve(RF.take_frames(self.address, 0), 0)
+                outcome = RF.ASKS_TLS
             else:
-                outcome = F.take_frames(self.address, reads_tls)
-        if outcome == F.ASKS_TLS:
+                outcome = RF.take_frames(self.address, reads_tls)
+        if outcome == RF.ASKS_TLS:
             self._transport._retry_ssl_read()
 
     def _frame(self) -> bytes:
-        at, size = int(self.words[F.FRAME_AT]), int(self.words[F.FRAME_BYTES])
+        at, size = int(self.words[RF.FRAME_AT]), int(self.words[RF.FRAME_BYTES])
         return bytes(self._memory[at : at + size])
 
     def _texts(self) -> Iterator[bytes]:
         """The texts from TAKEN_FROM to START."""
-        at, end = int(self.words[F.TAKEN_FROM]), int(self.words[F.START])
+        at, end = int(self.words[RF.TAKEN_FROM]), int(self.words[RF.START])
         while at < end:
             flag = self._memory[at + 1]
             width = {126: 2, 127: 8}.get(flag, 0)
@@ -166,6 +166,6 @@ class FrameReceiver(asyncio.BufferedProtocol):
             room.cast("B")[: len(part)] = part
             self._picows.buffer_updated(len(part))
         if self._link.is_disconnected or self._link.is_close_frame_sent:
-            self.words[F.MODE] = F.PASSES
-        elif self.words[F.MODE] != F.PASSES:
-            self.words[F.MODE] = F.TAKES if self._taker.takes_texts else F.HANDS
+            self.words[RF.MODE] = RF.PASSES
+        elif self.words[RF.MODE] != RF.PASSES:
+            self.words[RF.MODE] = RF.TAKES if self._taker.takes_texts else RF.HANDS

@@ -20,7 +20,7 @@ from engine.compiling.clock import CLOCK_BOOTTIME, clock_ns
 from engine.compiling.jit import JIT_OFF, inner, kernel
 from engine.sharing import meter_layout as M
 from engine.sharing.meters import observe
-from net.sockets import frames as F
+from net.sockets import frames as RF
 from net.sockets.rehearsal import REHEARSAL_WORDS, put_off, rehearse
 
 EVENTS_MAX = 64
@@ -162,20 +162,20 @@ def _receive(state: Words, intakes: Words, first: int) -> int:
             continue
         buffer, size = intakes[at + BUFFER], intakes[at + BUFFER_BYTES]
         if intakes[at + RECEIVER] != 0:
-            words = view_words(intakes[at + RECEIVER], F.RECEIVER_WORDS)
-            if words[F.SSL] != 0:
+            words = view_words(intakes[at + RECEIVER], RF.RECEIVER_WORDS)
+            if words[RF.SSL] != 0:
                 buffer, size = state[CIPHER_ADDRESS], int64(CIPHER_BYTES)
             else:
-                buffer = words[F.BUFFER] + words[F.END]
-                size = words[F.BUFFER_BYTES] - words[F.END]
+                buffer = words[RF.BUFFER] + words[RF.END]
+                size = words[RF.BUFFER_BYTES] - words[RF.END]
         received = recv(intakes[at + DESCRIPTOR], buffer, size, MSG_DONTWAIT)
         if received < 0:
             received = -_errno()
             if received == -EAGAIN or received == -EINTR:
                 continue
         if received > 0 and intakes[at + RECEIVER] != 0:
-            words = view_words(intakes[at + RECEIVER], F.RECEIVER_WORDS)
-            if not F.keep_received(words, buffer, received):
+            words = view_words(intakes[at + RECEIVER], RF.RECEIVER_WORDS)
+            if not RF.keep_received(words, buffer, received):
                 received = int64(-NO_ROOM)
         return _found(place, received)
     return NOTHING
@@ -204,12 +204,12 @@ def _begin_wait(state: Words, meters: Words) -> int:
 def _take(state: Words, meters: Words, words: Words, found: int) -> int:
     """A compiled turn: NOTHING where all was taken, else what Python is to be told."""
     if _end_wait(state, meters):
-        words[F.OUTCOME] = F.UNTAKEN
+        words[RF.OUTCOME] = RF.UNTAKEN
         state[FOUND] = found
         return STOOD_STILL
-    outcome = F.take_received(words)
-    words[F.OUTCOME] = outcome
-    return NOTHING if outcome == F.DONE else found
+    outcome = RF.take_received(words)
+    words[RF.OUTCOME] = outcome
+    return NOTHING if outcome == RF.DONE else found
 
 
 @inner
@@ -232,7 +232,7 @@ def _poll(state: Words, intakes: Words, ready: Words, meters: Words, spin_ns: in
             if receiver == 0 or (count & BYTES_MASK) <= ERRNO_LIMIT:
                 break
             asks = RECEIVED + (place << PLACE_SHIFT) + ASKS
-            count = _take(state, meters, view_words(receiver, F.RECEIVER_WORDS), asks)
+            count = _take(state, meters, view_words(receiver, RF.RECEIVER_WORDS), asks)
             if count != NOTHING:
                 return count
             now_ns = _begin_wait(state, meters)

@@ -22,7 +22,7 @@ from engine.engine import Engine
 from engine.layout import layout as L
 from engine.layout import status as S
 from engine.specs import FeedSpec, InstrumentSpec
-from net.sockets import frames as F
+from net.sockets import frames as RF
 
 EVERY_NS = 500_000
 """Between two rehearsals; one takes some microseconds, during which a frame would wait."""
@@ -53,11 +53,11 @@ def _set_back(arena: Words, first_id: int) -> None:
 @inner
 def _play(words: Words) -> int:
     """Take the frame once; the outcome."""
-    receiver = view_words(words[SPARE], F.RECEIVER_WORDS)
-    _set_back(view_arena(receiver[F.ARENA]), words[FIRST_ID])
-    receiver[F.START] = 0
-    receiver[F.END] = words[FRAME_BYTES]
-    return F.take_received(receiver)
+    receiver = view_words(words[SPARE], RF.RECEIVER_WORDS)
+    _set_back(view_arena(receiver[RF.ARENA]), words[FIRST_ID])
+    receiver[RF.START] = 0
+    receiver[RF.END] = words[FRAME_BYTES]
+    return RF.take_received(receiver)
 
 
 @inner
@@ -95,7 +95,7 @@ class Rehearsal:
         self._tries = 0
         self._spare: Engine | None = None
         self._buffer = np.zeros(0, np.uint8)
-        self._receiver = np.zeros(F.RECEIVER_WORDS, np.int64)
+        self._receiver = np.zeros(RF.RECEIVER_WORDS, np.int64)
         self.words = np.zeros(REHEARSAL_WORDS, np.int64)
         self.words[LIVE_ARENA] = live.address
         self.address = int(self.words.ctypes.data)
@@ -120,18 +120,18 @@ class Rehearsal:
             far_levels_max=FAR_LEVELS_MAX,
         )
         spare.activate(0, 0)
-        framed = bytes([F.TEXT, 126]) + len(raw).to_bytes(2, "big") + raw
+        framed = bytes([RF.TEXT, 126]) + len(raw).to_bytes(2, "big") + raw
         # One byte more than it ever holds: a full buffer would be handed over.
         self._buffer = np.frombuffer(framed + bytes(1), np.uint8)
         receiver[:] = 0
-        receiver[F.BUFFER], receiver[F.BUFFER_BYTES] = self._buffer.ctypes.data, len(self._buffer)
-        receiver[F.ARENA] = spare.address
+        receiver[RF.BUFFER], receiver[RF.BUFFER_BYTES] = self._buffer.ctypes.data, len(self._buffer)
+        receiver[RF.ARENA] = spare.address
         words[FRAME_BYTES] = len(framed)
         words[SPARE] = receiver.ctypes.data
         words[FIRST_ID] = 1
         play_once(self.address)  # which may not fit, but tells the ids that it has
         words[FIRST_ID] = spare.staged_first_id
-        receiver[F.STATUS] = S.APPLIED
+        receiver[RF.STATUS] = S.APPLIED
         play_once(self.address)
-        if receiver[F.STATUS] != S.APPLIED or spare.last_feed != 0:
+        if receiver[RF.STATUS] != S.APPLIED or spare.last_feed != 0:
             words[SPARE] = 0

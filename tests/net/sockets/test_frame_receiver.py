@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
-import net.feed.connection as connection_module
+from net.feed import connection as stream
 from net.feed.connection import FeedConnection, _Listener, _QuotingListener
 from net.sockets import frame_receiver
-from net.sockets import frames as F
+from net.sockets import frames as RF
 from net.sockets.websocket import FRAME_BYTES_MAX
 from tests.net.rig import ASKS, BIDS, Desk, binance_diff
 
@@ -283,14 +283,14 @@ def run(seed: int, *, is_taken: bool, is_recording: bool, is_well_behaved: bool)
         end.answer(venue.last_id)
     seen = end.seen()
     receiver = end.listener._receiver
-    taken = int(receiver.words[F.TAKEN]) if receiver is not None else 0
+    taken = int(receiver.words[RF.TAKEN]) if receiver is not None else 0
     end.link.end()
     return seen, taken
 
 
 @pytest.fixture(autouse=True)
 def _still_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "steady_ns", lambda: Desk.now_ns)
+    monkeypatch.setattr(stream, "steady_ns", lambda: Desk.now_ns)
 
 
 SEEDS = 8
@@ -325,8 +325,8 @@ def test_the_market_maker_steps_once_all_that_came_is_taken() -> None:
     async def main() -> None:
         end = End(
             is_recording=False,
-            asks=lambda stream: _QuotingListener(
-                stream, lambda now_ns: steps.append(end.desk.engine.last_frame_id(0))
+            asks=lambda owner: _QuotingListener(
+                owner, lambda now_ns: steps.append(end.desk.engine.last_frame_id(0))
             ),
         )
         end.link.bring(frame(TEXT, binance_diff(100, 100)))

@@ -22,7 +22,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
 from engine.compiling.jit import JIT_OFF
 from net.feed.connection import _Listener
-from net.sockets import frames as F
+from net.sockets import frames as RF
 from net.sockets import polling
 from net.sockets.event_loop import new_event_loop
 from net.sockets.tls_objects import tls_words
@@ -50,7 +50,7 @@ class Feed(_Listener):
 
     @property
     def taken(self) -> int:
-        return int(self._receiver.words[F.TAKEN]) if self._receiver is not None else 0
+        return int(self._receiver.words[RF.TAKEN]) if self._receiver is not None else 0
 
 
 class Venue(WSListener):  # type: ignore[misc]

@@ -8,9 +8,8 @@ from functools import partial
 
 import pytest
 
-from net.sockets import rehearsal as R
 from net.sockets.event_loop import new_event_loop
-from net.sockets.rehearsal import Rehearsal, play_once
+from net.sockets.rehearsal import EVERY_NS, Rehearsal, play_once
 from tests.net.rig import Desk, binance_diff, bitstamp_diff
 from tests.net.sockets.test_event_loop import loop_meters, loop_words
 
@@ -64,4 +63,4 @@ def test_the_idle_spin_rehearses() -> None:
         runner.run(asyncio.sleep(0.2))
     played = spare.reader().published - before
     passed_ns = (time.monotonic() - started_s) * 1e9
-    assert 3 < played <= passed_ns / R.EVERY_NS + 1
+    assert 3 < played <= passed_ns / EVERY_NS + 1
