@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from engine.book.ladder import set_levels
 from engine.book.merge import NOT_PUBLISHED, publish
-from engine.book.routes import remember_route, route_at, touch
+from engine.book.routes import guess_feed, remember_feed, touch
 from engine.book.rules import CONTINUITY_CHAIN, CONTINUITY_NONE, CONTINUITY_TIME
 from engine.book.side import side_at
 from engine.compiling.atomics import Bytes, Words, view_bytes, view_words
@@ -199,8 +199,7 @@ def _read_as_before(arena: Words, connection: int, frame: Bytes, stage: Words) -
     last = max(arena[L.ENGINE_LAST_FEED], 0)
     for attempt in range(0 if arena[L.ENGINE_ROUTES] != 0 else 2, 2 + feeds):
         if attempt < 2:
-            route = route_at(arena, frame, attempt != 0)
-            index = arena[route] - 1 if route != 0 else -1
+            index = guess_feed(arena, frame, attempt != 0)
         else:
             index = last + attempt - 2
             index = index if index < feeds else index - feeds
@@ -210,8 +209,8 @@ def _read_as_before(arena: Words, connection: int, frame: Bytes, stage: Words) -
         if arena[feed + L.FEED_CONNECTION] == connection and read_by_template(
             frame, arena, feed, stage
         ):
-            if attempt >= 2:
-                remember_route(arena, frame, index)
+            if attempt >= 2 and arena[L.ENGINE_ROUTES] != 0:
+                remember_feed(arena, frame, index, feed)
             return index
     return -1
 

@@ -10,21 +10,21 @@ Runs on: the engine thread.
 from __future__ import annotations
 
 from engine.compiling.atomics import Bytes, Words, int64, load_u64, multiply_wrapping, uint64
-from engine.compiling.jit import hot, inner
+from engine.compiling.jit import inner
 from engine.layout import layout as L
 
 FEEDS_MIN = 4
 """So few are asked one after the other."""
 ROUTES_PER_FEED = 8
-"""Two are used where a table is full of what it should hold; the others are for what varies."""
-KEY_WORDS = 6
+"""One or two are used: few of them want the same place."""
+KEY_WORDS = 5
 KEY_BYTES = 8 * KEY_WORDS
 """Of a frame's beginning, and of its end: enough to hold the symbol, which comes soon or last."""
+FEED_BITS = 20
+"""A route is a feed's number and one; above them stand the other bits of the hash."""
 _FACTOR = 0x9E3779B97F4A7C15
 """2^64 over the golden ratio (Knuth, The Art of Computer Programming, 6.4)."""
-_SHIFT = 40
-NOBODY = 0
-"""In a route; any other value is a feed's number and one."""
+_PLACE_SHIFT = 40
 
 
 def list_words(instruments: int, feeds: int) -> int:
@@ -55,24 +55,45 @@ def touch(arena: Words, instrument: int, feed_index: int) -> None:
         arena[L.ENGINE_TOUCHED] = count + 1
 
 
-@hot
-def route_at(arena: Words, frame: Bytes, is_end: bool) -> int:
-    """The word that guesses the feed by a frame's beginning or end; 0 where nothing does."""
-    routes = arena[L.ENGINE_ROUTES]
-    if routes == 0 or len(frame) < KEY_BYTES:
-        return 0
+@inner
+def _hash(frame: Bytes, is_end: bool) -> int:
+    """Of a frame's beginning or end; 63 bits."""
     at = len(frame) - KEY_BYTES if is_end else 0
-    value = uint64(is_end)
+    value = uint64(1 if is_end else 2)
     for word in range(KEY_WORDS):
         value = multiply_wrapping(value ^ load_u64(frame, at + 8 * word), uint64(_FACTOR))
         value ^= value >> uint64(29)
-    return arena[L.ENGINE_ROUTES_OFFSET] + (int64(value >> uint64(_SHIFT)) & (routes - 1))
+    return int64(value >> uint64(1))
 
 
 @inner
-def remember_route(arena: Words, frame: Bytes, index: int) -> None:
-    """Whose the frame was."""
+def _place(arena: Words, key: int) -> int:
+    """The first of the two words where a key's route may be; the other one is its neighbour."""
+    return arena[L.ENGINE_ROUTES_OFFSET] + ((key >> _PLACE_SHIFT) & (arena[L.ENGINE_ROUTES] - 2))
+
+
+@inner
+def guess_feed(arena: Words, frame: Bytes, is_end: bool) -> int:
+    """The feed that a frame's beginning or end has meant before; -1: none."""
+    if len(frame) < KEY_BYTES:
+        return -1
+    key = _hash(frame, is_end)
+    place = _place(arena, key)
+    for at in range(place, place + 2):
+        if (arena[at] ^ key) >> FEED_BITS == 0:
+            return (arena[at] & ((1 << FEED_BITS) - 1)) - 1
+    return -1
+
+
+@inner
+def remember_feed(arena: Words, frame: Bytes, index: int, feed: int) -> None:
+    """Whose the frame was, by those of its ends that are the same in all of the feed's frames."""
+    parts = feed + L.FEED_TEMPLATE_PARTS_AT
+    last = parts + (arena[feed + L.FEED_TEMPLATE_PARTS] - 1) * L.PART_WORDS
     for is_end in range(2):
-        at = route_at(arena, frame, is_end != 0)
-        if at != 0:
-            arena[at] = index + 1
+        if arena[(last if is_end else parts) + L.PART_LITERAL_BYTES] >= KEY_BYTES:
+            key = _hash(frame, is_end != 0)
+            place = _place(arena, key)
+            is_taken = arena[place] != 0 and (arena[place] ^ key) >> FEED_BITS != 0
+            at = place + 1 if is_taken else place
+            arena[at] = key >> FEED_BITS << FEED_BITS | (index + 1)
