@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from engine.compiling.jit import JIT_OFF
 from engine.engine import Engine, Stage
 from engine.layout import layout as L
 from engine.layout.units import NS_PER_S
@@ -367,7 +368,7 @@ class EngineThread:
         self.withdrawn(venue, reason)
 
     def rehearse(self, raw: bytes) -> None:
-        if self.config.engine.idle == "spin":
+        if self.config.engine.idle == "spin" and not JIT_OFF:
             self._rehearsal.learn(raw, self.engine.last_feed)
 
     def record(self, venue: VenueFeeds, kind: str, raw: bytes, t_ns: int, path: str = "") -> None:

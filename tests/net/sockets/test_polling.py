@@ -23,7 +23,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 from engine.compiling.jit import JIT_OFF
 from net.feed.connection import _Listener
 from net.sockets import frames as RF
-from net.sockets import polling
+from net.sockets import polling, tls_objects
 from net.sockets.event_loop import new_event_loop
 from net.sockets.tls_objects import tls_words
 from net.sockets.websocket import open_websocket
@@ -100,8 +100,12 @@ def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 
 @contextlib.asynccontextmanager
-async def connected(scheme: str, idle_ping_s: float = 10.0) -> AsyncIterator[World]:
+async def connected(
+    scheme: str, idle_ping_s: float = 10.0, *, uses_ssl_module: bool = False
+) -> AsyncIterator[World]:
     ours, theirs = contexts()
+    if uses_ssl_module:  # as aiofastnet does where Python has OpenSSL built in
+        ours._aiofastnet_force_fallback_ssl = True  # type: ignore[attr-defined]
     venue = Venue()
     server = await ws_create_server(
         lambda _request: venue, "127.0.0.1", 0, ssl=theirs if scheme == "wss" else None,
@@ -235,6 +239,30 @@ def test_keys_that_are_exchanged_anew_are_answered() -> None:
                 await until(world.is_at)
                 theirs.send_ping(b"under the new keys")
             await until(lambda: world.venue.pongs == 3)
+
+    spinning(body)
+
+
+@pytest.mark.parametrize("unknown", ["library", "layout", "engine"])
+def test_tls_that_is_not_known_is_its_transports(
+    unknown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The texts go past picows all the same."""
+    if unknown == "library":
+        monkeypatch.setattr(tls_objects, "_functions", lambda: None)
+    elif unknown == "layout":
+        monkeypatch.setattr(tls_objects, "_BEHIND_CONTEXT", ("incoming", "outgoing", "ssl"))
+
+    async def body() -> None:
+        async with connected("wss", uses_ssl_module=unknown == "engine") as world:
+            receiver = world.feed._receiver
+            assert receiver is not None and not receiver.can_spin
+            world.venue.say(100)
+            await until(world.is_at)
+            assert world.feed.taken >= 90
+            assert world.venue.transport is not None
+            world.venue.transport.disconnect()
+            await asyncio.wait_for(world.link.wait_disconnected(), 5)
 
     spinning(body)
 
