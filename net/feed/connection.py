@@ -72,11 +72,6 @@ class _Listener(TextListener):
         self._is_recording = stream.is_recording
         self._receiver: FrameReceiver | None = None
 
-    @property
-    def is_told(self) -> bool:
-        """Whether it wants to be told of frames that need nothing else."""
-        return self._is_recording
-
     def on_ws_connected(self, transport: WSTransport) -> None:
         super().on_ws_connected(transport)
         if not self.is_given_up:
@@ -86,7 +81,7 @@ class _Listener(TextListener):
         if self._receiver is None:
             venue = self._venue
             where = (venue.arena_address, venue.connection)
-            self._receiver = FrameReceiver(transport, self, *where, is_told=self.is_told)
+            self._receiver = FrameReceiver(transport, self, *where, is_told=self._is_recording)
             self._receiver.begin()
 
     def on_text(self, raw: bytes, stamp_ns: int, is_last: bool) -> None:
@@ -138,10 +133,6 @@ class _QuotingListener(_Listener):
         super().__init__(stream)
         self._quoting, self._due = quoting, quoting.due
 
-    @property
-    def is_told(self) -> bool:
-        return True
-
     def on_text(self, raw: bytes, stamp_ns: int, is_last: bool) -> None:
         super().on_text(raw, stamp_ns, is_last)
         if self._due[0]:
@@ -153,7 +144,8 @@ class _QuotingListener(_Listener):
             self._quoting.on_frame(steady_ns())
 
     def on_turn(self) -> None:
-        self._after_frame(steady_ns())
+        if self._due[0]:
+            self._quoting.on_frame(steady_ns())
 
 
 class FeedConnection:

@@ -36,17 +36,17 @@ class FrameTaker(Protocol):
         behind a close."""
 
     def on_taken(self, texts: Iterator[bytes], stamp_ns: int) -> None:
-        """Texts that the kernel has taken; only where it is to be told of each."""
+        """Texts that the kernel has taken; only where it wants every one."""
 
     def on_status(self, status: int, raw: bytes, is_last: bool) -> None:
         """What the kernel said of a text, other than APPLIED or OLD."""
 
     def on_turn(self) -> None:
-        """All that was received has been taken; only where it is to be told."""
+        """Texts were taken that its market makers may care for, or whose status it was told."""
 
 
 class FrameReceiver(asyncio.BufferedProtocol):
-    """One connection's. `is_told`: whether the taker is told of frames that need nothing else.
+    """One connection's. `is_told`: whether the taker wants every text, for a tape.
 
     The arena must outlive it.
     """
@@ -124,16 +124,14 @@ class FrameReceiver(asyncio.BufferedProtocol):
 
     def _serve(self, outcome: int, reads_tls: int) -> None:
         words, taker = self.words, self._taker
-        is_told = bool(words[RF.IS_TOLD])
         while outcome not in (RF.DONE, RF.ASKS_TLS):
-            is_taken = is_told and outcome in (RF.TOLD, RF.ASKS_STATUS)
-            if is_taken:
-                taker.on_taken(self._texts(), int(words[RF.STAMP_NS]))
-            if outcome == RF.ASKS_STATUS:
-                taker.on_status(int(words[RF.STATUS]), self._frame(), bool(words[RF.IS_LAST]))
-            elif outcome == RF.HANDED:
+            if outcome == RF.HANDED:
                 self._hand(self._frame())
-            if is_taken:
+            elif outcome != RF.UNTAKEN:
+                if words[RF.IS_TOLD]:
+                    taker.on_taken(self._texts(), int(words[RF.STAMP_NS]))
+                if outcome == RF.ASKS_STATUS:
+                    taker.on_status(int(words[RF.STATUS]), self._frame(), bool(words[RF.IS_LAST]))
                 taker.on_turn()
             if reads_tls and not self.can_spin:  # it was closed: what TLS has is its transport's
                 self._serve(RF.take_frames(self.address, 0), 0)

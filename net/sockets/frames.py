@@ -23,6 +23,7 @@ from engine.compiling.atomics import Bytes, Words, int64, view_bytes, view_words
 from engine.compiling.c_calls import call_int, move_bytes
 from engine.compiling.clock import CLOCK_REALTIME, clock_ns
 from engine.compiling.jit import inner, kernel
+from engine.layout import layout as L
 from engine.layout import status as S
 from net.sockets.websocket import FRAME_BYTES_MAX
 
@@ -63,7 +64,8 @@ that are called for them; 0 where the socket's bytes are plain."""
 """Of MODE: plain texts go to the kernel; every whole frame goes to picows; every byte does."""
 
 (DONE, UNTAKEN, HANDED, TOLD, ASKS_STATUS, ASKS_TLS) = range(6)
-"""Of OUTCOME. DONE: nothing is left but a frame's beginning. UNTAKEN: nothing was looked at yet."""
+"""Of OUTCOME. DONE: nothing is left but a frame's beginning. UNTAKEN: nothing was looked at yet.
+TOLD: the texts before START were taken, and are on a tape or have touched a market maker's book."""
 
 TEXT = 0x81
 """The first byte of a whole text: the last fragment, no reserved bits (RFC 6455, 5.2)."""
@@ -159,6 +161,14 @@ def _rest(words: Words, total: int) -> int:
 
 
 @inner
+def _is_told(words: Words) -> bool:
+    """Whether Python has something to do about texts that were taken."""
+    engine = view_words(words[ARENA], L.ENGINE_WORDS)
+    is_told: bool = words[IS_TOLD] != 0 or engine[L.ENGINE_MAKERS_DUE] != 0
+    return is_told
+
+
+@inner
 def _take_texts(words: Words) -> int:
     """Hand every whole text at the beginning of what is held to the kernel; the outcome.
 
@@ -191,7 +201,7 @@ def _take_texts(words: Words) -> int:
             words[IS_LAST] = is_last
             return ASKS_STATUS
         at, total = following, next_total
-    if words[IS_TOLD] != 0 and at > words[TAKEN_FROM]:
+    if at > words[TAKEN_FROM] and _is_told(words):
         return TOLD
     if _is_whole(total, at, end):
         return _hand_over(words, at, total)

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
+from engine.layout import layout as L
 from net.feed import connection as stream
 from net.feed.connection import FeedConnection, _Listener, _QuotingListener
 from net.sockets import frame_receiver
@@ -82,6 +83,7 @@ class Stream(FeedConnection):
     """A connection's owner; it keeps what a tape would, and why it was dropped."""
 
     def __init__(self, desk: Desk, *, is_recording: bool) -> None:
+        self.desk = desk
         self.venue = desk.venues["binance"]
         self.is_recording = is_recording
         self.taped: list[bytes] = []
@@ -331,22 +333,40 @@ def test_the_same_becomes_of_bytes_as_through_picows_alone(
     asyncio.run(main())
 
 
-def test_the_market_maker_steps_once_all_that_came_is_taken() -> None:
-    steps: list[int] = []
+class Quoting:
+    """A market maker of the one instrument; it keeps where the stream stood at each step."""
 
+    def __init__(self, desk: Desk) -> None:
+        engine = self._engine = desk.engine
+        engine.arena[engine.instrument_at(0) + L.INSTRUMENT_MAKER_BIT] = 1
+        words = engine.arena[L.ENGINE_MAKERS_DUE : L.ENGINE_MAKERS_DUE + 1]
+        self.due = memoryview(words)  # type: ignore[arg-type]  # an array is a buffer
+        self.steps: list[int] = []
+
+    def on_frame(self, now_ns: int) -> None:
+        self.due[0] = 0
+        self.steps.append(self._engine.last_frame_id(0))
+
+
+def test_a_market_maker_steps_once_all_that_came_is_taken() -> None:
     async def main() -> None:
-        end = End(
-            is_recording=False,
-            asks=lambda owner: _QuotingListener(
-                owner, lambda now_ns: steps.append(end.desk.engine.last_frame_id(0))
-            ),
-        )
+        made: list[Quoting] = []
+
+        def asks(owner: Stream) -> _Listener:
+            made.append(Quoting(owner.desk))
+            return _QuotingListener(owner, made[0])
+
+        end = End(is_recording=False, asks=asks)
         end.link.bring(frame(TEXT, binance_diff(100, 100)))
         end.answer(100)
+        steps = made[0].steps
+        steps.clear()
         texts = [frame(TEXT, binance_diff(each, each)) for each in range(101, 106)]
         end.link.bring(b"".join(texts[:3]))
         end.link.bring(b"".join(texts[3:]) + frame(PING, b""))
-        assert steps == [100, 103, 105]
+        assert steps == [103, 105]
+        end.link.bring(frame(TEXT, binance_diff(105, 105)))
+        assert steps == [103, 105], "an old frame touches nothing"
         end.link.end()
 
     asyncio.run(main())
