@@ -37,6 +37,7 @@ from aiofastnet.ssl_transport import SSLTransport_Socket
 from engine.compiling.atomics import Words
 from engine.sharing import meter_layout as M
 from engine.sharing.meters import observe_value
+from net.sockets import frames as RF
 from net.sockets import polling
 from net.sockets.frame_receiver import FrameReceiver
 from net.sockets.rehearsal import Rehearsal
@@ -103,6 +104,7 @@ class SpinSelector(selectors.EpollSelector):
         self._cipher = np.zeros(polling.CIPHER_BYTES, np.uint8)
         self._state[polling.CIPHER_ADDRESS] = self._cipher.ctypes.data
         self._state[polling.EXITED_NS] = steady_ns()
+        self._state[polling.TAKE_FUNCTION] = RF.take_function()
         self._rehearsal = rehearsal
         self._state[polling.REHEARSAL] = rehearsal.address if rehearsal is not None else 0
         self._address = int(self._state.ctypes.data)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -71,6 +72,7 @@ class FrameReceiver(asyncio.BufferedProtocol):
         if self._tls_engine is not None:
             self.words[RF.SSL : RF.RECEIVER_WORDS] = tls_words(self._transport) or 0
         self.address = int(self.words.ctypes.data)
+        self._take = partial(RF.take_frames, RF.take_function())
 
     @property
     def can_spin(self) -> bool:
@@ -92,7 +94,7 @@ class FrameReceiver(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         self.words[RF.END] += nbytes
-        self._serve(RF.take_frames(self.address, 0), 0)
+        self._serve(self._take(self.address, 0), 0)
 
     def eof_received(self) -> bool | None:
         answer: bool | None = self._picows.eof_received()
@@ -134,10 +136,10 @@ class FrameReceiver(asyncio.BufferedProtocol):
                     taker.on_status(int(words[RF.STATUS]), self._frame(), bool(words[RF.IS_LAST]))
                 taker.on_turn()
             if reads_tls and not self.can_spin:  # it was closed: what TLS has is its transport's
-                self._serve(RF.take_frames(self.address, 0), 0)
+                self._serve(self._take(self.address, 0), 0)
                 outcome = RF.ASKS_TLS
             else:
-                outcome = RF.take_frames(self.address, reads_tls)
+                outcome = self._take(self.address, reads_tls)
         if outcome == RF.ASKS_TLS:
             self._transport._retry_ssl_read()
 

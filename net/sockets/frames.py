@@ -22,7 +22,7 @@ from engine.book.frame import on_frame
 from engine.compiling.atomics import Bytes, Words, int64, view_bytes, view_words
 from engine.compiling.c_calls import call_int, move_bytes
 from engine.compiling.clock import CLOCK_REALTIME, clock_ns
-from engine.compiling.jit import inner, kernel
+from engine.compiling.jit import JIT_OFF, callback, inner, kernel
 from engine.layout import layout as L
 from engine.layout import status as S
 from net.sockets.websocket import FRAME_BYTES_MAX
@@ -234,7 +234,7 @@ def _decrypt(words: Words) -> int:
 
 
 @inner
-def take_received(words: Words) -> int:
+def _take_received(words: Words) -> int:
     """Take what is held, and what TLS has besides; the outcome."""
     while True:
         left = int64(_DRAINED)
@@ -261,8 +261,36 @@ def keep_received(words: Words, cipher: int, size: int) -> bool:
     return True
 
 
-@kernel("int64(int64, int64)")
-def take_frames(address: int, reads_tls: int) -> int:
+def _take(address: int, reads_tls: int) -> int:
     """Take what a receiver holds, and with `reads_tls` what TLS has besides; the outcome."""
     words = view_words(address, RECEIVER_WORDS)
-    return take_received(words) if reads_tls != 0 else _take_held(words)
+    return _take_received(words) if reads_tls != 0 else _take_held(words)
+
+
+_compiled = callback("int64(int64, int64)")(_take)
+
+if JIT_OFF:
+
+    def take_function() -> int:
+        """The address by which kernels call `_take`: one copy of all that a frame needs, which the
+        spin, the rehearsal and Python share. Only after `compile_kernels`."""
+        return 0
+
+    def take_by(function: int, address: int, reads_tls: int) -> int:
+        """Call `_take` by its address."""
+        return _take(address, reads_tls)
+
+else:
+
+    def take_function() -> int:
+        return _compiled.address
+
+    @inner
+    def take_by(function: int, address: int, reads_tls: int) -> int:
+        return call_int(function, address, reads_tls, 0)
+
+
+@kernel("int64(int64, int64, int64)")
+def take_frames(function: int, address: int, reads_tls: int) -> int:
+    """The same for Python. `function`: what `take_function` says."""
+    return take_by(function, address, reads_tls)

@@ -60,8 +60,9 @@ CIPHER_BYTES = 1 << 16
     TURN,
     FOUND,
     REHEARSAL,
+    TAKE_FUNCTION,
     INTAKES_AT,
-) = range(10)
+) = range(11)
 READY_AT = INTAKES_AT + INTAKE_WORDS * INTAKES_MAX
 STATE_WORDS = READY_AT + 2 * EVENTS_MAX
 """A selector's words: one address costs a call some 60 ns less than the arrays it stands for."""
@@ -201,13 +202,14 @@ def _begin_wait(state: Words, meters: Words) -> int:
 
 
 @inner
-def _take(state: Words, meters: Words, words: Words, found: int) -> int:
+def _take(state: Words, meters: Words, receiver: int, found: int) -> int:
     """A compiled turn: NOTHING where all was taken, else what Python is to be told."""
+    words = view_words(receiver, RF.RECEIVER_WORDS)
     if _end_wait(state, meters):
         words[RF.OUTCOME] = RF.UNTAKEN
         state[FOUND] = found
         return STOOD_STILL
-    outcome = RF.take_received(words)
+    outcome = RF.take_by(state[TAKE_FUNCTION], receiver, 1)
     words[RF.OUTCOME] = outcome
     return NOTHING if outcome == RF.DONE else found
 
@@ -232,7 +234,7 @@ def _poll(state: Words, intakes: Words, ready: Words, meters: Words, spin_ns: in
             if receiver == 0 or (count & BYTES_MASK) <= ERRNO_LIMIT:
                 break
             asks = RECEIVED + (place << PLACE_SHIFT) + ASKS
-            count = _take(state, meters, view_words(receiver, RF.RECEIVER_WORDS), asks)
+            count = _take(state, meters, receiver, asks)
             if count != NOTHING:
                 return count
             now_ns = _begin_wait(state, meters)

@@ -32,7 +32,16 @@ WINDOW_SLOTS, FAR_LEVELS_MAX = 1 << 12, 1 << 10
 TRIES_MAX = 3
 """Frames that are tried, each with a spare engine of its own."""
 
-(LIVE_ARENA, SPARE, FIRST_ID, FRAME_BYTES, NEXT_FEED, DUE_NS, REHEARSAL_WORDS) = range(7)
+(
+    LIVE_ARENA,
+    TAKE_FUNCTION,
+    SPARE,
+    FIRST_ID,
+    FRAME_BYTES,
+    NEXT_FEED,
+    DUE_NS,
+    REHEARSAL_WORDS,
+) = range(8)
 """SPARE: the address of the spare engine's receiver words, 0 before there is a frame to rehearse.
 FRAME_BYTES: the frame in its buffer, header included. FIRST_ID: the first id that it has."""
 
@@ -57,7 +66,7 @@ def _play(words: Words) -> int:
     _set_back(view_arena(receiver[RF.ARENA]), words[FIRST_ID])
     receiver[RF.START] = 0
     receiver[RF.END] = words[FRAME_BYTES]
-    return RF.take_received(receiver)
+    return RF.take_by(words[TAKE_FUNCTION], words[SPARE], 0)
 
 
 @inner
@@ -98,6 +107,7 @@ class Rehearsal:
         self._receiver = np.zeros(RF.RECEIVER_WORDS, np.int64)
         self.words = np.zeros(REHEARSAL_WORDS, np.int64)
         self.words[LIVE_ARENA] = live.address
+        self.words[TAKE_FUNCTION] = RF.take_function()
         self.address = int(self.words.ctypes.data)
 
     @property
