@@ -147,26 +147,24 @@ class SpinSelector(selectors.EpollSelector):
     def _forget(self, descriptor: int) -> None:
         self._by_descriptor.pop(descriptor, None)
         for place in range(polling.INTAKES_MAX):
-            if self._intakes[place * polling.INTAKE_WORDS + polling.DESCRIPTOR] == descriptor:
-                self._intakes[place * polling.INTAKE_WORDS + polling.DESCRIPTOR] = polling.NOBODY
+            at = place * polling.INTAKE_WORDS
+            if self._intakes[at + polling.DESCRIPTOR] == descriptor:
+                self._intakes[at + polling.DESCRIPTOR] = polling.NOBODY
                 self._transports[place] = self._protocols[place] = None
 
     def _prepare(self) -> None:
         """Have each protocol say where its next bytes go: it may have moved them since."""
         for place, protocol in enumerate(self._protocols):
+            at = place * polling.INTAKE_WORDS
             if isinstance(protocol, FrameReceiver):
                 protocol.tell_picows()
                 if not protocol.can_spin:  # its transport sees to the end of TLS
-                    self._intakes[place * polling.INTAKE_WORDS + polling.DESCRIPTOR] = (
-                        polling.NOBODY
-                    )
+                    self._intakes[at + polling.DESCRIPTOR] = polling.NOBODY
                     self._transports[place] = self._protocols[place] = None
             elif protocol is not None:
                 view = memoryview(protocol.get_buffer(-1))
-                at = place * polling.INTAKE_WORDS
-                self._intakes[at + polling.BUFFER] = ctypes.addressof(
-                    ctypes.c_char.from_buffer(view)
-                )
+                address = ctypes.addressof(ctypes.c_char.from_buffer(view))
+                self._intakes[at + polling.BUFFER] = address
                 self._intakes[at + polling.BUFFER_BYTES] = len(view)
 
     # --- what comes ------------------------------------------------------------------------------
@@ -176,12 +174,12 @@ class SpinSelector(selectors.EpollSelector):
 
         Ends when something was ready or after `timeout` seconds, so that timers run on time.
         """
-        limit_ns = FOREVER_NS if timeout is None else max(int(timeout * 1e9), 0)
-        spin_ns = min(limit_ns, self._spin_ns)
+        wait_ns = FOREVER_NS if timeout is None else max(int(timeout * 1e9), 0)
+        limit_ns = self._state[polling.LIMIT_NS] = steady_ns() + wait_ns
         self._prepare()
-        found = polling.poll_until(self._address, spin_ns)
-        if found == polling.NOTHING and limit_ns > spin_ns:
-            self._sleep(None if timeout is None else (limit_ns - spin_ns) / 1e9)
+        found = polling.poll_until(self._address, self._spin_ns)
+        if found == polling.NOTHING and (left_ns := limit_ns - steady_ns()) > 0:
+            self._sleep(None if timeout is None else left_ns / 1e9)
             found = polling.poll_until(self._address, 0)
         if found == polling.STOOD_STILL:
             self._on_standstill()
@@ -196,11 +194,11 @@ class SpinSelector(selectors.EpollSelector):
 
     def _serve_intake(self, place: int, code: int) -> list[tuple[selectors.SelectorKey, int]]:
         received, protocol = code - polling.ERRNO_LIMIT, self._protocols[place]
+        if protocol is None:
+            return []  # closed by a callback since
         if received == 0:
-            return self._serve(
-                int(self._intakes[place * polling.INTAKE_WORDS + polling.DESCRIPTOR]),
-                polling.EPOLLIN,
-            )
+            descriptor = self._intakes[place * polling.INTAKE_WORDS + polling.DESCRIPTOR]
+            return self._serve(int(descriptor), polling.EPOLLIN)
         if received < 0:
             # recv has taken the error from the socket: nobody else can find it any more.
             failure = OSError(-received, os.strerror(-received))

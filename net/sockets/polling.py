@@ -61,8 +61,9 @@ CIPHER_BYTES = 1 << 16
     FOUND,
     REHEARSAL,
     TAKE_FUNCTION,
+    LIMIT_NS,
     INTAKES_AT,
-) = range(11)
+) = range(12)
 READY_AT = INTAKES_AT + INTAKE_WORDS * INTAKES_MAX
 STATE_WORDS = READY_AT + 2 * EVENTS_MAX
 """A selector's words: one address costs a call some 60 ns less than the arrays it stands for."""
@@ -217,7 +218,7 @@ def _take(state: Words, meters: Words, receiver: int, found: int) -> int:
 @inner
 def _poll(state: Words, intakes: Words, ready: Words, meters: Words, spin_ns: int) -> int:
     """What `poll_until` returns. The turn goes round: everybody comes first now and then."""
-    end_ns = _begin_wait(state, meters) + spin_ns
+    end_ns = min(_begin_wait(state, meters) + spin_ns, state[LIMIT_NS])
     polls = int64(0)
     while True:
         turn = state[TURN]
@@ -240,6 +241,7 @@ def _poll(state: Words, intakes: Words, ready: Words, meters: Words, spin_ns: in
             now_ns = _begin_wait(state, meters)
             if state[REHEARSAL] != 0:
                 put_off(view_words(state[REHEARSAL], REHEARSAL_WORDS), now_ns)
+            end_ns = min(now_ns + spin_ns, state[LIMIT_NS])
             if now_ns >= end_ns:
                 break
         polls += 1
@@ -259,9 +261,10 @@ def _poll(state: Words, intakes: Words, ready: Words, meters: Words, spin_ns: in
 def poll_until(state_address: int, spin_ns: int) -> int:
     """Look at an epoll descriptor and receive from the intakes until Python has something to do.
 
-    Returns NOTHING after `spin_ns`, below RECEIVED how many descriptors the words from READY_AT
-    name, else what `_found` says, or ASKS in its place; STOOD_STILL, and that in FOUND, where more
-    than STANDSTILL_NS have gone by since the last wait. Runs without the GIL.
+    Returns NOTHING `spin_ns` after the last frame, and at LIMIT_NS, steady time; below RECEIVED how
+    many descriptors the words from READY_AT name, else what `_found` says, or ASKS in its place;
+    STOOD_STILL, and that in FOUND, where more than STANDSTILL_NS have gone by since the last wait.
+    Runs without the GIL.
     """
     state = view_words(state_address, STATE_WORDS)
     intakes = view_words(state_address + 8 * INTAKES_AT, INTAKE_WORDS * INTAKES_MAX)

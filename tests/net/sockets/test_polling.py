@@ -131,14 +131,16 @@ async def connected(
 
 
 def spinning(
-    body: Callable[[], Awaitable[None]], on_standstill: Callable[[], None] = lambda: None
+    body: Callable[[], Awaitable[None]],
+    on_standstill: Callable[[], None] = lambda: None,
+    idle: str = "spin",
 ) -> None:
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
         await body()
 
     words = loop_words(loop_meters())
-    loop = partial(new_event_loop, "spin", words, on_standstill)
+    loop = partial(new_event_loop, idle, words, on_standstill)
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(main())
 
@@ -165,6 +167,20 @@ def test_texts_are_taken_and_all_else_reaches_picows(scheme: str) -> None:
             assert world.desk.state("binance") == "LIVE"
 
     spinning(body)
+
+
+@both
+@pytest.mark.parametrize("idle", ["backoff", "block"])
+def test_a_loop_that_sleeps_takes_them_too(scheme: str, idle: str) -> None:
+    async def body() -> None:
+        async with connected(scheme) as world:
+            for _ in range(20):
+                world.venue.say(5)
+                await until(world.is_at)
+                await asyncio.sleep(0.002)
+            assert world.feed.taken >= 90
+
+    spinning(body, idle=idle)
 
 
 @both
