@@ -1,8 +1,9 @@
 """How long from a frame's send to its book where feeds are as slow as real ones?
 
 Between two frames of a real feed lie 20 to 100 ms, in which a CPU forgets: caches, branches, the
-socket's receive path. Ours with and without the idle spin's rehearsals, plain and TLS, against the
-bare compiled loop, alternating, at 10, 50 and 250 frames a second. Beside the whole stand its
+socket's receive path. Ours, plain and TLS, without the idle spin's rehearsals, and with each frame
+through picows' callback in Python, against the bare compiled loop, alternating, at 10, 50 and 250
+frames a second. Beside the whole stand its
 stages: from the send to the frame's arrival in the engine (the kernel's network, and decryption),
 and from there to the publication.
 Runs on: the harness's main thread; the work is in bench.load.sender and bench.contenders.measured.
@@ -21,9 +22,15 @@ from bench.report.stats import Floats, latency, ratios, spread
 from bench.rig.rig import Load, Rig, Run, alternating, evaluate, tls_files
 
 QUESTION = "tick to publish at 10, 50 and 250 frames a second, and its stages"
-OURS, UNREHEARSED, BARE, TLS = "ours", "ours:unrehearsed", "bare", "ours-tls"
-KINDS = (OURS, UNREHEARSED, BARE)
-NAMES = {OURS: "ours", UNREHEARSED: "ours, unrehearsed", BARE: "bare loop", TLS: "ours, TLS"}
+OURS, UNREHEARSED, PICOWS, BARE, TLS = "ours", "ours:unrehearsed", "picows", "bare", "ours-tls"
+KINDS = (OURS, UNREHEARSED, PICOWS, BARE)
+NAMES = {
+    OURS: "ours",
+    UNREHEARSED: "ours, unrehearsed",
+    PICOWS: "ours, through picows",
+    BARE: "bare loop",
+    TLS: "ours, TLS",
+}
 RATES_HZ = (10.0, 50.0, 250.0)
 FRAMES_MIN = 60
 """A median of fewer says little."""
