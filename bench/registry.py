@@ -48,6 +48,7 @@ BENCHES = {
         Entry("models", "the market maker's parts: own orders, fair price, models, quotes"),
         Entry("seqlock", "publishing and reading a slot, alone and contended", True),
         Entry("tick", "tick to publish: ours, bare, asyncio, uvloop, naive", True, True),
+        Entry("cold", "tick to publish at 10, 50 and 250 frames a second", has_bars=True),
         Entry("order", "tick to order: the market maker's orders on the socket", True, True),
         Entry("saturation", "frames a second at saturation: ours, bare, naive", True, True),
         Entry("watched", "tick to publish while it is looked at and logged", has_bars=True),

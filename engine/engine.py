@@ -14,6 +14,7 @@ import numpy as np
 from engine.book import frame as kernels
 from engine.book import spare_book
 from engine.book.merge import NOT_TOUCHED
+from engine.book.routes import list_words, place_lists
 from engine.book.rules import BookRules
 from engine.compiling.atomics import Words, address_of
 from engine.compiling.jit import compile_kernels
@@ -141,19 +142,21 @@ class Engine:
             raise
         self._stage = Stage(L.FRAME_LEVELS_MAX)
         self.arena = self._new_arena(window_slots, far_levels_max, reads_clock)
-        self._address = int(self.arena.ctypes.data)
+        self.address = int(self.arena.ctypes.data)  # for kernels, as long as the engine lives
         self._describe()
         for index in range(len(self.feeds)):
-            spare_book.clear_books(self._address, index)
+            spare_book.clear_books(self.address, index)
 
     def _new_arena(self, window_slots: int, far_levels_max: int, reads_clock: bool) -> Words:
         feed_words = L.feed_words(window_slots, far_levels_max)
         rules_offset = L.ENGINE_WORDS + len(self.instruments) * L.INSTRUMENT_WORDS
         rules = tuple(dict.fromkeys(feed.rules for feed in self.feeds))
         feeds_offset = rules_offset + len(rules) * L.RULES_WORDS
-        arena = resident_words(feeds_offset + len(self.feeds) * feed_words)
-        arena[L.ENGINE_INSTRUMENTS] = len(self.instruments)
-        arena[L.ENGINE_FEEDS] = len(self.feeds)
+        counts = len(self.instruments), len(self.feeds)
+        lists_offset = feeds_offset + len(self.feeds) * feed_words
+        arena = resident_words(lists_offset + list_words(*counts))
+        arena[L.ENGINE_INSTRUMENTS], arena[L.ENGINE_FEEDS] = counts
+        place_lists(arena, lists_offset)
         arena[L.ENGINE_WINDOW_SLOTS] = window_slots
         arena[L.ENGINE_FAR_MAX] = far_levels_max
         arena[L.ENGINE_INSTRUMENTS_OFFSET] = L.ENGINE_WORDS
@@ -249,7 +252,7 @@ class Engine:
 
     def frame_handler(self, connection: int) -> FrameHandler:
         """The hot path of one connection: f(frame, receive_ns, is_last) -> status."""
-        return frame_handler(self._address, connection)
+        return frame_handler(self.address, connection)
 
     @property
     def last_feed(self) -> int:
@@ -258,7 +261,7 @@ class Engine:
 
     def publish_touched(self) -> None:
         """Publish what frames have touched, after a buffer whose last frame was no book frame."""
-        kernels.publish_touched(self._address)
+        kernels.publish_touched(self.address)
 
     # --- units -----------------------------------------------------------------------------------
 
@@ -309,7 +312,7 @@ class Engine:
             if index != feed and each != self._units[index]:
                 self._rescale(index, each, common_units(wanted.values()), is_change=True)
             self._units[index] = each
-        spare_book.clear_books(self._address, feed)
+        spare_book.clear_books(self.address, feed)
         self._place_units(self._number_of(feed))
         self.set_state(feed, self.state(feed), now_ns)
 
@@ -337,7 +340,7 @@ class Engine:
             return True
         divisor = 10 ** (self._units[feed].lot_decimals - units.lot_decimals)
         found = spare_book.rescale_book(
-            self._address,
+            self.address,
             feed,
             PRICE_LIMIT // price_multiplier,
             QUANTITY_LIMIT // lot_multiplier,
@@ -353,11 +356,11 @@ class Engine:
 
     def set_state(self, feed: int, state: int, now_ns: int) -> None:
         """Change a feed's state and publish its instrument at once."""
-        kernels.set_state(self._address, feed, state, now_ns)
+        kernels.set_state(self.address, feed, state, now_ns)
 
     def restart_stream(self, feed: int) -> None:
         """Let the next frame start the feed's stream anew, whatever its id."""
-        kernels.restart_stream(self._address, feed)
+        kernels.restart_stream(self.address, feed)
 
     def set_lag_bounds(self, feed: int, least_ns: int, most_ns: int) -> None:
         """Have frames whose age on arrival is outside come back with OUT_OF_TIME, untouched."""
@@ -368,7 +371,7 @@ class Engine:
 
     def set_buffered(self, feed: int, is_buffered: bool) -> None:
         """Make a live feed's frames come back with APPLIED_AND_BUFFER, or stop that."""
-        kernels.set_buffered(self._address, feed, int(is_buffered))
+        kernels.set_buffered(self.address, feed, int(is_buffered))
 
     def stage(self, feed: int, body: bytes, stage: Stage, *, is_frame: bool = False) -> int:
         """Decode a REST body or a frame into `stage`: APPLIED or a refusal. Any thread; no GIL."""
@@ -376,7 +379,7 @@ class Engine:
         words = stage.words
         stage.body, stage.is_frame, stage.epoch = body, is_frame, self.units_epoch(feed)
         stage.status = spare_book.stage_message(
-            self._address,
+            self.address,
             feed,
             address_of(body),
             len(body),
@@ -393,7 +396,7 @@ class Engine:
     def load(self, feed: int, stage: Stage, levels_limit: int) -> None:
         """Load a staged snapshot into the feed's spare book."""
         words = stage.words
-        spare_book.load_snapshot(self._address, feed, words.ctypes.data, len(words), levels_limit)
+        spare_book.load_snapshot(self.address, feed, words.ctypes.data, len(words), levels_limit)
 
     def load_staged(self, feed: int) -> tuple[int, int]:
         """Load the whole book that the frame handled last has brought into the feed's spare book;
@@ -404,19 +407,19 @@ class Engine:
 
     def replay(self, feed: int, frame: bytes) -> int:
         """Run a buffered frame through the spare book: APPLIED, OLD, GAP or a refusal."""
-        return spare_book.replay_frame(self._address, feed, address_of(frame), len(frame))
+        return spare_book.replay_frame(self.address, feed, address_of(frame), len(frame))
 
     def differing_levels(self, feed: int) -> int:
         """How many of the best levels differ between the active and the spare book."""
-        return spare_book.differing_levels(self._address, feed)
+        return spare_book.differing_levels(self.address, feed)
 
     def is_spare_crossed(self, feed: int) -> bool:
         """Whether the book that is being joined has its best bid at or above its best ask."""
-        return bool(spare_book.is_spare_crossed(self._address, feed))
+        return bool(spare_book.is_spare_crossed(self.address, feed))
 
     def activate(self, feed: int, now_ns: int) -> None:
         """Swap the spare book in, LIVE, and publish."""
-        spare_book.activate(self._address, feed, now_ns)
+        spare_book.activate(self.address, feed, now_ns)
 
     # --- looking ---------------------------------------------------------------------------------
 
@@ -482,13 +485,8 @@ class Engine:
 
     def counters(self, feed: int) -> FeedCounters:
         block = self.meters.words[self.meters.feed_at[feed] :]
-        return FeedCounters(
-            frames=int(block[M.FEED_FRAMES]),
-            bytes=int(block[M.FEED_BYTES]),
-            levels=int(block[M.FEED_LEVELS]),
-            old=int(block[M.FEED_OLD]),
-            unknown_deletes=int(block[M.FEED_UNKNOWN_DELETES]),
-        )
+        places = (M.FEED_FRAMES, M.FEED_BYTES, M.FEED_LEVELS, M.FEED_OLD, M.FEED_UNKNOWN_DELETES)
+        return FeedCounters(*(int(block[place]) for place in places))
 
     def reader(self) -> HandoffReader:
         """A reader of this engine's own handoff, in this process."""

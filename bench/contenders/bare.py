@@ -20,7 +20,7 @@ from engine.compiling.atomics import Bytes, Words, int64, load_acquire
 from engine.compiling.clock import CLOCK_REALTIME, clock_ns
 from engine.engine import Engine
 from engine.layout import status as S
-from net.sockets.event_loop import MSG_DONTWAIT, recv
+from net.sockets.polling import MSG_DONTWAIT, recv
 
 BUFFER_BYTES = 1 << 20
 """As much as one recv takes in; a frame of a bench fits many times."""

@@ -1,6 +1,7 @@
 """What is measured, as a process of its own: ours, and each of the references.
 
     ours      net.feed.engine_thread on the spinning loop: the daemon's own engine thread
+    picows    ours with each frame through picows' callback, in Python
     asyncio   the same streams and sessions on asyncio's selector loop
     uvloop    the same on uvloop
     quoting   ours with the market maker, whose orders are stamped (bench.contenders.quoting)
@@ -21,11 +22,13 @@ import subprocess
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+from picows import WSTransport
 
 from bench.contenders.bare import REFUSED_AT, run_bare
 from bench.contenders.quoting import MEASURED_SYMBOL, Quoting, others, quoting_text
@@ -41,6 +44,7 @@ from engine.layout import status as S
 from engine.sharing.handoff import write_word
 from engine.specs import FeedSpec, InstrumentSpec
 from net.config.schema import Config, parse_config
+from net.feed.connection import _Listener
 from net.feed.engine_thread import EngineThread
 from net.feed.events import FeedEvent
 from net.feed.snapshot_request import SnapshotRequest
@@ -58,7 +62,8 @@ from tuning.measures import allow_huge_pages, timer_slack
 STOP_LIMIT_S = 10.0
 READY_LIMIT_S = 60.0
 
-KINDS = ("ours", "quoting", "asyncio", "uvloop", "bare", "naive")
+KINDS = ("ours", "quoting", "picows", "asyncio", "uvloop", "bare", "naive")
+SPINNING = ("ours", "quoting", "picows")
 
 
 class UvloopLive(EngineThread):
@@ -71,11 +76,29 @@ class UvloopLive(EngineThread):
             runner.run(self._main())
 
 
+class ThroughPicows(_Listener):
+    """Every frame by picows' callback: no receiver takes its place."""
+
+    def on_rest(self, transport: WSTransport) -> None:
+        pass
+
+
 @dataclass
 class LesserLive(EngineThread):
-    """The engine thread without one of its measures, by name."""
+    """The engine thread without one of its measures, by name; or without the idle spin's
+    rehearsals, or the frames that are taken in compiled code."""
 
     without: str = ""
+
+    def _make_streams(self) -> None:
+        super()._make_streams()
+        if self.without == "receivers":
+            for stream in self.streams.values():
+                stream._listener = partial(ThroughPicows, stream)  # type: ignore[method-assign]
+
+    def rehearse(self, raw: bytes) -> None:
+        if self.without != "rehearsal":
+            super().rehearse(raw)
 
     def _tell_measures(self) -> None:
         """All measures are taken by now: take the one back."""
@@ -182,7 +205,7 @@ class Target:
         if self.kind == "bare":
             seed(engine, snapshot)
             return lambda: run_bare(engine, port, self._stop)
-        idle = request.get("idle", "spin" if self.kind in ("ours", "quoting") else "block")
+        idle = request.get("idle", "spin" if self.kind in SPINNING else "block")
         ca_file, lines = request.get("ca_file", ""), request.get("engine_lines", "")
         text = config_text(port, idle, ca_file, lines)
         host = self._host = Host(engine, snapshot)
@@ -193,7 +216,8 @@ class Target:
         if self.kind == "uvloop":
             live: EngineThread = UvloopLive(config, engine, host)
         else:
-            live = LesserLive(config, engine, host, without=request.get("without", ""))
+            without = "receivers" if self.kind == "picows" else request.get("without", "")
+            live = LesserLive(config, engine, host, without=without)
         self._live = host.live = live
         if request.get("is_watched"):
             self._show(config, live, host)

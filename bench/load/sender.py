@@ -127,6 +127,7 @@ class Collector:
                 index = int(book[update_at]) - F.FIRST_ID - 1
                 if 0 <= index < columns and published[index] == 0:
                     published[index] = book[L.SLOT_PUBLISH_NS]
+                    self._stamps.received[index] = book[L.SLOT_RECEIVE_NS]
             else:
                 self.overwritten += 1
             self._sequence += 1

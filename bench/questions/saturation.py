@@ -16,7 +16,7 @@ from bench.rig.rig import Rig, alternating
 from bench.rig.workers import Message
 
 QUESTION = "throughput to saturation: frames a second, published to the last one"
-KINDS = ("ours", "bare", "naive")
+KINDS = ("ours", "picows", "bare", "naive")
 NAIVE_MIN = 10.0
 TINY_FRAMES_MAX = 20_000
 FRAMES_MAX = 20_000_000

@@ -1,9 +1,10 @@
-"""A shared array of times, one column an update id: intended, sent, published.
+"""A shared array of times, one column an update id: intended, sent, published, received.
 
-    header: latest published id, when it was published | intended | actual | published
+    header: latest published id, when it was published | intended | actual | published | received
 
-The sender writes the first two rows. The third is written by the collector (out of the handoff's
-ring) or, for a reference without a handoff, by the reference itself. Times are wall-clock ns.
+The sender writes the first two rows. The others are written by the collector, out of the handoff's
+ring; of a reference without a handoff it writes the third itself, and the fourth stays empty.
+Times are wall-clock ns.
 Each word has one writer; readers look after the run, or only at the header, whose id is written
 after its time.
 Runs on: sender, reference and harness processes.
@@ -24,11 +25,11 @@ from engine.compiling.atomics import Words
 
 HEADER_WORDS = 8
 (LATEST_ID, LATEST_NS) = range(2)
-ROWS = 3
+ROWS = 4
 
 
 class Stamps:
-    """A mapping of the file; `intended`, `actual` and `published` are views of its rows."""
+    """A mapping of the file; `intended`, `actual`, `published` and `received` are its rows."""
 
     def __init__(self, path: Path, columns: int) -> None:
         self.path = path
@@ -39,7 +40,8 @@ class Stamps:
             self._memory = mmap.mmap(file.fileno(), words_count * 8)
         words: Words = np.frombuffer(self._memory, np.int64)
         self.header = words[:HEADER_WORDS]
-        self.intended, self.actual, self.published = words[HEADER_WORDS:].reshape(ROWS, columns)
+        rows = words[HEADER_WORDS:].reshape(ROWS, columns)
+        self.intended, self.actual, self.published, self.received = rows
 
     def note(self, index: int, update_id: int, now_ns: int) -> None:
         """An update is visible: the reference's own publication."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from engine.book.ladder import set_levels
 from engine.book.merge import NOT_PUBLISHED, publish
+from engine.book.routes import guess_feed, remember_feed, touch
 from engine.book.rules import CONTINUITY_CHAIN, CONTINUITY_NONE, CONTINUITY_TIME
 from engine.book.side import side_at
 from engine.compiling.atomics import Bytes, Words, view_bytes, view_words
@@ -190,16 +191,27 @@ def _take_frame(arena: Words, connection: int, frame: Bytes, receive_ns: int) ->
 
 @hot
 def _read_as_before(arena: Words, connection: int, frame: Bytes, stage: Words) -> int:
-    """The feed whose template this frame has, its rows staged; or -1. The last feed goes first."""
+    """The feed whose template this frame has, its rows staged; or -1.
+
+    First those that its first and its last bytes have meant before, then all, the last one first.
+    """
     feeds = arena[L.ENGINE_FEEDS]
-    index = max(arena[L.ENGINE_LAST_FEED], 0)
-    for _ in range(feeds):
+    last = max(arena[L.ENGINE_LAST_FEED], 0)
+    for attempt in range(0 if arena[L.ENGINE_ROUTES] != 0 else 2, 2 + feeds):
+        if attempt < 2:
+            index = guess_feed(arena, frame, attempt != 0)
+        else:
+            index = last + attempt - 2
+            index = index if index < feeds else index - feeds
+        if index < 0:
+            continue
         feed = feed_at(arena, index)
         if arena[feed + L.FEED_CONNECTION] == connection and read_by_template(
             frame, arena, feed, stage
         ):
+            if attempt >= 2 and arena[L.ENGINE_ROUTES] != 0:
+                remember_feed(arena, frame, index, feed)
             return index
-        index = index + 1 if index + 1 < feeds else 0
     return -1
 
 
@@ -301,7 +313,7 @@ def _apply_by_state(arena: Words, index: int, stage: Words) -> int:
         unknown_deletes = apply_diff(arena, feed, book, stage)
         count(arena, feed, M.FEED_UNKNOWN_DELETES, unknown_deletes)
         count_far_levels(arena, feed)
-        arena[arena[feed + L.FEED_INSTRUMENT] + L.INSTRUMENT_TRIGGER] = index
+        touch(arena, arena[feed + L.FEED_INSTRUMENT], index)
         if _is_crossed_for_long(arena, feed):
             return S.CROSSED_TOO_LONG
     elif status == S.GAP:
@@ -323,16 +335,19 @@ def _route_refused(arena: Words, connection: int, frame: Bytes, stage: Words) ->
 def _publish_touched(arena: Words) -> None:
     """Publish every instrument that a frame has touched since it was last published."""
     handoff = view_handoff(arena)
-    for index in range(arena[L.ENGINE_INSTRUMENTS]):
-        instrument = arena[L.ENGINE_INSTRUMENTS_OFFSET] + index * L.INSTRUMENT_WORDS
+    touched = arena[L.ENGINE_TOUCHED_OFFSET]
+    for position in range(arena[L.ENGINE_TOUCHED]):
+        instrument = arena[touched + position]
+        arena[instrument + L.INSTRUMENT_IS_LISTED] = 0
         trigger = arena[instrument + L.INSTRUMENT_TRIGGER]
-        if trigger >= 0:
+        if trigger >= 0:  # not published meanwhile, with a change of its state
             feed = feed_at(arena, trigger)
             receive_ns = arena[feed + L.FEED_RECEIVE_NS]
             publish_ns = publish(arena, instrument, handoff, feed, receive_ns, False)
             if publish_ns != NOT_PUBLISHED and arena[L.ENGINE_READS_CLOCK] != 0:
                 latency = arena[instrument + L.INSTRUMENT_METERS] + M.INSTRUMENT_PUBLISH_LATENCY
                 observe(view_meters(arena), latency, publish_ns - receive_ns)
+    arena[L.ENGINE_TOUCHED] = 0
 
 
 @kernel("int64(int64, int64, int64, int64, int64, int64)")

@@ -178,7 +178,7 @@ def _is_crossed(arena: Words, instrument: int) -> bool:
 
 
 @inner
-def _ask_for_next_slot(
+def ask_for_next_slot(
     arena: Words, instrument: int, handoff: Words, ring: int, sequence: int
 ) -> None:
     """Have the cache lines of the slot that is written next brought near meanwhile."""
@@ -235,7 +235,7 @@ def _write_slot(
     publish_ns = _now(arena, receive_ns)
     handoff[slot + L.SLOT_PUBLISH_NS] = publish_ns
     end_slot(handoff, ring, slot, sequence)
-    _ask_for_next_slot(arena, instrument, handoff, ring, sequence + 1)
+    ask_for_next_slot(arena, instrument, handoff, ring, sequence + 1)
     return publish_ns
 
 

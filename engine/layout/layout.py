@@ -4,7 +4,7 @@ Everything is int64 words. Offsets are computed from the field lists, never type
 owner, the engine thread; the handoff segment has one writer, the same thread, and many readers in
 any process.
 
-    arena      | ENGINE header | INSTRUMENT 0..I-1 | RULES 0..R-1 | FEED 0..F-1 |
+    arena      | ENGINE header | INSTRUMENT 0..I-1 | RULES 0..R-1 | FEED 0..F-1 | touched | routes |
     instrument | INSTRUMENT header | feed indices | merged bids | merged asks |
     rules      | RULES header | SCHEMA of frames | SCHEMA of REST snapshots |
     schema     | SCHEMA header | names | KEY 0..K-1 |
@@ -69,14 +69,22 @@ NO_KEY = -(2**63)
     ENGINE_METERS_ADDRESS,
     ENGINE_METERS_WORDS,
     ENGINE_MAKERS_DUE,
+    ENGINE_TOUCHED,
+    ENGINE_TOUCHED_OFFSET,
+    ENGINE_ROUTES,
+    ENGINE_ROUTES_OFFSET,
     ENGINE_WORDS,
-) = range(19)
-"""MAKERS_DUE: a bit for each market maker whose instrument was touched, until it is stepped."""
+) = range(23)
+"""MAKERS_DUE: a bit for each market maker whose instrument was touched, until it is stepped.
+TOUCHED: how many instruments wait to be published; the offsets of each are at TOUCHED_OFFSET.
+ROUTES: how many words guess the feed of a frame (engine.book.routes), 0 where nothing is guessed.
+"""
 
 (
     INSTRUMENT_DEPTH,
     INSTRUMENT_VENUES,
     INSTRUMENT_TRIGGER,
+    INSTRUMENT_IS_LISTED,
     INSTRUMENT_SEQUENCE,
     INSTRUMENT_RING,
     INSTRUMENT_METERS,
@@ -86,10 +94,11 @@ NO_KEY = -(2**63)
     INSTRUMENT_DECLARED_UNITS,
     INSTRUMENT_MAKER_BIT,
     INSTRUMENT_FEEDS_AT,
-) = range(12)
-"""TICK and LOT: the unit of the merged prices and lots. DECLARED_UNITS: price units in the greatest
-common divisor of the venues' declared ticks, in which the market maker counts. MAKER_BIT: of its
-market maker in MAKERS_DUE, 0 without one."""
+) = range(13)
+"""TRIGGER: the feed that changed it last since it was published. IS_LISTED: whether it is among the
+touched. TICK and LOT: the unit of the merged prices and lots. DECLARED_UNITS: price units in the
+greatest common divisor of the venues' declared ticks, in which the market maker counts. MAKER_BIT:
+of its market maker in MAKERS_DUE, 0 without one."""
 INSTRUMENT_HEADS_AT = INSTRUMENT_FEEDS_AT + VENUES_MAX
 """FEEDS_AT holds the offsets of the venues' feeds, HEADS_AT the next level of each in a merge."""
 HEAD_WORDS = 3

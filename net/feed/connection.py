@@ -1,9 +1,10 @@
 """One venue's WebSocket connection: connect, subscribe, hand every frame to the kernel, again.
 
-The frame's bytes go to the compiled path before anything else is looked at; Python runs only where
-the kernel asks for it. Reconnects wait longer and longer, with jitter, and stay far below the
-venues' limits on connection attempts. Where the venue announces that it will close, or a
-connection nears the venue's age limit, the next one is opened before the old one goes.
+From the first text on that leaves picows with nothing, a FrameReceiver takes its frames to the
+kernel: Python runs only where that asks for it, where a tape is written or quotes are made.
+Reconnects wait longer and longer, with jitter, and stay far below the venues' limits on connection
+attempts. Where the venue announces that it will close, or a connection nears the venue's age limit,
+the next one is opened before the old one goes.
 Runs on: the engine thread's loop.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from engine.layout import status as S
 from net.feed.events import FeedEvent
 from net.feed.venue_feeds import VenueFeeds
 from net.sockets.backoff import Backoff
+from net.sockets.frame_receiver import FrameReceiver
 from net.sockets.websocket import (
     CONNECT_ERRORS,
     STEADY_S,
@@ -52,12 +54,15 @@ class ConnectionHost(Protocol):
     def lost(self, venue: VenueFeeds, reason: str) -> None:
         """The connection is gone; the venue has been withdrawn."""
 
+    def rehearse(self, raw: bytes) -> None:
+        """A diff as they come, of the feed that the kernel named last."""
+
     def record(self, venue: VenueFeeds, kind: str, raw: bytes, t_ns: int, path: str = "") -> None:
         """A text that came or went, or the connection itself, where a tape is being written."""
 
 
 class _Listener(TextListener):
-    """Every text goes to the kernel first."""
+    """Every text goes to the kernel first; also what a FrameReceiver's frames are taken for."""
 
     def __init__(self, stream: FeedConnection) -> None:
         super().__init__()
@@ -65,18 +70,39 @@ class _Listener(TextListener):
         self._venue = stream.venue
         self._handle = stream.venue.handle
         self._is_recording = stream.is_recording
+        self._receiver: FrameReceiver | None = None
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         super().on_ws_connected(transport)
         if not self.is_given_up:
             self._stream.on_open()
 
+    def on_rest(self, transport: WSTransport) -> None:
+        if self._receiver is None:
+            venue = self._venue
+            where = (venue.arena_address, venue.connection)
+            self._receiver = FrameReceiver(transport, self, *where, is_told=self._is_recording)
+            self._receiver.begin()
+
     def on_text(self, raw: bytes, stamp_ns: int, is_last: bool) -> None:
         if self._is_recording:
             self._stream.record(raw, stamp_ns)
         status = self._handle(raw, stamp_ns, is_last)
         if status != S.APPLIED:
-            self._venue.on_status(status, lambda: raw, steady_ns(), is_last)
+            self.on_status(status, raw, is_last)
+
+    def on_taken(self, texts: Iterator[bytes], stamp_ns: int) -> None:
+        if self._is_recording:
+            for raw in texts:
+                self._stream.record(raw, stamp_ns)
+
+    def on_status(self, status: int, raw: bytes, is_last: bool) -> None:
+        if status == S.BUFFER:
+            self._stream.rehearse(raw)
+        self._venue.on_status(status, lambda: raw, steady_ns(), is_last)
+
+    def on_turn(self) -> None:
+        """Nothing more to do."""
 
     def on_binary(self, stamp_ns: int) -> None:
         self._venue.on_binary(steady_ns())
@@ -114,6 +140,10 @@ class _QuotingListener(_Listener):
 
     def on_other(self, is_last: bool) -> None:
         super().on_other(is_last)
+        if self._due[0]:
+            self._quoting.on_frame(steady_ns())
+
+    def on_turn(self) -> None:
         if self._due[0]:
             self._quoting.on_frame(steady_ns())
 
@@ -161,6 +191,9 @@ class FeedConnection:
 
     def record(self, raw: bytes, t_ns: int) -> None:
         self._host.record(self.venue, "ws", raw, t_ns)
+
+    def rehearse(self, raw: bytes) -> None:
+        self._host.rehearse(raw)
 
     def on_open(self) -> None:
         """A connection is there, before its first frame."""

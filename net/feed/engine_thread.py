@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from engine.compiling.jit import JIT_OFF
 from engine.engine import Engine, Stage
 from engine.layout import layout as L
 from engine.layout.units import NS_PER_S
@@ -35,6 +36,7 @@ from net.feed.venue_feeds import VenueFeeds
 from net.sockets.backoff import Backoff
 from net.sockets.event_loop import new_event_loop
 from net.sockets.proxy import ProxySettingError, proxy_of
+from net.sockets.rehearsal import Rehearsal
 from net.sockets.websocket import tls_context
 from net.tape.tape import TapeLine, TapeWriter
 from net.venues.registry import VENUES
@@ -50,6 +52,8 @@ HELPERS_MAX = 8
 """A name asked for by each venue at once."""
 TIMER_S = 0.05
 """Between two looks at silence, quiet pairs and audits; also the heartbeat's period."""
+SYNCS_A_TURN = 8
+"""Books that are looked at in one turn of the loop: some 100 us of Python."""
 CANCEL_LIMIT_S = 1.5
 """How long a shutdown waits for the venues to confirm that our orders are cancelled."""
 SILENCE_RECONNECT = 3
@@ -117,6 +121,7 @@ class EngineThread:
         self._names = feed_names(self.engine)
         self._syncs = {s.feed: s for venue in self.venues for s in venue.syncs}
         self._rng = rng
+        self._rehearsal = Rehearsal(self.engine)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._is_ready = threading.Event()
@@ -126,9 +131,8 @@ class EngineThread:
     def run(self) -> None:
         """The engine thread's body: until `stop`."""
         settings = self.config.engine
-        new_loop = partial(
-            new_event_loop, settings.idle, self.engine.meters.loop, self._on_standstill
-        )
+        meters, rehearsal = self.engine.meters.loop, self._rehearsal
+        new_loop = partial(new_event_loop, settings.idle, meters, self._on_standstill, rehearsal)
         before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
         try:
             with (
@@ -240,7 +244,9 @@ class EngineThread:
             self.engine.handoff.beat(now_ns)
             self.host_check.look(now_ns)
             for venue in self.venues:
-                venue.on_timer(now_ns)
+                for each in range(0, len(venue.syncs), SYNCS_A_TURN):
+                    venue.on_timer(steady_ns(), each, each + SYNCS_A_TURN)
+                    await asyncio.sleep(0)  # no frame waits for all of them
                 if venue.is_silent(now_ns, silence_ns):
                     self.streams[venue.name].drop("no data")
             await asyncio.sleep(TIMER_S)
@@ -360,6 +366,10 @@ class EngineThread:
 
     def lost(self, venue: VenueFeeds, reason: str) -> None:
         self.withdrawn(venue, reason)
+
+    def rehearse(self, raw: bytes) -> None:
+        if self.config.engine.idle == "spin" and not JIT_OFF:
+            self._rehearsal.learn(raw, self.engine.last_feed)
 
     def record(self, venue: VenueFeeds, kind: str, raw: bytes, t_ns: int, path: str = "") -> None:
         if self.tape is not None:

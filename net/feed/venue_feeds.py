@@ -76,6 +76,7 @@ class VenueFeeds:
         self.symbols = tuple(sync.spec.symbol for sync in syncs)
         self.handle = engine.frame_handler(connection)
         """f(frame, receive_ns, is_last) -> status: the compiled path."""
+        self.arena_address = engine.address
         meters = engine.meters
         self.counters = VenueCounters(meters.words, meters.venue_at[connection])
         self._engine = engine
@@ -135,8 +136,9 @@ class VenueFeeds:
         for sync in self.syncs:
             sync.on_lost(reason, now_ns)
 
-    def on_timer(self, now_ns: int) -> None:
-        for sync in self.syncs:
+    def on_timer(self, now_ns: int, first: int = 0, end: int | None = None) -> None:
+        """Look at the books of all feeds, or of those from `first` to `end`."""
+        for sync in self.syncs[first:end]:
             sync.on_timer(now_ns)
 
     def on_standstill(self, now_ns: int) -> None:

@@ -89,6 +89,14 @@ class TextListener(Listener):
     def on_other(self, is_last: bool) -> None:
         """A frame came that is no text, nor a part of one."""
 
+    def on_rest(self, transport: WSTransport) -> None:
+        """picows holds nothing, and no message is begun: the connection's next byte begins one."""
+
+    @property
+    def takes_texts(self) -> bool:
+        """Whether a whole text is a message of its own: no fragments of another one are held."""
+        return not self._parts
+
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         stamp_ns = wall_ns()
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
@@ -99,6 +107,8 @@ class TextListener(Listener):
             self._on_other(transport, frame, stamp_ns)
             return
         self.on_text(frame.get_payload_as_bytes(), stamp_ns, frame.last_in_buffer)
+        if frame.last_in_buffer and frame.tail_size == 0:
+            self.on_rest(transport)
 
     def _on_other(self, transport: WSTransport, frame: WSFrame, stamp_ns: int) -> None:
         kind = frame.msg_type

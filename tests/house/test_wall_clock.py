@@ -1,4 +1,4 @@
-"""The wall clock is read in one file, and by the one kernel that stamps what is published."""
+"""The wall clock is read in one file, and by the kernels that stamp frames and books."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ STAMPS = {
     "engine/compiling/clock.py",
     "engine/book/merge.py",
     "net/gateway/data_path/turn.py",
+    "net/sockets/frames.py",
 }
-"""The clock itself, who stamps a book, and who says how old that stamp is."""
+"""The clock itself, who stamps a frame or a book, and who says how old that stamp is."""
 
 
 def lint(path: str, text: str) -> str:
@@ -50,6 +51,6 @@ def test_the_lint_finds_a_wall_clock_everywhere_but_in_its_file(text: str) -> No
     assert "All checks passed" in lint("net/a.py", "import time\ntime.monotonic()\n")
 
 
-def test_compiled_code_reads_it_for_a_book_s_stamp_alone() -> None:
+def test_compiled_code_reads_it_where_frames_and_books_are_stamped_alone() -> None:
     ours = [each for each in sources() if each.path.startswith(("engine/", "net/", "tuning/"))]
     assert {each.path for each in ours if "CLOCK_REALTIME" in each.text} == STAMPS

@@ -26,8 +26,9 @@ from picows import (
 from engine.compiling.atomics import Words
 from engine.sharing import meter_layout as M
 from engine.sharing.meters import Block, MeterWriter
-from net.sockets import event_loop as spin
-from net.sockets.event_loop import INTAKES_MAX, SpinSelector, new_event_loop
+from net.sockets import polling
+from net.sockets.event_loop import SpinSelector, new_event_loop
+from net.sockets.polling import INTAKES_MAX
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(30, func_only=True)]
 
@@ -322,7 +323,7 @@ def test_a_standstill_is_told_before_what_has_waited_is_read(idle: str) -> None:
                 await asyncio.sleep(0.05)
             assert told == []
             far.send(b", old")
-            time.sleep(spin.STANDSTILL_NS / 1e9 + 0.1)  # the process does not run
+            time.sleep(polling.STANDSTILL_NS / 1e9 + 0.1)  # the process does not run
             await until(lambda: reader.got == b"fresh, old")
             await asyncio.sleep(0.05)
 
@@ -336,4 +337,4 @@ def test_block_is_the_plain_loop() -> None:
         assert not isinstance(loop._selector, SpinSelector)  # type: ignore[attr-defined]
     finally:
         loop.close()
-    assert spin.PLACE_MASK == INTAKES_MAX - 1 and INTAKES_MAX & spin.PLACE_MASK == 0
+    assert polling.PLACE_MASK == INTAKES_MAX - 1 and INTAKES_MAX & polling.PLACE_MASK == 0
