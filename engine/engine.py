@@ -14,7 +14,6 @@ import numpy as np
 from engine.book import frame as kernels
 from engine.book import spare_book
 from engine.book.merge import NOT_TOUCHED
-from engine.book.rules import BookRules
 from engine.compiling.atomics import Words, address_of
 from engine.compiling.jit import compile_kernels
 from engine.decoding.scale import (
@@ -31,7 +30,7 @@ from engine.sharing import meter_layout as M
 from engine.sharing.handoff import HandoffError, HandoffReader, HandoffWriter, InstrumentInfo
 from engine.sharing.memory import resident_words
 from engine.sharing.meter_layout import EngineMeters
-from engine.specs import FeedSpec, InstrumentSpec
+from engine.specs import FeedSpec, InstrumentSpec, check_specs
 from engine.units import DIGITS_MAX, Units, common_units, multipliers, place_units
 
 WINDOW_SLOTS = 1 << 18
@@ -92,20 +91,6 @@ class Stage:
         return bool(lots.any())
 
 
-def _check(instruments: tuple[InstrumentSpec, ...], window_slots: int, far_levels_max: int) -> None:
-    assert instruments, "an engine needs an instrument"
-    assert window_slots & (window_slots - 1) == 0, "the window is a power of two"
-    assert L.WINDOW_SLOTS_MIN <= window_slots <= L.WINDOW_SLOTS_MAX
-    assert 4 <= far_levels_max <= L.FAR_MAX
-    for instrument in instruments:
-        assert 1 <= instrument.depth <= L.DEPTH_MAX
-        assert 1 <= len(instrument.feeds) <= L.VENUES_MAX
-    rules_by_connection: dict[int, BookRules] = {}
-    for feed in (feed for each in instruments for feed in each.feeds):
-        rules = rules_by_connection.setdefault(feed.connection, feed.rules)
-        assert rules == feed.rules, "one connection speaks one protocol"
-
-
 class Engine:
     """Arena, stage, meters and handoff of one process, and the kernels over them.
 
@@ -122,7 +107,7 @@ class Engine:
         window_slots: int = WINDOW_SLOTS,
         far_levels_max: int = FAR_LEVELS_MAX,
     ) -> None:
-        _check(instruments, window_slots, far_levels_max)
+        check_specs(instruments, window_slots, far_levels_max)
         # The caller has done this with visible progress; no kernel may ever compile mid-stream.
         compile_kernels()
         self.instruments = instruments
@@ -148,7 +133,9 @@ class Engine:
 
     def _new_arena(self, window_slots: int, far_levels_max: int, reads_clock: bool) -> Words:
         feed_words = L.feed_words(window_slots, far_levels_max)
-        rules_offset = L.ENGINE_WORDS + len(self.instruments) * L.INSTRUMENT_WORDS
+        connections_offset = L.ENGINE_WORDS + len(self.instruments) * L.INSTRUMENT_WORDS
+        connections = 1 + max(feed.connection for feed in self.feeds)
+        rules_offset = connections_offset + connections * L.CONNECTION_WORDS
         rules = tuple(dict.fromkeys(feed.rules for feed in self.feeds))
         feeds_offset = rules_offset + len(rules) * L.RULES_WORDS
         arena = resident_words(feeds_offset + len(self.feeds) * feed_words)
@@ -157,6 +144,7 @@ class Engine:
         arena[L.ENGINE_WINDOW_SLOTS] = window_slots
         arena[L.ENGINE_FAR_MAX] = far_levels_max
         arena[L.ENGINE_INSTRUMENTS_OFFSET] = L.ENGINE_WORDS
+        arena[L.ENGINE_CONNECTIONS_OFFSET] = connections_offset
         arena[L.ENGINE_FEEDS_OFFSET] = feeds_offset
         arena[L.ENGINE_FEED_WORDS] = feed_words
         arena[L.ENGINE_SIDE_WORDS] = L.side_words(window_slots, far_levels_max)
@@ -174,6 +162,10 @@ class Engine:
             at = rules_offset + index * L.RULES_WORDS
             self._rules_at[each] = at
             arena[at : at + L.RULES_WORDS] = each.words()
+        for feed in self.feeds:
+            connection = connections_offset + feed.connection * L.CONNECTION_WORDS
+            arena[connection + L.CONNECTION_RULES] = self._rules_at[feed.rules]
+            arena[connection + L.CONNECTION_LAST_ID] = L.NO_ID
         return arena
 
     def _describe(self) -> None:
@@ -359,6 +351,10 @@ class Engine:
         """Let the next frame start the feed's stream anew, whatever its id."""
         kernels.restart_stream(self._address, feed)
 
+    def restart_connection(self, connection: int) -> None:
+        """The next frame is the first of another connection."""
+        kernels.restart_connection(self._address, connection)
+
     def set_lag_bounds(self, feed: int, least_ns: int, most_ns: int) -> None:
         """Have frames whose age on arrival is outside come back with OUT_OF_TIME, untouched."""
         assert least_ns <= most_ns
@@ -390,17 +386,16 @@ class Engine:
         """Stage the same text in the units of now."""
         return self.stage(feed, stage.body, stage, is_frame=stage.is_frame)
 
-    def load(self, feed: int, stage: Stage, levels_limit: int) -> None:
-        """Load a staged snapshot into the feed's spare book."""
-        words = stage.words
-        spare_book.load_snapshot(self._address, feed, words.ctypes.data, len(words), levels_limit)
+    def load(self, feed: int, stage: Stage, levels_limit: int) -> int:
+        """Load a staged snapshot into the feed's spare book: APPLIED or BAD_CHECKSUM."""
+        words, address = stage.words, stage.words.ctypes.data
+        return spare_book.load_snapshot(self._address, feed, address, len(words), levels_limit)
 
-    def load_staged(self, feed: int) -> tuple[int, int]:
-        """Load the whole book that the frame handled last has brought into the feed's spare book;
-        how many bids and asks it has."""
+    def load_staged(self, feed: int) -> tuple[int, tuple[int, int]]:
+        """Load the whole book that the frame handled last has brought into the feed's spare book:
+        the status as of `load`, and how many bids and asks it has."""
         assert self.last_feed == feed, "the stage holds another feed's frame"
-        self.load(feed, self._stage, 0)
-        return self._stage.levels
+        return self.load(feed, self._stage, 0), self._stage.levels
 
     def replay(self, feed: int, frame: bytes) -> int:
         """Run a buffered frame through the spare book: APPLIED, OLD, GAP or a refusal."""

@@ -87,6 +87,8 @@ def place_units(
     price_digits = len(str(PRICE_LIMIT // price_multiplier)) - 1
     lot_digits = len(str(QUANTITY_LIMIT // lot_multiplier)) - 1
     arena[feed + L.FEED_TICK_DECIMALS] = decimals
+    arena[feed + L.FEED_PRICE_MANTISSA] = mantissa
+    arena[feed + L.FEED_PRICE_DECIMALS] = decimals
     arena[feed + L.FEED_PLANNED_DIGITS_MAX] = min(price_digits, LANE_BYTES) if is_planned else 0
     arena[feed + L.FEED_PLANNED_LOT_DIGITS_MAX] = min(lot_digits, LANE_BYTES)
     arena[feed + L.FEED_PLAN] = 0

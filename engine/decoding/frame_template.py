@@ -39,10 +39,12 @@ from engine.decoding.scan import (
 from engine.decoding.schema import (
     FIELD_ASKS,
     FIELD_BIDS,
+    FIELD_CHECKSUM,
     FIELD_FIRST_ID,
     FIELD_LAST_ID,
     FIELD_PREVIOUS_ID,
     FIELD_TIME,
+    NO_CHECKSUM,
 )
 from engine.decoding.simd import LANE_BYTES, two_numbers
 from engine.decoding.staging import rows_at, settle
@@ -227,6 +229,8 @@ def read_by_template(frame: Bytes, arena: Words, feed: int, stage: Words) -> boo
     at = 0
     stage[L.STAGE_FIRST_ID] = 0
     stage[L.STAGE_TIME] = 0
+    stage[L.STAGE_CHECKSUM] = NO_CHECKSUM
+    stage[L.STAGE_PRESENT] = arena[feed + L.FEED_TEMPLATE_PRESENT]
     for index in range(parts):
         part = feed + L.FEED_TEMPLATE_PARTS_AT + index * L.PART_WORDS
         length = arena[part + L.PART_LITERAL_BYTES]
@@ -253,6 +257,8 @@ def read_by_template(frame: Bytes, arena: Words, feed: int, stage: Words) -> boo
                 stage[L.STAGE_TIME] = value
             elif field == FIELD_PREVIOUS_ID:
                 stage[L.STAGE_PREVIOUS_ID] = value
+            elif field == FIELD_CHECKSUM:
+                stage[L.STAGE_CHECKSUM] = value
     if at != end:
         return False
     return settle(stage, arena, arena[feed + L.FEED_RULES] + L.RULES_FRAME_AT) == S.APPLIED
@@ -293,3 +299,4 @@ def learn_template(frame: Bytes, arena: Words, feed: int, stage: Words) -> None:
         at = after
     assert at == len(frame) and word_at <= L.TEMPLATE_WORDS, "a template of another frame"
     arena[feed + L.FEED_TEMPLATE_PARTS] = parts + 1
+    arena[feed + L.FEED_TEMPLATE_PRESENT] = stage[L.STAGE_PRESENT]

@@ -4,7 +4,7 @@ Everything is int64 words. Offsets are computed from the field lists, never type
 owner, the engine thread; the handoff segment has one writer, the same thread, and many readers in
 any process.
 
-    arena      | ENGINE header | INSTRUMENT 0..I-1 | RULES 0..R-1 | FEED 0..F-1 |
+    arena      | ENGINE header | INSTRUMENT 0.. | CONNECTION 0.. | RULES 0.. | FEED 0.. |
     instrument | INSTRUMENT header | feed indices | merged bids | merged asks |
     rules      | RULES header | SCHEMA of frames | SCHEMA of REST snapshots |
     schema     | SCHEMA header | names | KEY 0..K-1 |
@@ -26,8 +26,8 @@ from __future__ import annotations
 DEPTH_MAX = 50
 """Levels a side that a merged book may have (design: top 10 by default, up to 50)."""
 
-VENUES_MAX = 8
-"""Venues of one instrument; eight keeps a slot below one page."""
+VENUES_MAX = 16
+"""Venues of one instrument; sixteen keep a slot below one page."""
 
 SYMBOL_WORDS = 8
 """Symbols and channel remainders are kept in 64 bytes, zero padded; venues' names stay below 32."""
@@ -69,8 +69,9 @@ NO_KEY = -(2**63)
     ENGINE_METERS_ADDRESS,
     ENGINE_METERS_WORDS,
     ENGINE_MAKERS_DUE,
+    ENGINE_CONNECTIONS_OFFSET,
     ENGINE_WORDS,
-) = range(19)
+) = range(20)
 """MAKERS_DUE: a bit for each market maker whose instrument was touched, until it is stepped."""
 
 (
@@ -108,7 +109,7 @@ TEXT_BYTES_MAX = 16
 TEXT_WORDS = TEXT_BYTES_MAX // 8 + 1
 (TEXT_FIRST, TEXT_SECOND, TEXT_LENGTH) = range(TEXT_WORDS)
 KEYS_MAX = 12
-"""Keys of one schema; the most that a known venue needs are nine."""
+"""Keys of one schema; the most that a known venue needs are eleven."""
 KEY_WORDS = TEXT_WORDS + 2
 (KEY_FIELD, KEY_IS_OUTSIDE) = range(TEXT_WORDS, KEY_WORDS)
 (
@@ -125,8 +126,10 @@ KEY_WORDS = TEXT_WORDS + 2
     SCHEMA_LEVELS,
     SCHEMA_LEVELS_QUOTED,
     SCHEMA_HAS_TEMPLATE,
+    SCHEMA_IS_LISTED,
+    SCHEMA_IS_TOPIC_PREFIX,
     SCHEMA_DIFF_AT,
-) = range(14)
+) = range(16)
 """HAS, WANTED, PAYLOAD and QUOTED are bits of fields (engine.decoding.schema)."""
 SCHEMA_SNAPSHOT_AT = SCHEMA_DIFF_AT + TEXT_WORDS
 SCHEMA_TOPIC_AT = SCHEMA_SNAPSHOT_AT + TEXT_WORDS
@@ -137,9 +140,22 @@ SCHEMA_BID_AT = SCHEMA_SIDE_KEY_AT + TEXT_WORDS
 SCHEMA_ASK_AT = SCHEMA_BID_AT + TEXT_WORDS
 SCHEMA_KEYS_AT = SCHEMA_ASK_AT + TEXT_WORDS
 SCHEMA_WORDS = SCHEMA_KEYS_AT + KEYS_MAX * KEY_WORDS
-(RULES_CONTINUITY, RULES_FRAME_AT) = range(2)
+(
+    RULES_CONTINUITY,
+    RULES_IS_CONNECTION_WIDE,
+    RULES_IS_STREAMED,
+    RULES_HAS_ZERO_PRICES,
+    RULES_CHECKSUM,
+    RULES_BOUND,
+    RULES_FRAME_AT,
+) = range(7)
 RULES_SNAPSHOT_AT = RULES_FRAME_AT + SCHEMA_WORDS
 RULES_WORDS = RULES_SNAPSHOT_AT + SCHEMA_WORDS
+
+(CONNECTION_RULES, CONNECTION_LAST_ID, CONNECTION_WORDS) = range(3)
+"""Where the rules of a connection's venue are, and the number of its last frame where a venue
+counts all frames of a connection; NO_ID before the first."""
+NO_ID = -1
 
 (
     FEED_RULES,
@@ -165,11 +181,16 @@ RULES_WORDS = RULES_SNAPSHOT_AT + SCHEMA_WORDS
     FEED_LAG_MIN_NS,
     FEED_LAG_MAX_NS,
     FEED_METERS,
+    FEED_PRINTED_PRICE_DECIMALS,
+    FEED_PRINTED_LOT_DECIMALS,
+    FEED_PRICE_MANTISSA,
+    FEED_PRICE_DECIMALS,
     FEED_SYMBOL_AT,
-) = range(24)
+) = range(28)
 """MULTIPLIER: the instrument's units in one of the feed's. DECLARED_UNITS: the feed's price units
 in a tick that the venue declares. UNITS_EPOCH: how often the feed's scales were written, so that
-what was staged with others is known."""
+what was staged with others is known. PRINTED: the most decimals that the venue has written. PRICE:
+the unit of the feed's prices."""
 PARTS_MAX = 8
 """Numbers and level lists in one frame's template, its end included; a known venue has six."""
 TEMPLATE_WORDS = 64
@@ -179,7 +200,9 @@ PART_WORDS = 4
 PART_END = -1
 """The field of the part behind which the frame ends."""
 FEED_TEMPLATE_PARTS = FEED_SYMBOL_AT + SYMBOL_WORDS
-FEED_TEMPLATE_PARTS_AT = FEED_TEMPLATE_PARTS + 1
+FEED_TEMPLATE_PRESENT = FEED_TEMPLATE_PARTS + 1
+"""The fields of a frame of this form, as STAGE_PRESENT."""
+FEED_TEMPLATE_PARTS_AT = FEED_TEMPLATE_PARTS + 2
 FEED_TEMPLATE_WORDS_AT = FEED_TEMPLATE_PARTS_AT + PARTS_MAX * PART_WORDS
 PLANS = 4
 """Plans a feed keeps at a time (engine.decoding.level_plan): amounts have one to four digits before
@@ -251,6 +274,7 @@ FAR_MAX = 1 << 20
     STAGE_TOPIC_END,
     STAGE_SYMBOL_START,
     STAGE_SYMBOL_END,
+    STAGE_CHECKSUM,
     STAGE_BIDS,
     STAGE_ASKS,
     STAGE_DROPPED,
@@ -260,7 +284,7 @@ FAR_MAX = 1 << 20
     STAGE_LOT_DIGITS,
     STAGE_PARTS,
     STAGE_PARTS_AT,
-) = range(24)
+) = range(25)
 """DROPPED: levels without a price above zero. DECIMALS, DIGITS: what a message needs whose numbers
 do not fit the feed's units, behind the dot and before it."""
 NOTE_WORDS = 3
@@ -298,7 +322,7 @@ def feed_words(window_slots: int, far_max: int) -> int:
 
 HANDOFF_MAGIC = 0x58554C4C4F50
 """The letters POLLUX, little-endian."""
-HANDOFF_VERSION = 2
+HANDOFF_VERSION = 3
 
 (
     HANDOFF_MAGIC_AT,

@@ -22,6 +22,7 @@ SAME_TIME = 9
 GAP = -1
 BACKWARDS = -2
 CROSSED_TOO_LONG = -3
+BAD_CHECKSUM = -4
 
 BAD_JSON = -10
 BAD_UTF8 = -11
@@ -47,6 +48,7 @@ TEXTS = {
     GAP: "sequence gap",
     BACKWARDS: "time ran backwards",
     CROSSED_TOO_LONG: "book crossed for too long",
+    BAD_CHECKSUM: "the book's checksum differs",
     BAD_JSON: "not JSON",
     BAD_UTF8: "not UTF-8",
     TOO_DEEP: "nested too deep",

@@ -35,6 +35,7 @@ from net.feed.sync_rules import (
     Step,
     live_step,
     snapshot_step,
+    stream_snapshot_fault,
 )
 from net.feed.timeliness import LEAD_MAX_NS, Timeliness, Timing
 from net.feed.unit_learning import UnitLearning
@@ -175,8 +176,7 @@ class BookSync:
             self.break_off(S.TEXTS[status], now_ns)
             self._keep(frame(), now_ns)
         elif status < 0:
-            if status <= S.BAD_JSON:
-                self.counters.refused[status] += 1
+            self.counters.count_fault(status)
             lead_ns = self._engine.venue_ns(self.feed) - self._engine.staged_venue_ns
             self.break_off(S.TEXTS[status], now_ns)
             if status <= S.BAD_JSON or lead_ns > LEAD_MAX_NS:
@@ -286,12 +286,12 @@ class BookSync:
             return
         if self.state == L.BUFFERING:
             self._go(FeedEvent.ASKED, now_ns)  # by subscribing
-        bids, asks = self._engine.load_staged(self.feed)
+        status, (bids, asks) = self._engine.load_staged(self.feed)
+        self.counters.count_fault(status)
         is_crossed = self._engine.is_spare_crossed(self.feed)
-        if bids + asks > 0 and not is_crossed:
-            self._show(self._engine.last_frame_id(self.feed), bids, asks, now_ns)
-            return
-        reason = "crossed in itself" if is_crossed else "empty"
+        reason = stream_snapshot_fault(status, bids + asks, is_crossed)
+        if not reason:
+            return self._show(self._engine.last_frame_id(self.feed), bids, asks, now_ns)
         if self.state in (L.LIVE, L.STALE):
             # What is shown is no longer what the venue has.
             self.break_off(f"the stream's snapshot is {reason}", now_ns)

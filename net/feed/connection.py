@@ -369,11 +369,12 @@ class FeedConnection:
         self._transport, self._opened_s, self._drop_reason = fresh, time.monotonic(), None
         self.venue.counters.connections += 1
         self._send_subscriptions(fresh)
-        if self.venue.protocol.rules.has_gap_detection:
+        can_overlap = self.venue.protocol.rules.can_overlap
+        if can_overlap:
             # Both connections feed the book; ids make the overlap harmless and a hole visible.
             await asyncio.sleep(OVERLAP_S)
         old.disconnect()
-        if not self.venue.protocol.rules.has_gap_detection:
+        if not can_overlap:
             self.venue.on_moved(steady_ns())
         self._drop_reason = await self._await_answers(fresh)
         return True

@@ -88,6 +88,7 @@ class VenueFeeds:
         return self.protocol.name
 
     def on_connecting(self, now_ns: int) -> None:
+        self._engine.restart_connection(self.connection)
         for sync in self.syncs:
             sync.on_connecting(now_ns)
 
@@ -114,9 +115,10 @@ class VenueFeeds:
                     self, FeedEvent.SUBSCRIPTION_REFUSED, symbol=symbol, reason=reason
                 )
 
-    def _on_symbol_acknowledged(self, symbol: str, now_ns: int) -> None:
+    def _on_symbols_acknowledged(self, symbols: str, now_ns: int) -> None:
+        named = symbols.split(" ")
         for sync in self.syncs:
-            if sync.spec.symbol == symbol:
+            if sync.spec.symbol in named:
                 if sync.state == L.DISCONNECTED:  # it was refused before
                     sync.on_connecting(now_ns)
                     sync.on_subscribed(now_ns)
@@ -129,6 +131,7 @@ class VenueFeeds:
 
     def on_moved(self, now_ns: int) -> None:
         """The streams come from another server, from when it acknowledges them."""
+        self._engine.restart_connection(self.connection)
         self.restart_streams("moved to another server", now_ns)
 
     def on_lost(self, reason: str, now_ns: int) -> None:
@@ -178,6 +181,8 @@ class VenueFeeds:
         """Whatever `handle` answered other than APPLIED."""
         if status == S.OTHER:
             self._on_control(frame(), now_ns)
+        elif status == S.BAD_JSON and frame() == self.protocol.heartbeat_answer:
+            pass  # the connection lives; of its books that says nothing
         elif status == S.UNKNOWN_SYMBOL:
             self.counters.other_symbols += 1
         elif status == S.OUT_OF_TIME:
@@ -232,7 +237,7 @@ class VenueFeeds:
         except orjson.JSONDecodeError:
             kind, text = Control.UNKNOWN, "not JSON"
         if kind is Control.SUBSCRIBED:
-            self._on_symbol_acknowledged(text, now_ns)
+            self._on_symbols_acknowledged(text, now_ns)
             self._host.acknowledged(self)
         elif kind is Control.RECONNECT:
             self._host.reconnect(self, text)

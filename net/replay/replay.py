@@ -275,7 +275,7 @@ class Replay:
     def _on_open(self, venue: VenueFeeds) -> None:
         if venue.name in self._lost:
             self._connect(venue)
-        elif venue.name in self._connected and not venue.protocol.rules.has_gap_detection:
+        elif venue.name in self._connected and not venue.protocol.rules.can_overlap:
             # A successor that was opened before the old one went: as live.
             venue.on_moved(self._now_ns)
         self._connected.add(venue.name)

@@ -40,6 +40,27 @@ class MetadataError(Exception):
         self.is_final = is_final
 
 
+class MarketStatus(Enum):
+    """What a venue says of a market. Only one that trades has a book to be awaited."""
+
+    TRADING = "trading"
+    HALTED = "halted"
+    PRE_OPEN = "pre-open"
+    DELISTED = "delisted"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A market as its venue lists it: decimals as text."""
+
+    tick_size: str
+    lot_size: str = ""
+    """The step of quantities; empty where it is not said."""
+    status: MarketStatus = MarketStatus.TRADING
+    contract_value: str = "1"
+    """What a quantity of one is, in the base asset."""
+
+
 def tick_text(value: Any) -> str:
     """A tick size as text; TypeError where it is neither text nor a number."""
     if not isinstance(value, str | int | float):
@@ -102,6 +123,10 @@ class VenueProtocol(Protocol):
     def heartbeat(self) -> bytes | None:
         """What to send on an idle connection beside protocol pings."""
 
+    @property
+    def heartbeat_answer(self) -> bytes:
+        """What the venue answers to it where that is no JSON; empty otherwise."""
+
     def snapshot_depths(self, own: OwnSettings) -> tuple[int, ...]:
         """How many levels a side a snapshot may be asked for, ascending: the last is what is
         wanted, the others cost less of the REST limit. 0: the whole book, at any time."""
@@ -131,9 +156,12 @@ class VenueProtocol(Protocol):
     def tick_size(self, body: Any, symbol: str) -> str:
         """The tick size in a metadata answer, as text; MetadataError if it is not there."""
 
+    def listing(self, body: Any, symbol: str) -> Listing:
+        """All that a metadata answer says of a market; MetadataError as of `tick_size`."""
+
     def control(self, message: Any) -> tuple[Control, str]:
         """What a decoded text frame that is no book frame means, and a text for the log: of
-        SUBSCRIBED the symbol, where the venue names it."""
+        SUBSCRIBED the symbols, with spaces between them, where the venue names any."""
 
     @property
     def orders(self) -> VenueOrders | None:

@@ -45,9 +45,9 @@ class WatchedEngine(Engine):
     bases: dict[int, tuple[int, int]]
     """The snapshots that the last two books of a feed began with."""
 
-    def load(self, feed: int, stage: Stage, levels_limit: int) -> None:
+    def load(self, feed: int, stage: Stage, levels_limit: int) -> int:
         self._loaded_id = stage.last_id
-        super().load(feed, stage, levels_limit)
+        return super().load(feed, stage, levels_limit)
 
     def activate(self, feed: int, now_ns: int) -> None:
         self.bases[feed] = (self.bases.get(feed, (0, 0))[1], self._loaded_id)

@@ -15,7 +15,15 @@ from pydantic import Field
 
 from net.log.one_line import one_line
 from net.venues.binance.schema import RULES
-from net.venues.interface import Control, MetadataError, OwnSettings, RestLimit, tick_text
+from net.venues.interface import (
+    Control,
+    Listing,
+    MarketStatus,
+    MetadataError,
+    OwnSettings,
+    RestLimit,
+    tick_text,
+)
 
 if TYPE_CHECKING:
     from net.orders.interface import VenueOrders
@@ -27,6 +35,13 @@ DEFAULT_DEPTH = 100
 """Of a request that names none."""
 INVALID_SYMBOL = -1121
 """Binance's error code of a symbol that it does not have."""
+STATUSES = {
+    "TRADING": MarketStatus.TRADING,
+    "HALT": MarketStatus.HALTED,
+    "BREAK": MarketStatus.HALTED,
+    "PRE_TRADING": MarketStatus.PRE_OPEN,
+    "END_OF_DAY": MarketStatus.DELISTED,
+}
 BANNED_UNTIL = re.compile(r"banned until (\d{13})\b")
 """Binance's error -1003: `Way too much request weight used; IP banned until 1659146400000.`"""
 
@@ -79,6 +94,10 @@ class Binance:
     def heartbeat(self) -> bytes | None:
         return None
 
+    @property
+    def heartbeat_answer(self) -> bytes:
+        return b""
+
     def snapshot_depths(self, own: OwnSettings) -> tuple[int, ...]:
         depth = _of(own).snapshot_depth
         return (depth,) if depth <= SHALLOW_DEPTH else (SHALLOW_DEPTH, depth)
@@ -123,6 +142,15 @@ class Binance:
             # For a symbol it does not know the venue says so, in a message with a code.
             text = f"binance: exchangeInfo has no tick size for {symbol}"
             raise MetadataError(text, is_final=False) from None
+
+    def listing(self, body: Any, symbol: str) -> Listing:
+        tick_size = self.tick_size(body, symbol)
+        entry = next(each for each in body["symbols"] if each["symbol"] == symbol)
+        lot: dict[str, Any] = next(
+            (f for f in entry["filters"] if f.get("filterType") == "LOT_SIZE"), {}
+        )
+        status = STATUSES.get(entry.get("status", "TRADING"), MarketStatus.HALTED)
+        return Listing(tick_size, str(lot.get("stepSize", "")), status)
 
     def control(self, message: Any) -> tuple[Control, str]:
         if not isinstance(message, dict):

@@ -17,7 +17,7 @@ import orjson
 from engine.book.rules import CONTINUITY_STEP, SNAPSHOT_STREAM, BookRules
 from engine.decoding import schema
 from engine.decoding.schema import Key, LevelForm, MessageSchema
-from net.venues.interface import Control, MetadataError, OwnSettings, RestLimit
+from net.venues.interface import Control, Listing, MetadataError, OwnSettings, RestLimit
 from net.venues.registry import VENUES
 
 RULES = BookRules(
@@ -77,6 +77,10 @@ class Toy:
     def heartbeat(self) -> bytes | None:
         return None
 
+    @property
+    def heartbeat_answer(self) -> bytes:
+        return b""
+
     def snapshot_depths(self, own: OwnSettings) -> tuple[int, ...]:
         return (0,)
 
@@ -103,6 +107,9 @@ class Toy:
 
     def tick_size(self, body: Any, symbol: str) -> str:
         raise MetadataError("toy: ticks are configured")
+
+    def listing(self, body: Any, symbol: str) -> Listing:
+        return Listing(self.tick_size(body, symbol))
 
     def control(self, message: Any) -> tuple[Control, str]:
         if isinstance(message, dict) and message.get("type") == "subscribed":
