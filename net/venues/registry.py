@@ -8,9 +8,11 @@ from __future__ import annotations
 from net.venues.binance.market_data import BINANCE
 from net.venues.bitstamp.market_data import BITSTAMP
 from net.venues.interface import VenueProtocol
+from net.venues.kraken.market_data import KRAKEN
 
 VENUES: dict[str, VenueProtocol] = {
     BINANCE.name: BINANCE,
     BITSTAMP.name: BITSTAMP,
+    KRAKEN.name: KRAKEN,
 }
 """By name, as the configuration and a tape write it."""
