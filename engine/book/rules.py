@@ -102,6 +102,11 @@ class BookRules:
         return self.continuity not in (CONTINUITY_TIME, CONTINUITY_NONE)
 
     @property
+    def is_self_checking(self) -> bool:
+        """Whether a frame that is lost or wrong shows in the stream itself."""
+        return self.has_gap_detection or self.checksum != CHECKSUM_NONE
+
+    @property
     def can_overlap(self) -> bool:
         """Whether two connections may feed the book for a moment: ids show what came twice."""
         return self.has_gap_detection and not self.is_streamed

@@ -27,6 +27,16 @@ from net.feed.sides_seen import SidesSeen
 from net.feed.snapshot_request import OpenRequest, SnapshotRequest
 from net.feed.sync_counters import SyncCounters
 from net.feed.sync_host import SyncHost
+from net.feed.sync_limits import (
+    AUDIT_FRAMES_MAX,
+    BUFFER_FRAMES_MAX,
+    INCOMPLETE_AUDIT_NS,
+    QUIET_ASK_NS,
+    REACH_LIMIT_NS,
+    STEADY_NS,
+    STREAM_SNAPSHOT_LIMIT_NS,
+    WITNESS_LIMIT_NS,
+)
 from net.feed.sync_rules import (
     TRANSITIONS,
     WITHOUT_STREAM,
@@ -42,23 +52,6 @@ from net.feed.unit_learning import UnitLearning
 from net.sockets.backoff import Backoff
 from net.venues.interface import VenueProtocol
 
-BUFFER_FRAMES_MAX = 16_384
-"""Frames kept while a snapshot is awaited: 27 minutes of a pair at ten frames a second."""
-AUDIT_FRAMES_MAX = 1024
-"""Frames kept for an audit; one that gets no usable snapshot in that time is given up until later.
-"""
-QUIET_ASK_NS = 2 * NS_PER_S
-"""A pair that sends nothing for so long is asked for its snapshot with an empty buffer."""
-REACH_LIMIT_NS = 15 * NS_PER_S
-"""How long the stream may take to reach a snapshot; then the snapshot was not of this book."""
-WITNESS_LIMIT_NS = 2 * NS_PER_S
-"""How long a snapshot that the stream has reached waits for changes of both sides."""
-STREAM_SNAPSHOT_LIMIT_NS = 5 * NS_PER_S
-"""How long a new subscription may take to bring its whole book before it is asked for again."""
-STEADY_NS = 30 * NS_PER_S
-"""A book that was live for so long asks for its next snapshot at once; a flapping one waits."""
-INCOMPLETE_AUDIT_NS = 30 * NS_PER_S
-"""The least time between two snapshots asked for only because the price left the known depth."""
 NEVER_REACHED = "the stream never reached it"
 
 
@@ -303,6 +296,8 @@ class BookSync:
     ) -> None:
         """The request failed; it is repeated later, never earlier than the venue asked for."""
         if self._request.close(number):
+            if self.protocol.rules.snapshot is None and self.state in (L.LIVE, L.STALE):
+                self.break_off(f"no whole book: {reason}", now_ns)  # nor, perhaps, a subscription
             self._refuse_snapshot(reason, now_ns, retry_after_ns)
 
     def _refuse_snapshot(self, reason: str, now_ns: int, retry_after_ns: int = 0) -> None:
@@ -464,9 +459,13 @@ class BookSync:
         return now_ns - max(self._since_ns, self._acknowledged_ns) >= QUIET_ASK_NS
 
     def _start_audit(self, now_ns: int) -> None:
-        """From now on frames are buffered too; the first of them asks for the snapshot."""
+        """From now on frames are buffered too; the first of them asks for the snapshot. Where books
+        come in the stream, one is asked for if nothing else shows that a frame was lost."""
         if self.protocol.rules.snapshot is None:
-            return  # nothing to compare with: the next whole book in the stream takes over
+            self._audited_at_ns = now_ns
+            if not self.protocol.rules.is_self_checking and not self._request.is_open:
+                self._ask(now_ns)
+            return
         self._forget(now_ns)
         self._audited_at_ns = now_ns
         self._is_audit_begun = True

@@ -16,8 +16,8 @@ from itertools import zip_longest
 
 from engine.engine import Engine, Stage
 from engine.layout import layout as L
-from net.feed.book_sync import REACH_LIMIT_NS
 from net.feed.snapshot_request import ANSWER_LIMIT_NS
+from net.feed.sync_limits import REACH_LIMIT_NS
 from tests import oracle
 from tests.simulation.market import AMOUNT_DECIMALS, Market, Side
 

@@ -20,10 +20,11 @@ from functools import partial
 from engine.layout import layout as L
 from engine.specs import FeedSpec, InstrumentSpec
 from net.feed import connection as stream
-from net.feed.book_sync import REACH_LIMIT_NS, BookSync
+from net.feed.book_sync import BookSync
 from net.feed.engine_thread import SILENCE_RECONNECT
 from net.feed.events import FeedEvent
 from net.feed.snapshot_request import ANSWER_LIMIT_NS, SnapshotRequest
+from net.feed.sync_limits import REACH_LIMIT_NS
 from net.feed.venue_feeds import VenueFeeds
 from net.sockets import websocket
 from net.sockets.backoff import Backoff
