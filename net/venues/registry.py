@@ -9,10 +9,12 @@ from net.venues.binance.market_data import BINANCE
 from net.venues.bitstamp.market_data import BITSTAMP
 from net.venues.interface import VenueProtocol
 from net.venues.kraken.market_data import KRAKEN
+from net.venues.okx.market_data import OKX
 
 VENUES: dict[str, VenueProtocol] = {
     BINANCE.name: BINANCE,
     BITSTAMP.name: BITSTAMP,
     KRAKEN.name: KRAKEN,
+    OKX.name: OKX,
 }
 """By name, as the configuration and a tape write it."""
