@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from net.venues.binance.market_data import BINANCE
 from net.venues.bitstamp.market_data import BITSTAMP
+from net.venues.bybit.market_data import BYBIT, BYBIT_LINEAR
 from net.venues.interface import VenueProtocol
 from net.venues.kraken.market_data import KRAKEN
 from net.venues.okx.market_data import OKX
@@ -16,5 +17,7 @@ VENUES: dict[str, VenueProtocol] = {
     BITSTAMP.name: BITSTAMP,
     KRAKEN.name: KRAKEN,
     OKX.name: OKX,
+    BYBIT.name: BYBIT,
+    BYBIT_LINEAR.name: BYBIT_LINEAR,
 }
 """By name, as the configuration and a tape write it."""
