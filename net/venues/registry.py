@@ -6,6 +6,7 @@ Runs on: any thread (facts only).
 from __future__ import annotations
 
 from net.venues.binance.market_data import BINANCE
+from net.venues.binance_usdm.market_data import BINANCE_USDM
 from net.venues.bitstamp.market_data import BITSTAMP
 from net.venues.bybit.market_data import BYBIT, BYBIT_LINEAR
 from net.venues.interface import VenueProtocol
@@ -19,5 +20,6 @@ VENUES: dict[str, VenueProtocol] = {
     OKX.name: OKX,
     BYBIT.name: BYBIT,
     BYBIT_LINEAR.name: BYBIT_LINEAR,
+    BINANCE_USDM.name: BINANCE_USDM,
 }
 """By name, as the configuration and a tape write it."""
