@@ -9,6 +9,7 @@ from net.venues.binance.market_data import BINANCE
 from net.venues.binance_usdm.market_data import BINANCE_USDM
 from net.venues.bitstamp.market_data import BITSTAMP
 from net.venues.bybit.market_data import BYBIT, BYBIT_LINEAR
+from net.venues.coinbase.market_data import COINBASE
 from net.venues.interface import VenueProtocol
 from net.venues.kraken.market_data import KRAKEN
 from net.venues.okx.market_data import OKX
@@ -21,5 +22,6 @@ VENUES: dict[str, VenueProtocol] = {
     BYBIT.name: BYBIT,
     BYBIT_LINEAR.name: BYBIT_LINEAR,
     BINANCE_USDM.name: BINANCE_USDM,
+    COINBASE.name: COINBASE,
 }
 """By name, as the configuration and a tape write it."""
