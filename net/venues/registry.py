@@ -10,6 +10,7 @@ from net.venues.binance_usdm.market_data import BINANCE_USDM
 from net.venues.bitstamp.market_data import BITSTAMP
 from net.venues.bybit.market_data import BYBIT, BYBIT_LINEAR
 from net.venues.coinbase.market_data import COINBASE
+from net.venues.gemini.market_data import GEMINI
 from net.venues.interface import VenueProtocol
 from net.venues.kraken.market_data import KRAKEN
 from net.venues.okx.market_data import OKX
@@ -23,5 +24,6 @@ VENUES: dict[str, VenueProtocol] = {
     BYBIT_LINEAR.name: BYBIT_LINEAR,
     BINANCE_USDM.name: BINANCE_USDM,
     COINBASE.name: COINBASE,
+    GEMINI.name: GEMINI,
 }
 """By name, as the configuration and a tape write it."""
