@@ -10,6 +10,7 @@ from net.venues.binance_usdm.market_data import BINANCE_USDM
 from net.venues.bitstamp.market_data import BITSTAMP
 from net.venues.bybit.market_data import BYBIT, BYBIT_LINEAR
 from net.venues.coinbase.market_data import COINBASE
+from net.venues.gate.market_data import GATE
 from net.venues.gemini.market_data import GEMINI
 from net.venues.interface import VenueProtocol
 from net.venues.kraken.market_data import KRAKEN
@@ -25,5 +26,6 @@ VENUES: dict[str, VenueProtocol] = {
     BINANCE_USDM.name: BINANCE_USDM,
     COINBASE.name: COINBASE,
     GEMINI.name: GEMINI,
+    GATE.name: GATE,
 }
 """By name, as the configuration and a tape write it."""
