@@ -31,7 +31,14 @@ from engine.sharing.handoff import HandoffError, HandoffReader, HandoffWriter, I
 from engine.sharing.memory import resident_words
 from engine.sharing.meter_layout import EngineMeters
 from engine.specs import FeedSpec, InstrumentSpec, check_specs
-from engine.units import DIGITS_MAX, Units, common_units, multipliers, place_units
+from engine.units import (
+    DIGITS_MAX,
+    Units,
+    common_units,
+    lot_digits,
+    multipliers,
+    place_units,
+)
 
 WINDOW_SLOTS = 1 << 18
 """Ticks in a ladder's window: 2,620 USD of BTC at a tick of 0.01, two megabytes a side. Half of it
@@ -218,7 +225,8 @@ class Engine:
             feed = self._feed_at(index)
             tick = decimal_unit(self.feeds[index].tick_size)
             arena[feed + L.FEED_DECLARED_UNITS] = units_per(tick, units.price)
-            place_units(arena, feed, units, *multipliers(units, (unit, lot_decimals)))
+            contract = decimal_unit(self.feeds[index].contract_value)
+            place_units(arena, feed, units, *multipliers(units, (unit, lot_decimals)), contract)
 
     def _place_meters(self, feed: int, counters: int) -> None:
         """Tell a feed and its sides where they count; both books have the same meters."""
@@ -267,12 +275,13 @@ class Engine:
         Where the present ones have become too fine, it is begun anew with the declared tick.
         """
         declared = Units(decimal_unit(self.feeds[feed].tick_size))
+        contract = decimal_unit(self.feeds[feed].contract_value)
         for before in (self._units[feed], declared):
-            units = before.for_message(stage.words)
+            units = before.for_message(stage.words, contract)
             (_, decimals), lot_decimals = common_units(self._with_units(feed, units).values())
             price_digits = int(stage.words[L.STAGE_PRICE_DIGITS]) + decimals
-            lot_digits = int(stage.words[L.STAGE_LOT_DIGITS]) + lot_decimals
-            is_possible = price_digits <= DIGITS_MAX and lot_digits <= DIGITS_MAX + 1
+            digits = lot_digits(stage.words, contract) + lot_decimals
+            is_possible = price_digits <= DIGITS_MAX and digits <= DIGITS_MAX + 1
             if is_possible and self.can_count_in(feed, units):
                 return units
         return None

@@ -16,13 +16,14 @@ from engine.layout import layout as L
 class FeedSpec:
     """One venue's book of one instrument: whose, by which rules, over which connection, its symbol
     as the venue writes it, and the tick that the venue declares, as decimal text: the unit of its
-    prices until it prints finer ones."""
+    prices until it prints finer ones. `contract_value`: of one in a quantity, in the base asset."""
 
     venue: str
     rules: BookRules
     connection: int
     symbol: str
     tick_size: str
+    contract_value: str = "1"
 
 
 @dataclass(frozen=True)

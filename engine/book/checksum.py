@@ -163,7 +163,9 @@ def text_checksum(arena: Words, feed: int, book: int, slots: int) -> int:
     """Over `price:quantity` of 25 bids and asks in turn, joined by colons; a shorter side ends."""
     mantissa = arena[feed + L.FEED_PRICE_MANTISSA]
     price_decimals = arena[feed + L.FEED_PRICE_DECIMALS]
-    lot_decimals = arena[feed + L.FEED_LOT_DECIMALS]
+    contract = arena[feed + L.FEED_CONTRACT_MANTISSA]
+    lot_decimals = arena[feed + L.FEED_LOT_DECIMALS] - arena[feed + L.FEED_CONTRACT_DECIMALS]
+    times = POWERS_OF_TEN[max(-lot_decimals, 0)]
     crc = int64(_START)
     is_first = True
     bids, asks = side_at(arena, feed, book, 0), side_at(arena, feed, book, 1)
@@ -181,5 +183,5 @@ def text_checksum(arena: Words, feed: int, book: int, slots: int) -> int:
         is_first = False
         crc = _add_decimal(crc, abs(level) * mantissa, price_decimals)
         crc = _add_byte(crc, _COLON)
-        crc = _add_decimal(crc, lots, lot_decimals)
+        crc = _add_decimal(crc, lots // contract * times, max(lot_decimals, 0))
     return crc ^ _START

@@ -185,12 +185,14 @@ NO_ID = -1
     FEED_PRINTED_LOT_DECIMALS,
     FEED_PRICE_MANTISSA,
     FEED_PRICE_DECIMALS,
+    FEED_CONTRACT_MANTISSA,
+    FEED_CONTRACT_DECIMALS,
     FEED_SYMBOL_AT,
-) = range(28)
+) = range(30)
 """MULTIPLIER: the instrument's units in one of the feed's. DECLARED_UNITS: the feed's price units
 in a tick that the venue declares. UNITS_EPOCH: how often the feed's scales were written, so that
 what was staged with others is known. PRINTED: the most decimals that the venue has written. PRICE:
-the unit of the feed's prices."""
+the unit of the feed's prices. CONTRACT: what a quantity of one is, in the base asset."""
 PARTS_MAX = 8
 """Numbers and level lists in one frame's template, its end included; a known venue has six."""
 TEMPLATE_WORDS = 64

@@ -99,6 +99,8 @@ class VenueProtocol(Protocol):
     trade_url: str
     """Where orders go."""
     rest_limit: RestLimit
+    has_contracts: bool
+    """Whether quantities are contracts, whose value a listing tells."""
     metadata_weight: int
     """What a metadata request costs of it."""
     own_settings: type[OwnSettings]

@@ -73,6 +73,7 @@ class Binance:
     rest_limit = RestLimit(weight_max=6000, window_s=60)
     own_settings: type[OwnSettings] = BinanceSettings
     used_weight_header = "X-MBX-USED-WEIGHT-1M"
+    has_contracts = False
     metadata_weight = 20
     audit_interval_s = 600
     connection_age_max_s = 24 * 3600 - 600
@@ -146,11 +147,13 @@ class Binance:
     def listing(self, body: Any, symbol: str) -> Listing:
         tick_size = self.tick_size(body, symbol)
         entry = next(each for each in body["symbols"] if each["symbol"] == symbol)
-        lot: dict[str, Any] = next(
-            (f for f in entry["filters"] if f.get("filterType") == "LOT_SIZE"), {}
-        )
-        status = STATUSES.get(entry.get("status", "TRADING"), MarketStatus.HALTED)
-        return Listing(tick_size, str(lot.get("stepSize", "")), status)
+        try:
+            found = [each["stepSize"] for each in entry["filters"] if "stepSize" in each]
+            status = STATUSES.get(entry.get("status", "TRADING"), MarketStatus.HALTED)
+            return Listing(tick_size, tick_text(found[0]) if found else "", status)
+        except (AttributeError, KeyError, TypeError):
+            text = f"binance: exchangeInfo has no listing of {symbol}"
+            raise MetadataError(text, is_final=False) from None
 
     def control(self, message: Any) -> tuple[Control, str]:
         if not isinstance(message, dict):

@@ -58,6 +58,7 @@ class Okx(MarketDataVenue):
         self.name = name
         self.kind = kind
         """The venue's own word: SPOT or SWAP."""
+        self.has_contracts = kind != "SPOT"
 
     def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
         return [_request("subscribe", symbol) for symbol in symbols]

@@ -88,7 +88,7 @@ def test_what_is_left_out_has_the_contracts_defaults() -> None:
         ('[engine]\ncpu = "1"', ["engine.cpu", "'1'", "integer"]),
         ("[engine]\nstale_after_ms = 5", ["engine.stale_after_ms", "5", "100"]),
         ('[engine]\nname = "a/b"', ["engine.name", "'a/b'", "letters"]),
-        ("[venue.moonbase]", ["venue", "moonbase", "binance, bitstamp"]),
+        ("[venue.moonbase]", ["venue", "moonbase", "binance, "]),
         ('[venue.binance]\nws_url = "http://x"', ["ws_url", "http://x", "wss:// or ws://"]),
         ('[venue.binance]\nrest_url = "ftp://x"', ["rest_url", "https:// or http://"]),
         ('[venue.binance]\nproxy = "socks5://x"', ["binance.proxy", "http:// or https://"]),
