@@ -22,6 +22,8 @@ from engine.layout import status as S
 from net.feed.events import FeedEvent
 from net.feed.venue_feeds import VenueFeeds
 from net.sockets.backoff import Backoff
+from net.sockets.http_body import RestError
+from net.sockets.token import ask_token
 from net.sockets.websocket import (
     CONNECT_ERRORS,
     STEADY_S,
@@ -127,6 +129,7 @@ class FeedConnection:
         host: ConnectionHost,
         *,
         url: str,
+        rest_url: str = "",
         ssl_context: Callable[[], ssl.SSLContext],
         idle_ping_s: float,
         backoff: Backoff,
@@ -139,6 +142,7 @@ class FeedConnection:
         self._quoting = quoting
         self._host = host
         self._url = url
+        self._rest_url = rest_url
         parts = urlsplit(url)
         self._address = parts.netloc
         self._path = f"{parts.path}?{parts.query}" if parts.query else parts.path
@@ -242,8 +246,16 @@ class FeedConnection:
         self._host.note_venue(self.venue, FeedEvent.CLOSED, was_answered=was_answered)
 
     async def _open(self) -> WSTransport:
+        url, path = self._url, self.venue.protocol.token_path
+        if path:
+            secure = self._ssl_context() if self._rest_url.startswith("https:") else None
+            answer = await ask_token(f"{self._rest_url}{path}", secure, self._proxy)
+            try:
+                url = self.venue.protocol.token_address(url, answer)
+            except (KeyError, TypeError, ValueError):
+                raise RestError(f"{path}: the answer has no token") from None
         return await open_websocket(
-            self._listener, self._url, self._ssl_context, self._idle_ping_s, self._proxy
+            self._listener, url, self._ssl_context, self._idle_ping_s, self._proxy
         )
 
     def _listener(self) -> _Listener:
@@ -254,7 +266,7 @@ class FeedConnection:
         started_s = time.monotonic()
         try:
             self._transport = await self._open()
-        except CONNECT_ERRORS as error:
+        except (*CONNECT_ERRORS, RestError) as error:
             self.venue.counters.connect_failures += 1
             return describe(error)
         self._opened_s = time.monotonic()
@@ -359,7 +371,7 @@ class FeedConnection:
         """Open the successor, then let the old connection go; whether that worked."""
         try:
             fresh = await self._open()
-        except CONNECT_ERRORS as error:
+        except (*CONNECT_ERRORS, RestError) as error:
             self.venue.counters.connect_failures += 1
             reason = describe(error)
             self._host.note_venue(

@@ -225,6 +225,7 @@ class EngineThread:
                 venue,
                 self,
                 url=venue.protocol.stream_url(settings.ws_url, venue.symbols, settings),
+                rest_url=settings.rest_url,
                 ssl_context=partial(tls_context, settings.ca_file),
                 idle_ping_s=idle_ping_s,
                 backoff=Backoff(random.Random(self._rng.random())),

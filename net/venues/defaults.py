@@ -37,6 +37,13 @@ class MarketDataVenue(VenueProtocol):
     def stream_url(self, ws_url: str, symbols: Sequence[str], own: OwnSettings) -> str:
         return ws_url
 
+    @property
+    def token_path(self) -> str:
+        return ""
+
+    def token_address(self, url: str, answer: Any) -> str:
+        raise ValueError
+
     def resubscriptions(self, symbol: str) -> list[bytes]:
         return []
 

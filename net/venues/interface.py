@@ -115,6 +115,15 @@ class VenueProtocol(Protocol):
     def stream_url(self, ws_url: str, symbols: Sequence[str], own: OwnSettings) -> str:
         """Where to connect for the diffs of these symbols."""
 
+    @property
+    def token_path(self) -> str:
+        """Of the REST address: what a POST is answered goes into that of each connection; empty
+        where no token is needed."""
+
+    def token_address(self, url: str, answer: Any) -> str:
+        """A stream's address with the token of such an answer; KeyError, TypeError or ValueError
+        where it has none. Nothing else of the answer is used."""
+
     def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
         """What to send after connecting, one message each; none where the address says it all."""
 

@@ -14,6 +14,7 @@ from net.venues.gate.market_data import GATE
 from net.venues.gemini.market_data import GEMINI
 from net.venues.interface import VenueProtocol
 from net.venues.kraken.market_data import KRAKEN
+from net.venues.kucoin.market_data import KUCOIN
 from net.venues.okx.market_data import OKX, OKX_SWAP
 
 VENUES: dict[str, VenueProtocol] = {
@@ -27,6 +28,7 @@ VENUES: dict[str, VenueProtocol] = {
     COINBASE.name: COINBASE,
     GEMINI.name: GEMINI,
     GATE.name: GATE,
+    KUCOIN.name: KUCOIN,
     OKX_SWAP.name: OKX_SWAP,
 }
 """By name, as the configuration and a tape write it."""

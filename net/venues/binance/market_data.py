@@ -86,6 +86,13 @@ class Binance:
         unit = "&timeUnit=MICROSECOND" if _of(own).time_unit == "us" else ""
         return f"{ws_url}/stream?streams={streams}{unit}"
 
+    @property
+    def token_path(self) -> str:
+        return ""
+
+    def token_address(self, url: str, answer: Any) -> str:
+        raise ValueError
+
     def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
         return []
 

@@ -69,6 +69,13 @@ class Toy:
     def stream_url(self, ws_url: str, symbols: Sequence[str], own: OwnSettings) -> str:
         return ws_url
 
+    @property
+    def token_path(self) -> str:
+        return ""
+
+    def token_address(self, url: str, answer: Any) -> str:
+        raise ValueError
+
     def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
         return [subscription(symbol) for symbol in symbols]
 
