@@ -7,7 +7,7 @@ Runs on: the engine thread.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,12 +25,12 @@ from engine.decoding.scale import (
 )
 from engine.frame_call import FrameHandler, frame_handler
 from engine.layout import layout as L
-from engine.layout import status as S
 from engine.sharing import meter_layout as M
 from engine.sharing.handoff import HandoffError, HandoffReader, HandoffWriter, InstrumentInfo
 from engine.sharing.memory import resident_words
 from engine.sharing.meter_layout import EngineMeters
 from engine.specs import FeedSpec, InstrumentSpec, check_specs
+from engine.stage import Stage
 from engine.units import (
     DIGITS_MAX,
     Units,
@@ -57,45 +57,6 @@ class FeedCounters:
     levels: int
     old: int
     unknown_deletes: int
-
-
-@dataclass
-class Stage:
-    """Room for one decoded snapshot, owned by the thread that decodes it."""
-
-    levels_max: int = L.SNAPSHOT_LEVELS_MAX
-    words: Words = field(init=False)
-    body: bytes = field(init=False, default=b"")
-    """The text that is staged, so that it can be staged again in other units."""
-    status: int = field(init=False, default=S.BAD_SCHEMA)
-    epoch: int = field(init=False, default=0)
-    """The feed's UNITS_EPOCH before it was staged."""
-    is_frame: bool = field(init=False, default=False)
-
-    def __post_init__(self) -> None:
-        self.words = np.zeros(L.stage_words(self.levels_max), np.int64)
-        self.words[L.STAGE_LEVELS_MAX] = self.levels_max
-
-    @property
-    def last_id(self) -> int:
-        """The staged update id, or the time where a venue sends no other id."""
-        return int(self.words[L.STAGE_LAST_ID])
-
-    @property
-    def levels(self) -> tuple[int, int]:
-        """How many bids and asks are staged."""
-        return int(self.words[L.STAGE_BIDS]), int(self.words[L.STAGE_ASKS])
-
-    @property
-    def sets(self) -> tuple[bool, bool]:
-        """Whether a bid and whether an ask is staged that sets its level and does not delete it."""
-        return self._sets_any(L.STAGE_ROWS_AT, self.levels[0]), self._sets_any(
-            L.STAGE_ROWS_AT + self.levels_max * L.ROW_WORDS, self.levels[1]
-        )
-
-    def _sets_any(self, rows_at: int, count: int) -> bool:
-        lots = self.words[rows_at + L.ROW_LOTS : rows_at + count * L.ROW_WORDS : L.ROW_WORDS]
-        return bool(lots.any())
 
 
 class Engine:
@@ -153,6 +114,7 @@ class Engine:
         arena[L.ENGINE_INSTRUMENTS_OFFSET] = L.ENGINE_WORDS
         arena[L.ENGINE_CONNECTIONS_OFFSET] = connections_offset
         arena[L.ENGINE_FEEDS_OFFSET] = feeds_offset
+        arena[L.ENGINE_LARGE_FRAME_BYTES] = L.LARGE_FRAME_BYTES
         arena[L.ENGINE_FEED_WORDS] = feed_words
         arena[L.ENGINE_SIDE_WORDS] = L.side_words(window_slots, far_levels_max)
         arena[L.ENGINE_HANDOFF_ADDRESS] = self.handoff.words.ctypes.data
@@ -391,6 +353,20 @@ class Engine:
         )
         return stage.status
 
+    def stage_large(self, connection: int, frame: bytes, stage: Stage) -> int:
+        """Find a large frame's feed and decode it into `stage`; -1: it has none. Any thread."""
+        where, words = address_of(frame), stage.words
+        size, at = len(frame), words.ctypes.data
+        feed = spare_book.stage_large(self._address, connection, where, size, at, len(words))
+        if feed >= 0:
+            self.stage(feed, frame, stage, is_frame=True)
+        return feed
+
+    def last_number(self, connection: int) -> int:
+        """The number of a connection's last frame, where its venue counts all; -1 before one."""
+        at = int(self.arena[L.ENGINE_CONNECTIONS_OFFSET]) + connection * L.CONNECTION_WORDS
+        return int(self.arena[at + L.CONNECTION_LAST_ID])
+
     def stage_again(self, feed: int, stage: Stage) -> int:
         """Stage the same text in the units of now."""
         return self.stage(feed, stage.body, stage, is_frame=stage.is_frame)
@@ -502,3 +478,6 @@ class Engine:
         """Mark the handoff stopped and remove its name, and that of the meters."""
         self.handoff.close()
         self.meters.close()
+
+
+__all__ = ["Engine", "FeedCounters", "Stage"]

@@ -74,7 +74,7 @@ def count(arena: Words, feed: int, meter: int, amount: int) -> None:
 
 
 @inner
-def _route(arena: Words, connection: int, frame: Bytes, stage: Words) -> int:
+def route(arena: Words, connection: int, frame: Bytes, stage: Words) -> int:
     """The index of the connection's feed that the staged symbol names, or -1."""
     for index in range(arena[L.ENGINE_FEEDS]):
         feed = feed_at(arena, index)
@@ -208,6 +208,8 @@ def _is_crossed_for_long(arena: Words, feed: int) -> bool:
 def _take_frame(arena: Words, connection: int, frame: Bytes, receive_ns: int) -> int:
     """Everything up to publication; the status."""
     stage = view_stage(arena)
+    if len(frame) > arena[L.ENGINE_LARGE_FRAME_BYTES] and _pass_large(arena, connection):
+        return S.LARGE
     index = _read_as_before(arena, connection, frame, stage)
     if index >= 0:
         rules = arena[feed_at(arena, index) + L.FEED_RULES]
@@ -226,7 +228,7 @@ def _take_frame(arena: Words, connection: int, frame: Bytes, receive_ns: int) ->
         if status < 0:
             arena[L.ENGINE_LAST_FEED] = _route_refused(arena, connection, frame, stage)
         return status
-    index = _route(arena, connection, frame, stage)
+    index = route(arena, connection, frame, stage)
     if index < 0:
         return S.UNKNOWN_SYMBOL
     arena[L.ENGINE_LAST_FEED] = index
@@ -242,6 +244,19 @@ def _take_frame(arena: Words, connection: int, frame: Bytes, receive_ns: int) ->
         return _take_snapshot(arena, feed, stage, len(frame), receive_ns)
     learn_template(frame, arena, feed, stage)
     return _take_diff(arena, index, stage, len(frame), receive_ns)
+
+
+@inner
+def _pass_large(arena: Words, connection: int) -> bool:
+    """Whether a large frame may be a whole book, in whose place others are counted meanwhile."""
+    at = connection_at(arena, connection)
+    rules = arena[at + L.CONNECTION_RULES]
+    has_ids = arena[rules + L.RULES_CONTINUITY] != CONTINUITY_NONE
+    if arena[rules + L.RULES_IS_STREAMED] == 0 or not has_ids:
+        return False
+    if arena[at + L.CONNECTION_LAST_ID] != L.NO_ID:
+        arena[at + L.CONNECTION_LAST_ID] += 1
+    return True
 
 
 @hot
@@ -367,7 +382,7 @@ def _apply_by_state(arena: Words, index: int, stage: Words) -> int:
 def _route_refused(arena: Words, connection: int, frame: Bytes, stage: Words) -> int:
     """Whose frame was refused: the feed its symbol names if that was read, else any."""
     if stage[L.STAGE_SYMBOL_END] > stage[L.STAGE_SYMBOL_START]:
-        return _route(arena, connection, frame, stage)
+        return route(arena, connection, frame, stage)
     return ANY_FEED
 
 

@@ -126,6 +126,8 @@ class BookRules:
 
     def joins(self, snapshot_id: int, first_id: int) -> bool:
         """Whether a snapshot is new enough for a stream that begins with `first_id`."""
+        if self.is_connection_wide:
+            return True  # what was kept came after it, and no number was missing
         return first_id <= snapshot_id + (1 if self.join == JOIN_NEXT else 0)
 
     def words(self) -> list[int]:

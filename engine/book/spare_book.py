@@ -9,12 +9,15 @@ Runs on: the engine thread; `stage_snapshot` on the housekeeping thread, on a st
 from __future__ import annotations
 
 from engine.book.frame import (
+    ANY_FEED,
     apply_diff,
     check_book,
+    connection_at,
     count,
     count_far_levels,
     feed_at,
     is_crossed,
+    route,
     view_arena,
     view_handoff,
     view_stage,
@@ -69,6 +72,27 @@ def stage_message(
     survey_rows(stage)
     stage[L.STAGE_BIDS] = stage[L.STAGE_ASKS] = 0
     return status
+
+
+@kernel("int64(int64, int64, int64, int64, int64, int64)", releases_gil=True)
+def stage_large(
+    arena_address: int,
+    connection: int,
+    body_address: int,
+    body_bytes: int,
+    stage_address: int,
+    stage_words: int,
+) -> int:
+    """Decode a large frame into a stage of the caller's: the index of its feed, or ANY_FEED.
+
+    Levels are left as they are written: `stage_message` scales them. Safe beside the engine.
+    """
+    arena = view_arena(arena_address)
+    stage = view_words(stage_address, stage_words)
+    body = view_bytes(body_address, body_bytes)
+    rules = arena[connection_at(arena, connection) + L.CONNECTION_RULES]
+    status = decode(body, arena, rules + L.RULES_FRAME_AT, stage)
+    return route(arena, connection, body, stage) if status == S.APPLIED else ANY_FEED
 
 
 @inner

@@ -70,8 +70,9 @@ NO_KEY = -(2**63)
     ENGINE_METERS_WORDS,
     ENGINE_MAKERS_DUE,
     ENGINE_CONNECTIONS_OFFSET,
+    ENGINE_LARGE_FRAME_BYTES,
     ENGINE_WORDS,
-) = range(20)
+) = range(21)
 """MAKERS_DUE: a bit for each market maker whose instrument was touched, until it is stepped."""
 
 (
@@ -296,10 +297,13 @@ ROW_WORDS = 3
 """A staged level: price, lots, and until they are scaled price decimals * 64 + lot decimals."""
 (ROW_PRICE, ROW_LOTS, ROW_DECIMALS) = range(ROW_WORDS)
 
+LARGE_FRAME_BYTES = 256 << 10
+"""A frame beyond this that may be a whole book is decoded by another thread: it takes milliseconds.
+"""
 FRAME_LEVELS_MAX = 16_384
 """Levels a side of one frame; the largest recorded has 1,076 in all."""
 SNAPSHOT_LEVELS_MAX = 131_072
-"""Levels a side of one snapshot; real whole books have some 6,500, Coinbase's 23,000."""
+"""Levels a side of one snapshot; real whole books have up to 27,195."""
 
 
 def stage_words(levels_max: int) -> int:

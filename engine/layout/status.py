@@ -18,6 +18,8 @@ SNAPSHOT = 7
 OUT_OF_TIME = 8
 """Not taken yet: its time is later or earlier than the feed's bounds allow."""
 SAME_TIME = 9
+LARGE = 10
+"""Not read: too large for the engine thread."""
 
 GAP = -1
 BACKWARDS = -2
@@ -45,6 +47,7 @@ TEXTS = {
     SNAPSHOT: "a whole book in the stream",
     OUT_OF_TIME: "later or earlier than it may be",
     SAME_TIME: "another change of the same time",
+    LARGE: "a large frame, to be read by another thread",
     GAP: "sequence gap",
     BACKWARDS: "time ran backwards",
     CROSSED_TOO_LONG: "book crossed for too long",

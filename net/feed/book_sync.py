@@ -1,11 +1,10 @@
 """One feed's book: how it becomes live, and stops being it. No I/O, no clock.
 
-The states, and what leads from one to the next, are in net.feed.sync_rules; here the facts are
-measured and the steps taken. Always in this order: connect and subscribe, buffer frames, ask for a
-snapshot, join by ids, live. The snapshot must be new enough for the buffer, and the stream must
-have reached it, before the book is shown: one of something else would freeze the book. Where
-possible the stream must also have changed a bid and an ask since: a snapshot of another market then
-leaves the book crossed, and is refused. A venue that is not LIVE contributes nothing, at once.
+The states and their transitions are in net.feed.sync_rules; here facts are measured, steps taken.
+Always in this order: connect and subscribe, buffer frames, ask for a snapshot, join by ids, live.
+The snapshot must be new enough for the buffer, and the stream must have reached it: one of
+something else would freeze the book. Where possible the stream must also have changed a bid and an
+ask since: a snapshot of another market then leaves the book crossed, and is refused.
 
 While LIVE a book sync audits itself: it buffers what it applies, asks for a fresh snapshot, runs
 both into the spare book and compares. Equal: the fresh book takes over. Different: it is rebuilt.
@@ -16,13 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.book.rules import CONTINUITY_TIME
 from engine.engine import Engine, Stage
 from engine.layout import layout as L
 from engine.layout import status as S
 from engine.layout.units import NS_PER_MS, NS_PER_S
 from net.feed.events import FeedEvent
 from net.feed.frame_buffer import FrameBuffer
+from net.feed.frame_timing import FrameTiming
 from net.feed.sides_seen import SidesSeen
 from net.feed.snapshot_request import OpenRequest, SnapshotRequest
 from net.feed.sync_counters import SyncCounters
@@ -87,6 +86,7 @@ class BookSync:
         self._stale_after_ns = stale_after_ms * NS_PER_MS
         self._backoff = backoff
         self.timeliness = Timeliness(late_after_ms)
+        self.timing = FrameTiming(engine, self, host)
         self._buffer = FrameBuffer()
         self._sides = SidesSeen(engine, feed)
         self.units = UnitLearning(engine, self, host)
@@ -94,7 +94,7 @@ class BookSync:
         self._held_depth = 0
         self._is_shallow = False
         """Whether the book that is shown came from a snapshot less deep than is wanted."""
-        self._is_audit_begun = False
+        self._is_audit_begun = self._is_large_awaited = False
         self.heard_ns = 0
         """When the timer last saw that a frame had come; 0 before the first."""
         self._heard_stamp_ns = self._since_ns = self._acknowledged_ns = self._ask_at_ns = 0
@@ -175,26 +175,8 @@ class BookSync:
             if status <= S.BAD_JSON or lead_ns > LEAD_MAX_NS:
                 self._engine.restart_stream(self.feed)
 
-    def admits(self, now_ns: int) -> bool:
-        """Whether a frame that was OUT_OF_TIME goes to the kernel again, with the bounds lifted.
-
-        A late one is applied to a book that is no longer shown as live; one from the future would
-        make every frame after it look old.
-        """
-        self._engine.set_lag_bounds(self.feed, -L.ANY_LAG_NS, L.ANY_LAG_NS)
-        timing = self.timeliness.take(self._engine.staged_venue_ns, self._host.wall_ns(), now_ns)
-        if timing is Timing.LATE and self.state == L.LIVE:
-            self._go_late(now_ns)
-        return not self._breaks_off_early(timing, now_ns)
-
-    def _breaks_off_early(self, timing: Timing, now_ns: int) -> bool:
-        if timing is not Timing.EARLY or self.protocol.rules.continuity != CONTINUITY_TIME:
-            return False
-        self.break_off("a frame from the future", now_ns)
-        self._engine.restart_stream(self.feed)
-        return True
-
-    def _go_late(self, now_ns: int) -> None:
+    def go_late(self, now_ns: int) -> None:
+        """Its frames come too late to be shown as live."""
         self._end_audit(now_ns)
         late_ms = self.timeliness.excess_ns // NS_PER_MS
         reason = f"its frames are {late_ms / 1000:.1f} s later than the best"
@@ -204,10 +186,10 @@ class BookSync:
         """A frame was applied to a stale book: it is live again, if the frame's time is good."""
         engine, feed = self._engine, self.feed
         timing = self.timeliness.take(engine.venue_ns(feed), engine.receive_ns(feed), now_ns)
-        if self._breaks_off_early(timing, now_ns) or timing is not Timing.GOOD:
+        if self.timing.breaks_off_early(timing, now_ns) or timing is not Timing.GOOD:
             return
         self._go(FeedEvent.RESUMED, now_ns)
-        self.bound(now_ns)
+        self.timing.bound(now_ns)
         if not self.protocol.rules.has_gap_detection:
             self._start_audit(now_ns)
             if self._is_audit_begun and now_ns >= self._ask_at_ns:
@@ -229,7 +211,7 @@ class BookSync:
 
     def _keep(self, frame: bytes, now_ns: int) -> None:
         """Buffer a frame; try the snapshot that waits for the stream; ask for one if due."""
-        if self.protocol.rules.snapshot is None:
+        if self.protocol.rules.snapshot is None and not self._is_large_awaited:
             return  # dropped: the next whole book in the stream includes it
         engine = self._engine
         last_id, sides = engine.last_frame_id(self.feed), engine.staged_sets
@@ -272,6 +254,17 @@ class BookSync:
         else:
             self._held, self._held_depth, self._held_at_ns = stage, depth, now_ns
             self._try_join(now_ns)
+
+    def on_large(self, now_ns: int) -> None:
+        """A frame that may be this feed's whole book is being decoded by another thread."""
+        if self.state in (L.BUFFERING, L.SYNCING):
+            self._forget(now_ns)
+            self._is_large_awaited = True
+            self._engine.restart_stream(self.feed)
+            self._request.begin(now_ns)
+            self._request.sent(self._request.number, now_ns)
+            if self.state == L.BUFFERING:
+                self._go(FeedEvent.ASKED, now_ns)
 
     def _on_stream_snapshot(self, now_ns: int) -> None:
         """The stream brought a whole book: it is shown at once, whatever was shown before."""
@@ -379,7 +372,7 @@ class BookSync:
             venue_ns = self._engine.venue_ns(self.feed)
             if venue_ns != self.timeliness.venue_ns:  # not judged when it came
                 self.timeliness.take(venue_ns, stamp_ns, now_ns)
-        self.bound(now_ns)
+        self.timing.bound(now_ns)
         if self.state in WITHOUT_STREAM:
             return
         if self._request.is_overdue(now_ns):
@@ -390,11 +383,6 @@ class BookSync:
         self._take(snapshot_step(self.state, self._snapshot_facts(now_ns)), now_ns)
         if self.state == L.LIVE:
             self._take(live_step(self.state, self._live_facts(now_ns)), now_ns)
-
-    def bound(self, now_ns: int) -> None:
-        """What a frame's time may be from here on, for the kernel to take it by itself."""
-        bounds = self.timeliness.lag_bounds_ns(self._host.wall_ns(), now_ns)
-        self._engine.set_lag_bounds(self.feed, *(bounds or (-L.ANY_LAG_NS, L.ANY_LAG_NS)))
 
     def go_stale(self, reason: str, now_ns: int) -> None:
         """A LIVE book may be old: it is withdrawn until a frame says otherwise."""
@@ -413,7 +401,7 @@ class BookSync:
         elif step is Step.GO_STALE:
             self.go_stale("no data", now_ns)
         elif step is Step.GO_LATE:
-            self._go_late(now_ns)
+            self.go_late(now_ns)
         elif step is Step.BREAK_OFF:
             self.break_off(NEVER_REACHED, now_ns)
         elif step is Step.START_AUDIT:
@@ -481,7 +469,7 @@ class BookSync:
         self._sides.leave(self._engine.last_frame_id(self.feed), now_ns)
         self._buffer.clear()
         self._held = None
-        self._is_audit_begun = False
+        self._is_audit_begun = self._is_large_awaited = False
         if self._request.is_open:
             self._request.is_open = False
             self._host.cancel_snapshot(self)

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from engine.compiling.jit import JIT_OFF
+from engine.layout import layout as L
 from engine.sharing import meter_layout as M
 from net.tape.tape import TapeLine
 from tests.net.venues import tape_rig
@@ -76,6 +77,29 @@ def test_every_frame_is_the_oracles_and_no_number_is_missing() -> None:
     frames = sum(b'"l2_data"' in line.raw[:24] for line in lines)
     assert rig.played.compared == frames and rig.total(M.FEED_RESYNCS) == 0
     assert JIT_OFF or rig.meter(MARKET.symbol, M.FEED_UNKNOWN_DELETES) > 0
+
+
+def test_a_large_snapshot_is_decoded_beside_the_stream_and_joined() -> None:
+    oracle, lines = CoinbaseOracle(), lines_of(60)
+    rig = TapeRig(oracle, [MARKET])
+    rig.engine.arena[L.ENGINE_LARGE_FRAME_BYTES] = 8_000  # the snapshot alone is larger
+    assert len(lines[0].raw) > 8_000 > max(len(line.raw) for line in lines[1:])
+    for line in lines:
+        rig.step(line)
+    assert rig.is_live(MARKET.symbol) and rig.played.compared > 40
+    assert rig.total(M.FEED_RESYNCS) == 0 and oracle.breaks == 0
+
+
+def test_a_number_that_is_missing_beside_a_large_frame_is_seen() -> None:
+    lines = lines_of(60)
+    rig = TapeRig(CoinbaseOracle(), [MARKET])
+    rig.engine.arena[L.ENGINE_LARGE_FRAME_BYTES] = 8_000
+    acknowledged = lines[3].raw.replace(b'"sequence_num":3', b'"sequence_num":97')
+    acknowledged = acknowledged.replace(b'"l2_data"', b'"other"')
+    whole = lines[0].raw.replace(b'"sequence_num":0', b'"sequence_num":99')  # 98 is missing
+    for raw in (acknowledged, whole):
+        rig.replay.step(TapeLine(lines[0].t_ns, "coinbase", "ws", raw))
+    assert not rig.is_live(MARKET.symbol) and rig.total(M.FEED_RESYNCS) > 0
 
 
 def played(change: str, *, is_other_channel: bool = False) -> TapeRig:
