@@ -82,7 +82,8 @@ class MarketDataServer(VenueServer):
         whole = self.market(symbol).whole()
         if whole and fault == "late-ack":
             connection.send(self.frame_text(connection, Message(symbol, whole)))
-        self.tell(connection, done)
+        if done is not None:
+            self.tell(connection, done)
         if whole and fault != "late-ack":
             connection.send(self.frame_text(connection, Message(symbol, whole)))
 

@@ -21,6 +21,15 @@ people write it; in the order of the ports."""
 
 MARKET_DATA: dict[str, str] = {
     "kraken": "kraken",
+    "okx": "okx",
+    "bybit": "bybit",
+    "bybit-linear": "bybit",
+    "binance-usdm": "binance_usdm",
+    "coinbase": "coinbase",
+    "gemini": "gemini",
+    "gate": "gate",
+    "kucoin": "kucoin",
+    "okx-swap": "okx",
 }
 """Those that take no orders, with their folders; simulated where they are named."""
 
