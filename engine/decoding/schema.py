@@ -142,7 +142,8 @@ class MessageSchema:
         header[L.SCHEMA_IS_SNAPSHOT] = self.is_snapshot
         header[L.SCHEMA_LEVELS] = form.shape
         header[L.SCHEMA_LEVELS_QUOTED] = form.is_quoted
-        header[L.SCHEMA_HAS_TEMPLATE] = is_plain and self.time_unit_ns != ISO_TEXT
+        header[L.SCHEMA_HAS_TEMPLATE] = not self.is_snapshot
+        header[L.SCHEMA_HAS_PLAIN_LEVELS] = is_plain
         header[L.SCHEMA_IS_LISTED] = self.is_listed
         header[L.SCHEMA_IS_TOPIC_PREFIX] = self.is_topic_prefix
         texts = [self.diff, self.snapshot, self.topic]

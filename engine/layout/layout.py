@@ -127,11 +127,13 @@ KEY_WORDS = TEXT_WORDS + 2
     SCHEMA_LEVELS,
     SCHEMA_LEVELS_QUOTED,
     SCHEMA_HAS_TEMPLATE,
+    SCHEMA_HAS_PLAIN_LEVELS,
     SCHEMA_IS_LISTED,
     SCHEMA_IS_TOPIC_PREFIX,
     SCHEMA_DIFF_AT,
-) = range(16)
-"""HAS, WANTED, PAYLOAD and QUOTED are bits of fields (engine.decoding.schema)."""
+) = range(17)
+"""HAS, WANTED, PAYLOAD and QUOTED are bits of fields (engine.decoding.schema). PLAIN_LEVELS: pairs
+of quoted decimals."""
 SCHEMA_SNAPSHOT_AT = SCHEMA_DIFF_AT + TEXT_WORDS
 SCHEMA_TOPIC_AT = SCHEMA_SNAPSHOT_AT + TEXT_WORDS
 SCHEMA_PRICE_KEY_AT = SCHEMA_TOPIC_AT + TEXT_WORDS
@@ -194,8 +196,8 @@ NO_ID = -1
 in a tick that the venue declares. UNITS_EPOCH: how often the feed's scales were written, so that
 what was staged with others is known. PRINTED: the most decimals that the venue has written. PRICE:
 the unit of the feed's prices. CONTRACT: what a quantity of one is, in the base asset."""
-PARTS_MAX = 8
-"""Numbers and level lists in one frame's template, its end included; a known venue has six."""
+PARTS_MAX = 10
+"""Numbers and level lists in one frame's template, its end included; a known venue has nine."""
 TEMPLATE_WORDS = 64
 """512 bytes of fixed text: real frames have some 110."""
 PART_WORDS = 4

@@ -19,7 +19,7 @@ from net.simulator.faults import FAULTS, GRAMMAR, describe_faults, read_order
 from net.simulator.flow import generator
 from net.simulator.mutations import BookFrame, is_book_frame
 from net.simulator.options import SimulatorError, SimulatorOptions
-from net.simulator.registry import VENUES, simulated_venue
+from net.simulator.registry import NAMES, VENUES, simulated_venue
 from net.simulator.venues import SimulatedVenues
 from pollux import command_group
 from tests.net.simulator.reference import closing, lab, pending, text
@@ -43,7 +43,7 @@ def test_an_order_says_what_where_when_and_how_often() -> None:
     assert (order.fault.name, order.value, order.venues) == ("delay", 250, ("bitstamp",))
     assert (order.at_s, order.times, order.for_s) == (1.5, 3, 0.0)
     order = read_order("http-429/4")
-    assert (order.value, order.venues, order.for_s) == (1, ("binance", "bitstamp"), 4.0)
+    assert (order.value, order.venues, order.for_s) == (1, NAMES, 4.0)
     assert read_order("gap").venues == ("binance",)
 
 
