@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check lint types kernels kernels-off kernels-checked compiled fuzz bench-tests proto lock clean
+.PHONY: setup demo test check lint types kernels kernels-off kernels-checked compiled fuzz fuzz-venues bench-tests proto lock clean
 
 demo: setup  ## simulated venues, the daemon and a live ladder in this terminal
 	@$(BIN)/pollux demo
@@ -53,6 +53,9 @@ FUZZ_SEED ?= 1
 fuzz: setup  ## new inputs by coverage, kept in tests/fuzz/corpus, then mutants of them compiled
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+
+fuzz-venues: setup  ## a million mutants of each venue's frames
+	$(BIN)/python -m tests.fuzz.venues --inputs 1000000 --seed $(FUZZ_SEED)
 
 setup: $(READY)
 
