@@ -252,3 +252,11 @@ WRONG: list[Callable[[], object]] = [
 def test_a_schema_that_contradicts_itself_is_refused_in_words(make: Callable[[], object]) -> None:
     with pytest.raises(SchemaError, match=r"\w"):
         make()
+
+
+@pytest.mark.parametrize("place", range(9))
+def test_a_fraction_with_a_letter_in_it_is_no_time(place: int) -> None:
+    """Seen: one in front of eight digits overflowed, and was a time all the same."""
+    digits = "123456789"
+    text = f"2026-08-09T02:31:05.{digits[:place]}x{digits[place + 1 :]}Z"
+    assert rig_of(ISO).feed(frame(bids=[], asks=[], time=text)) == S.BAD_SCHEMA
