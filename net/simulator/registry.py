@@ -35,6 +35,9 @@ MARKET_DATA: dict[str, str] = {
 
 NAMES = (*VENUES, *MARKET_DATA)
 
+DEMONSTRATED = (*VENUES, "kraken", "coinbase")
+"""What `pollux demo` shows."""
+
 
 def simulated_venue(name: str) -> SimulatedVenue:
     """One venue's record."""
