@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check lint types kernels kernels-off kernels-checked compiled fuzz fuzz-http2 bench-tests proto lock clean
+.PHONY: setup demo test check lint types kernels kernels-off kernels-checked compiled fuzz fuzz-http2 fuzz-venues bench-tests proto lock clean
 
 demo: setup  ## simulated venues, the daemon and a live ladder in this terminal
 	@$(BIN)/pollux demo
@@ -58,6 +58,9 @@ FUZZ_FRAMES ?= 1000000
 
 fuzz-http2: setup  ## frames that are wrong, and right ones between, against the gateway
 	$(BIN)/python -m tests.fuzz.http2 --frames $(FUZZ_FRAMES) --seed $(FUZZ_SEED)
+
+fuzz-venues: setup  ## a million mutants of each venue's frames
+	$(BIN)/python -m tests.fuzz.venues --inputs 1000000 --seed $(FUZZ_SEED)
 
 setup: $(READY)
 

@@ -7,7 +7,7 @@ Runs on: the engine thread.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from engine.book import frame as kernels
 from engine.book import spare_book
 from engine.book.merge import NOT_TOUCHED
 from engine.book.routes import list_words, place_lists
-from engine.book.rules import BookRules
 from engine.compiling.atomics import Words, address_of
 from engine.compiling.jit import compile_kernels
 from engine.decoding.scale import (
@@ -27,13 +26,20 @@ from engine.decoding.scale import (
 )
 from engine.frame_call import FrameHandler, frame_handler
 from engine.layout import layout as L
-from engine.layout import status as S
 from engine.sharing import meter_layout as M
 from engine.sharing.handoff import HandoffError, HandoffReader, HandoffWriter, InstrumentInfo
 from engine.sharing.memory import resident_words
 from engine.sharing.meter_layout import EngineMeters
-from engine.specs import FeedSpec, InstrumentSpec
-from engine.units import DIGITS_MAX, Units, common_units, multipliers, place_units
+from engine.specs import FeedSpec, InstrumentSpec, check_specs
+from engine.stage import Stage
+from engine.units import (
+    DIGITS_MAX,
+    Units,
+    common_units,
+    lot_digits,
+    multipliers,
+    place_units,
+)
 
 WINDOW_SLOTS = 1 << 18
 """Ticks in a ladder's window: 2,620 USD of BTC at a tick of 0.01, two megabytes a side. Half of it
@@ -54,59 +60,6 @@ class FeedCounters:
     unknown_deletes: int
 
 
-@dataclass
-class Stage:
-    """Room for one decoded snapshot, owned by the thread that decodes it."""
-
-    levels_max: int = L.SNAPSHOT_LEVELS_MAX
-    words: Words = field(init=False)
-    body: bytes = field(init=False, default=b"")
-    """The text that is staged, so that it can be staged again in other units."""
-    status: int = field(init=False, default=S.BAD_SCHEMA)
-    epoch: int = field(init=False, default=0)
-    """The feed's UNITS_EPOCH before it was staged."""
-    is_frame: bool = field(init=False, default=False)
-
-    def __post_init__(self) -> None:
-        self.words = np.zeros(L.stage_words(self.levels_max), np.int64)
-        self.words[L.STAGE_LEVELS_MAX] = self.levels_max
-
-    @property
-    def last_id(self) -> int:
-        """The staged update id, or the time where a venue sends no other id."""
-        return int(self.words[L.STAGE_LAST_ID])
-
-    @property
-    def levels(self) -> tuple[int, int]:
-        """How many bids and asks are staged."""
-        return int(self.words[L.STAGE_BIDS]), int(self.words[L.STAGE_ASKS])
-
-    @property
-    def sets(self) -> tuple[bool, bool]:
-        """Whether a bid and whether an ask is staged that sets its level and does not delete it."""
-        return self._sets_any(L.STAGE_ROWS_AT, self.levels[0]), self._sets_any(
-            L.STAGE_ROWS_AT + self.levels_max * L.ROW_WORDS, self.levels[1]
-        )
-
-    def _sets_any(self, rows_at: int, count: int) -> bool:
-        lots = self.words[rows_at + L.ROW_LOTS : rows_at + count * L.ROW_WORDS : L.ROW_WORDS]
-        return bool(lots.any())
-
-
-def _check(instruments: tuple[InstrumentSpec, ...], window_slots: int, far_levels_max: int) -> None:
-    assert instruments, "an engine needs an instrument"
-    assert window_slots & (window_slots - 1) == 0, "the window is a power of two"
-    assert L.WINDOW_SLOTS_MIN <= window_slots <= L.WINDOW_SLOTS_MAX
-    assert 4 <= far_levels_max <= L.FAR_MAX
-    for instrument in instruments:
-        assert 1 <= instrument.depth <= L.DEPTH_MAX
-        assert 1 <= len(instrument.feeds) <= L.VENUES_MAX
-    rules_by_connection: dict[int, BookRules] = {}
-    for feed in (feed for each in instruments for feed in each.feeds):
-        rules = rules_by_connection.setdefault(feed.connection, feed.rules)
-        assert rules == feed.rules, "one connection speaks one protocol"
-
-
 class Engine:
     """Arena, stage, meters and handoff of one process, and the kernels over them.
 
@@ -123,7 +76,7 @@ class Engine:
         window_slots: int = WINDOW_SLOTS,
         far_levels_max: int = FAR_LEVELS_MAX,
     ) -> None:
-        _check(instruments, window_slots, far_levels_max)
+        check_specs(instruments, window_slots, far_levels_max)
         # The caller has done this with visible progress; no kernel may ever compile mid-stream.
         compile_kernels()
         self.instruments = instruments
@@ -149,7 +102,9 @@ class Engine:
 
     def _new_arena(self, window_slots: int, far_levels_max: int, reads_clock: bool) -> Words:
         feed_words = L.feed_words(window_slots, far_levels_max)
-        rules_offset = L.ENGINE_WORDS + len(self.instruments) * L.INSTRUMENT_WORDS
+        connections_offset = L.ENGINE_WORDS + len(self.instruments) * L.INSTRUMENT_WORDS
+        connections = 1 + max(feed.connection for feed in self.feeds)
+        rules_offset = connections_offset + connections * L.CONNECTION_WORDS
         rules = tuple(dict.fromkeys(feed.rules for feed in self.feeds))
         feeds_offset = rules_offset + len(rules) * L.RULES_WORDS
         counts = len(self.instruments), len(self.feeds)
@@ -160,7 +115,9 @@ class Engine:
         arena[L.ENGINE_WINDOW_SLOTS] = window_slots
         arena[L.ENGINE_FAR_MAX] = far_levels_max
         arena[L.ENGINE_INSTRUMENTS_OFFSET] = L.ENGINE_WORDS
+        arena[L.ENGINE_CONNECTIONS_OFFSET] = connections_offset
         arena[L.ENGINE_FEEDS_OFFSET] = feeds_offset
+        arena[L.ENGINE_LARGE_FRAME_BYTES] = L.LARGE_FRAME_BYTES
         arena[L.ENGINE_FEED_WORDS] = feed_words
         arena[L.ENGINE_SIDE_WORDS] = L.side_words(window_slots, far_levels_max)
         arena[L.ENGINE_HANDOFF_ADDRESS] = self.handoff.words.ctypes.data
@@ -177,6 +134,10 @@ class Engine:
             at = rules_offset + index * L.RULES_WORDS
             self._rules_at[each] = at
             arena[at : at + L.RULES_WORDS] = each.words()
+        for feed in self.feeds:
+            connection = connections_offset + feed.connection * L.CONNECTION_WORDS
+            arena[connection + L.CONNECTION_RULES] = self._rules_at[feed.rules]
+            arena[connection + L.CONNECTION_LAST_ID] = L.NO_ID
         return arena
 
     def _describe(self) -> None:
@@ -229,7 +190,8 @@ class Engine:
             feed = self._feed_at(index)
             tick = decimal_unit(self.feeds[index].tick_size)
             arena[feed + L.FEED_DECLARED_UNITS] = units_per(tick, units.price)
-            place_units(arena, feed, units, *multipliers(units, (unit, lot_decimals)))
+            contract = decimal_unit(self.feeds[index].contract_value)
+            place_units(arena, feed, units, *multipliers(units, (unit, lot_decimals)), contract)
 
     def _place_meters(self, feed: int, counters: int) -> None:
         """Tell a feed and its sides where they count; both books have the same meters."""
@@ -278,12 +240,13 @@ class Engine:
         Where the present ones have become too fine, it is begun anew with the declared tick.
         """
         declared = Units(decimal_unit(self.feeds[feed].tick_size))
+        contract = decimal_unit(self.feeds[feed].contract_value)
         for before in (self._units[feed], declared):
-            units = before.for_message(stage.words)
+            units = before.for_message(stage.words, contract)
             (_, decimals), lot_decimals = common_units(self._with_units(feed, units).values())
             price_digits = int(stage.words[L.STAGE_PRICE_DIGITS]) + decimals
-            lot_digits = int(stage.words[L.STAGE_LOT_DIGITS]) + lot_decimals
-            is_possible = price_digits <= DIGITS_MAX and lot_digits <= DIGITS_MAX + 1
+            digits = lot_digits(stage.words, contract) + lot_decimals
+            is_possible = price_digits <= DIGITS_MAX and digits <= DIGITS_MAX + 1
             if is_possible and self.can_count_in(feed, units):
                 return units
         return None
@@ -362,6 +325,10 @@ class Engine:
         """Let the next frame start the feed's stream anew, whatever its id."""
         kernels.restart_stream(self.address, feed)
 
+    def restart_connection(self, connection: int) -> None:
+        """The next frame is the first of another connection."""
+        kernels.restart_connection(self.address, connection)
+
     def set_lag_bounds(self, feed: int, least_ns: int, most_ns: int) -> None:
         """Have frames whose age on arrival is outside come back with OUT_OF_TIME, untouched."""
         assert least_ns <= most_ns
@@ -389,21 +356,34 @@ class Engine:
         )
         return stage.status
 
+    def stage_large(self, connection: int, frame: bytes, stage: Stage) -> int:
+        """Find a large frame's feed and decode it into `stage`; -1: it has none. Any thread."""
+        where, words = address_of(frame), stage.words
+        size, at = len(frame), words.ctypes.data
+        feed = spare_book.stage_large(self.address, connection, where, size, at, len(words))
+        if feed >= 0:
+            self.stage(feed, frame, stage, is_frame=True)
+        return feed
+
+    def last_number(self, connection: int) -> int:
+        """The number of a connection's last frame, where its venue counts all; -1 before one."""
+        at = int(self.arena[L.ENGINE_CONNECTIONS_OFFSET]) + connection * L.CONNECTION_WORDS
+        return int(self.arena[at + L.CONNECTION_LAST_ID])
+
     def stage_again(self, feed: int, stage: Stage) -> int:
         """Stage the same text in the units of now."""
         return self.stage(feed, stage.body, stage, is_frame=stage.is_frame)
 
-    def load(self, feed: int, stage: Stage, levels_limit: int) -> None:
-        """Load a staged snapshot into the feed's spare book."""
-        words = stage.words
-        spare_book.load_snapshot(self.address, feed, words.ctypes.data, len(words), levels_limit)
+    def load(self, feed: int, stage: Stage, levels_limit: int) -> int:
+        """Load a staged snapshot into the feed's spare book: APPLIED or BAD_CHECKSUM."""
+        words, address = stage.words, stage.words.ctypes.data
+        return spare_book.load_snapshot(self.address, feed, address, len(words), levels_limit)
 
-    def load_staged(self, feed: int) -> tuple[int, int]:
-        """Load the whole book that the frame handled last has brought into the feed's spare book;
-        how many bids and asks it has."""
+    def load_staged(self, feed: int) -> tuple[int, tuple[int, int]]:
+        """Load the whole book that the frame handled last has brought into the feed's spare book:
+        the status as of `load`, and how many bids and asks it has."""
         assert self.last_feed == feed, "the stage holds another feed's frame"
-        self.load(feed, self._stage, 0)
-        return self._stage.levels
+        return self.load(feed, self._stage, 0), self._stage.levels
 
     def replay(self, feed: int, frame: bytes) -> int:
         """Run a buffered frame through the spare book: APPLIED, OLD, GAP or a refusal."""
@@ -496,3 +476,6 @@ class Engine:
         """Mark the handoff stopped and remove its name, and that of the meters."""
         self.handoff.close()
         self.meters.close()
+
+
+__all__ = ["Engine", "FeedCounters", "Stage"]

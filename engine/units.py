@@ -46,17 +46,24 @@ class Units(NamedTuple):
         """In which prices that are multiples of this one are whole too."""
         return self._replace(price=common_unit([self.price, unit]))
 
-    def for_message(self, stage: Words) -> Units:
+    def for_message(self, stage: Words, contract: tuple[int, int] = (1, 0)) -> Units:
         """In which the prices and quantities of a message that did not fit are whole.
 
         A lot becomes finer where a quantity needs it, and coarser, leaving room for totals to grow,
         where the largest one would not fit.
         """
-        room = DIGITS_MAX - int(stage[L.STAGE_LOT_DIGITS])
-        lot_decimals = max(int(stage[L.STAGE_LOT_DECIMALS]), min(self.lot_decimals, room))
+        room = DIGITS_MAX - lot_digits(stage, contract)
+        needed = int(stage[L.STAGE_LOT_DECIMALS]) + contract[1]
+        lot_decimals = max(needed, min(self.lot_decimals, room))
         return self.with_price((1, int(stage[L.STAGE_PRICE_DECIMALS])))._replace(
             lot_decimals=min(lot_decimals, L.DECIMALS_MAX)
         )
+
+
+def lot_digits(stage: Words, contract: tuple[int, int]) -> int:
+    """Digits before the dot that the largest quantity of a message may have in the base asset."""
+    mantissa, _ = contract
+    return int(stage[L.STAGE_LOT_DIGITS]) + (len(str(mantissa)) if mantissa > 1 else 0)
 
 
 def common_units(every: Iterable[Units]) -> tuple[tuple[int, int], int]:
@@ -73,7 +80,12 @@ def multipliers(units: Units, common: tuple[tuple[int, int], int]) -> tuple[int,
 
 
 def place_units(
-    arena: Words, feed: int, units: Units, price_multiplier: int, lot_multiplier: int
+    arena: Words,
+    feed: int,
+    units: Units,
+    price_multiplier: int,
+    lot_multiplier: int,
+    contract: tuple[int, int],
 ) -> None:
     """Write a feed's scales, within which no price and no quantity in common units overflows.
 
@@ -83,16 +95,19 @@ def place_units(
     arena[feed + L.FEED_LOT_MULTIPLIER] = lot_multiplier
     arena[feed + L.FEED_LOT_DECIMALS] = units.lot_decimals
     mantissa, decimals = units.price
-    is_planned = mantissa == 1 and IS_WORTH_PLANNING
+    is_planned = mantissa == 1 and contract == (1, 0) and IS_WORTH_PLANNING
+    arena[feed + L.FEED_CONTRACT_MANTISSA], arena[feed + L.FEED_CONTRACT_DECIMALS] = contract
     price_digits = len(str(PRICE_LIMIT // price_multiplier)) - 1
-    lot_digits = len(str(QUANTITY_LIMIT // lot_multiplier)) - 1
+    planned_lot_digits = len(str(QUANTITY_LIMIT // lot_multiplier)) - 1
     arena[feed + L.FEED_TICK_DECIMALS] = decimals
+    arena[feed + L.FEED_PRICE_MANTISSA] = mantissa
+    arena[feed + L.FEED_PRICE_DECIMALS] = decimals
     arena[feed + L.FEED_PLANNED_DIGITS_MAX] = min(price_digits, LANE_BYTES) if is_planned else 0
-    arena[feed + L.FEED_PLANNED_LOT_DIGITS_MAX] = min(lot_digits, LANE_BYTES)
+    arena[feed + L.FEED_PLANNED_LOT_DIGITS_MAX] = min(planned_lot_digits, LANE_BYTES)
     arena[feed + L.FEED_PLAN] = 0
     arena[feed + L.FEED_PLANS_AT : feed + L.FEED_PLANS_AT + L.PLANS * L.PLAN_WORDS] = 0
     prices = scale_table(units.price, PRICE_LIMIT // price_multiplier)
-    lots = scale_table((1, units.lot_decimals), QUANTITY_LIMIT // lot_multiplier)
+    lots = scale_table((1, units.lot_decimals), QUANTITY_LIMIT // lot_multiplier, contract)
     arena[feed + L.FEED_PRICE_SCALE_AT : feed + L.FEED_PRICE_SCALE_AT + len(prices)] = prices
     arena[feed + L.FEED_LOT_SCALE_AT : feed + L.FEED_LOT_SCALE_AT + len(lots)] = lots
     arena[feed + L.FEED_UNITS_EPOCH] += 1

@@ -19,25 +19,31 @@ from __future__ import annotations
 import gc
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
 import orjson
 
 from bench.load import frames as F
+from bench.load.venue_recordings import recording
 from bench.options import Options, Say
 from bench.report.result import Bar, Result, Table, skipped
 from bench.report.stats import Floats, ratios, spread
 from bench.rig.compiled_loop import Batch, new_engine, seed
 from bench.rig.kernels import bench_kernel
+from bench.rig.venue_names import RECORDED
 from engine.compiling.atomics import Words
+from engine.engine import Engine
 from engine.sharing import meter_layout as M
 from engine.sharing.meter_layout import EngineMeters
 from engine.sharing.meters import observe
+from engine.specs import InstrumentSpec
 
 QUESTION = "decode + check + apply + top-10 + publish against orjson.loads alone"
 BAR_RATIO = 5.0
+VENUE_BAR_RATIO = 4.0
+"""Of the other venues, whose frames are smaller or of other forms."""
 COUNTING_NS_MAX = 50
 """What a frame's counters and histograms may cost: a small part of the smallest frame."""
 CHUNK = 50
@@ -98,12 +104,19 @@ class Counting:
 class Contest:
     """One set of frames through the contenders; ns a frame, one value a repetition."""
 
-    def __init__(self, frames: Sequence[bytes], snapshot: bytes, levels: float) -> None:
+    def __init__(
+        self,
+        frames: Sequence[bytes],
+        begin: Callable[[Engine], None],
+        levels: float,
+        instrument: InstrumentSpec | None = None,
+    ) -> None:
+        """`begin` shows the book that the first frame goes on from."""
         self.frames = tuple(frames)
         self.levels = levels
-        self._snapshot = snapshot
+        self._begin = begin
         self._batch = Batch(frames)
-        self._engine = new_engine(F.instrument())
+        self._engine = new_engine(instrument or F.instrument())
         self._handle = self._engine.frame_handler(0)
         edges = (*range(0, len(frames), CHUNK), len(frames))
         self._chunks = tuple(pairwise(edges))
@@ -135,7 +148,7 @@ class Contest:
         """Every chunk once, in order; the ns of each."""
         if name == ORJSON:
             return [self._parse(first, last) for first, last in self._chunks]
-        seed(self._engine, self._snapshot)
+        self._begin(self._engine)
         before, books = self._engine.counters(0), self._engine.reader().published
         if name == COMPILED:
             taken = [self._batch.run(self._engine, *chunk) for chunk in self._chunks]
@@ -159,6 +172,12 @@ class Contest:
         for raw in frames:
             handle(raw, 1, 1)
         return time.perf_counter_ns() - started_ns
+
+    @property
+    def levels_mean(self) -> float:
+        """Of a frame, as the engine has counted."""
+        seen = self._engine.counters(0)
+        return seen.levels / max(seen.frames, 1)
 
     def row(self, name: str) -> tuple[str | float | int, ...]:
         """A table row: sizes, ns a frame of each, ns a level, the ratios."""
@@ -189,13 +208,37 @@ def synthetic(levels: int, count: int, seed_number: int = 7) -> list[bytes]:
     return made
 
 
+def seeded(snapshot: bytes) -> Callable[[Engine], None]:
+    """What brings an engine to a snapshot of the first venue."""
+
+    def begin(engine: Engine) -> None:
+        seed(engine, snapshot)
+
+    return begin
+
+
+def venue_contests(options: Options, say: Say) -> dict[str, Contest]:
+    """A contest for each other venue that is recorded, run."""
+    found = {}
+    for name in RECORDED:
+        recorded = recording(name, options.pick(100, 3000, None))
+        if recorded is None or not recorded.frames:
+            continue
+        say(f"{len(recorded.frames)} recorded frames of {name}")
+        contest = Contest(recorded.frames, recorded.begin, 1, recorded.instrument)
+        contest.run(options.repetitions, options.pick(2, 12, 30))
+        contest.levels = contest.levels_mean
+        found[name] = contest
+    return found
+
+
 def run(options: Options, say: Say) -> Result:
-    """Recorded frames, and synthetic small and large ones."""
+    """Recorded frames of every venue, and synthetic small and large ones."""
     command = options.command("decode")
     recorded = F.recording(options.pick(200, None, None))
     if recorded is None:
         return skipped("decode", QUESTION, command, F.NO_TAPE)
-    main = Contest(recorded.frames, recorded.snapshot, recorded.levels_mean)
+    main = Contest(recorded.frames, seeded(recorded.snapshot), recorded.levels_mean)
     say(f"{len(recorded.frames)} recorded frames")
     passes = options.pick(2, 12, 30)
     main.run(options.repetitions, passes)
@@ -204,9 +247,19 @@ def run(options: Options, say: Say) -> Result:
     rng = random.Random(3)
     for levels, count in ((1, few), (2, few), (F.LEVELS, few), (1000, max(few // 50, 20))):
         say(f"synthetic frames of {levels} levels")
-        contest = Contest(synthetic(levels, count, rng.randrange(99)), F.snapshot(), levels)
+        made = synthetic(levels, count, rng.randrange(99))
+        contest = Contest(made, seeded(F.snapshot()), levels)
         contest.run(options.repetitions, passes)
         rows.append(contest.row(f"synthetic, {levels} level{'s' if levels > 1 else ''}"))
+    venues = venue_contests(options, say)
+    rows += [contest.row(f"recorded {name}") for name, contest in venues.items()]
+    venue_bars = tuple(
+        Bar(
+            f"recorded {name}: orjson.loads / the whole call by Python",
+            ratios(contest.ns[ORJSON], contest.ns[CALLED]), VENUE_BAR_RATIO, is_at_least=True,
+        )
+        for name, contest in venues.items()
+    )  # fmt: skip
     bar = Bar(
         "recorded frames: orjson.loads / the whole call by Python",
         ratios(main.ns[ORJSON], main.ns[CALLED]), BAR_RATIO, is_at_least=True,
@@ -221,5 +274,5 @@ def run(options: Options, say: Say) -> Result:
         f"of {len(recorded.frames)} recorded frames, every one applied in each pass, "
         f"{main.published} changed the published book"
     )
-    tables, bars = (table, counting.table()), (bar, cost)
+    tables, bars = (table, counting.table()), (bar, *venue_bars, cost)
     return Result("decode", QUESTION, command, tables, bars, notes=(note,))

@@ -8,6 +8,7 @@ Runs on: any thread (facts only).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from net.orders.messages import Market
 from net.venues.registry import VENUES
@@ -17,6 +18,33 @@ SYMBOLS = {"binance": "BTCUSDT", "bitstamp": "btcusd"}
 MEASURED = VENUES["binance"]
 TAPE_NAME = "binance-btcusdt-20240808.jsonl.gz"
 """A recording of its BTCUSDT market."""
+
+
+class Recorded(NamedTuple):
+    """A market on a tape."""
+
+    tape: str
+    symbol: str
+    tick_size: str
+    tape_venue: str
+    lacks_ids: bool = False
+    """Of a time before the venue's messages had any."""
+
+
+RECORDED = {
+    "kraken": Recorded("three-venues-btcusd-20260809.jsonl.gz", "BTC/USD", "0.1", "kraken"),
+    "coinbase": Recorded(
+        "three-venues-btcusd-20260809-first.jsonl.gz", "BTC-USD", "0.01", "coinbase"
+    ),
+    "okx": Recorded("okx-books-three-20220513.jsonl.gz", "BTC-USDT", "0.1", "okx", True),
+    "binance-usdm": Recorded(
+        "binance-usdm-btcusdt-20240808.jsonl.gz", "BTCUSDT", "0.01", "binance-usdm"
+    ),
+    "gemini": Recorded("gemini-ten-20210624.jsonl.gz", "FILUSD", "0.0001", "gemini"),
+    "gate": Recorded("gate-spot-ten-20210422.jsonl.gz", "OMG_USDT", "0.001", "gate"),
+    "kucoin": Recorded("kucoin-nine-20210425.jsonl.gz", "BCHSV-USDT", "0.00000001", "kucoin"),
+}
+"""The other venues, each with a recording in which whole books and diffs are."""
 
 
 def order_reader(market: Market) -> Callable[[bytes], object]:

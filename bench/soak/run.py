@@ -30,7 +30,7 @@ from bench.soak.schedule import Schedule
 from bench.soak.truth import Watcher
 from bench.soak.venues import VenueThread
 from net.config.schema import EngineSettings
-from net.feed import book_sync
+from net.feed import sync_limits
 from net.feed.engine_thread import SILENCE_RECONNECT
 from net.feed.rest import REQUEST_LIMIT_S
 from net.process.signals import closing
@@ -59,7 +59,7 @@ FROZEN_S = STALE_S + FRAME_S + MARGIN_S
 RECOVER_LIMIT_S = (
     4 * Backoff.limit_ms / 1000
     + 3 * REQUEST_LIMIT_S
-    + book_sync.REACH_LIMIT_NS / 1e9
+    + sync_limits.REACH_LIMIT_NS / 1e9
     + SILENCE_RECONNECT * STALE_S
     + MARGIN_S
 )

@@ -10,15 +10,22 @@ Runs on: the engine thread.
 
 from __future__ import annotations
 
+from engine.book.integrity import note_printed, settle_book
 from engine.book.ladder import set_levels
 from engine.book.merge import NOT_PUBLISHED, publish
 from engine.book.routes import guess_feed, remember_feed, touch
-from engine.book.rules import CONTINUITY_CHAIN, CONTINUITY_NONE, CONTINUITY_TIME
+from engine.book.rules import (
+    CONTINUITY_CHAIN,
+    CONTINUITY_LINK,
+    CONTINUITY_NONE,
+    CONTINUITY_TIME,
+)
 from engine.book.side import side_at
 from engine.compiling.atomics import Bytes, Words, view_bytes, view_words
 from engine.compiling.jit import hot, inlined, inner, kernel
 from engine.decoding.decode import KIND_SNAPSHOT, decode
 from engine.decoding.frame_template import learn_template, read_by_template
+from engine.decoding.schema import FIELD_LAST_ID
 from engine.decoding.staging import drop_priceless, is_symbol, rows_at, scale_rows
 from engine.layout import layout as L
 from engine.layout import status as S
@@ -56,13 +63,19 @@ def feed_at(arena: Words, index: int) -> int:
 
 
 @inner
+def connection_at(arena: Words, connection: int) -> int:
+    """The first word of a connection."""
+    return arena[L.ENGINE_CONNECTIONS_OFFSET] + connection * L.CONNECTION_WORDS
+
+
+@inner
 def count(arena: Words, feed: int, meter: int, amount: int) -> None:
     """Add to one of a feed's counters (engine.sharing.meter_layout)."""
     view_meters(arena)[arena[feed + L.FEED_METERS] + meter] += amount
 
 
 @inner
-def _route(arena: Words, connection: int, frame: Bytes, stage: Words) -> int:
+def route(arena: Words, connection: int, frame: Bytes, stage: Words) -> int:
     """The index of the connection's feed that the staged symbol names, or -1."""
     for index in range(arena[L.ENGINE_FEEDS]):
         feed = feed_at(arena, index)
@@ -86,12 +99,40 @@ def _check_stream(arena: Words, feed: int, stage: Words) -> int:
         if last_id == last:
             return S.SAME_TIME
         return S.BACKWARDS if last_id < last else S.APPLIED
-    if last_id <= last:
-        return S.OLD
     first_id = stage[L.STAGE_FIRST_ID]
-    if first_id > last + 1 or (continuity == CONTINUITY_CHAIN and first_id != last + 1):
-        return S.GAP
-    return S.APPLIED
+    if continuity == CONTINUITY_LINK:
+        return S.APPLIED if first_id == last + 1 else S.GAP
+    if last_id <= last:
+        return _came_before(arena, feed, last_id == last)
+    if first_id == last + 1 or (first_id <= last and continuity != CONTINUITY_CHAIN):
+        return S.APPLIED
+    is_counted = arena[arena[feed + L.FEED_RULES] + L.RULES_IS_CONNECTION_WIDE] != 0
+    return S.APPLIED if is_counted else S.GAP  # `_check_connection` has seen it
+
+
+@inner
+def _came_before(arena: Words, feed: int, is_last: bool) -> int:
+    """What an id is that does not rise: OLD; GAP where no frame can come twice but the last one.
+
+    Two connections may overlap where books come by REST. Where they come in the stream, lower ids
+    are those of a venue that counts anew.
+    """
+    is_streamed = arena[arena[feed + L.FEED_RULES] + L.RULES_IS_STREAMED] != 0
+    return S.GAP if is_streamed and not is_last else S.OLD
+
+
+@inner
+def _check_connection(arena: Words, connection: int, stage: Words) -> int:
+    """Whether a frame of any kind follows the connection's last one, where those are numbered.
+
+    One without a number that is no book message is passed over.
+    """
+    if stage[L.STAGE_PRESENT] & (1 << FIELD_LAST_ID) == 0:
+        return S.APPLIED
+    at = connection_at(arena, connection) + L.CONNECTION_LAST_ID
+    last = arena[at]
+    arena[at] = stage[L.STAGE_LAST_ID]
+    return S.APPLIED if last == L.NO_ID or stage[L.STAGE_LAST_ID] == last + 1 else S.GAP
 
 
 @inner
@@ -102,12 +143,19 @@ def check_book(arena: Words, feed: int, book: int, stage: Words) -> int:
     """
     book_id = arena[feed + L.FEED_BOOK_ID_0 + book]
     last_id = stage[L.STAGE_LAST_ID]
-    if arena[arena[feed + L.FEED_RULES] + L.RULES_CONTINUITY] == CONTINUITY_TIME:
+    rules = arena[feed + L.FEED_RULES]
+    continuity = arena[rules + L.RULES_CONTINUITY]
+    if continuity == CONTINUITY_TIME:
         # Another change of the book's own moment may be one that the book does not have yet.
         return S.OLD if last_id < book_id else S.APPLIED
+    first_id = stage[L.STAGE_FIRST_ID]
+    if continuity == CONTINUITY_LINK and first_id == book_id + 1:
+        return S.APPLIED
     if last_id <= book_id:
         return S.OLD
-    return S.GAP if stage[L.STAGE_FIRST_ID] > book_id + 1 else S.APPLIED
+    # The numbers of a connection have gaps in each feed, and were checked when the frame came.
+    is_gap = first_id > book_id + 1 and arena[rules + L.RULES_IS_CONNECTION_WIDE] == 0
+    return S.GAP if is_gap else S.APPLIED
 
 
 @hot
@@ -161,32 +209,55 @@ def _is_crossed_for_long(arena: Words, feed: int) -> bool:
 def _take_frame(arena: Words, connection: int, frame: Bytes, receive_ns: int) -> int:
     """Everything up to publication; the status."""
     stage = view_stage(arena)
+    if len(frame) > arena[L.ENGINE_LARGE_FRAME_BYTES] and _pass_large(arena, connection):
+        return S.LARGE
     index = _read_as_before(arena, connection, frame, stage)
     if index >= 0:
+        rules = arena[feed_at(arena, index) + L.FEED_RULES]
+        if arena[rules + L.RULES_IS_CONNECTION_WIDE] != 0:
+            if _check_connection(arena, connection, stage) != S.APPLIED:
+                arena[L.ENGINE_LAST_FEED] = ANY_FEED
+                return S.GAP
         return _take_diff(arena, index, stage, len(frame), receive_ns)
     arena[L.ENGINE_LAST_FEED] = ANY_FEED
-    rules = _rules_of(arena, connection)
-    if rules == 0:
-        return S.UNKNOWN_SYMBOL
+    rules = arena[connection_at(arena, connection) + L.CONNECTION_RULES]
     status = decode(frame, arena, rules + L.RULES_FRAME_AT, stage)
+    if status >= 0 and arena[rules + L.RULES_IS_CONNECTION_WIDE] != 0:
+        if _check_connection(arena, connection, stage) != S.APPLIED:
+            return S.GAP
     if status != S.APPLIED:
         if status < 0:
             arena[L.ENGINE_LAST_FEED] = _route_refused(arena, connection, frame, stage)
         return status
-    index = _route(arena, connection, frame, stage)
+    index = route(arena, connection, frame, stage)
     if index < 0:
         return S.UNKNOWN_SYMBOL
     arena[L.ENGINE_LAST_FEED] = index
     feed = feed_at(arena, index)
-    if stage[L.STAGE_KIND] == KIND_SNAPSHOT:
+    is_snapshot = stage[L.STAGE_KIND] == KIND_SNAPSHOT
+    if is_snapshot or arena[rules + L.RULES_HAS_ZERO_PRICES] != 0:
         drop_priceless(stage)
+    note_printed(stage, arena, feed, is_snapshot)
     status = scale_rows(stage, arena, feed)
     if status != S.APPLIED:
         return status
-    if stage[L.STAGE_KIND] == KIND_SNAPSHOT:
+    if is_snapshot:
         return _take_snapshot(arena, feed, stage, len(frame), receive_ns)
     learn_template(frame, arena, feed, stage)
     return _take_diff(arena, index, stage, len(frame), receive_ns)
+
+
+@inner
+def _pass_large(arena: Words, connection: int) -> bool:
+    """Whether a large frame may be a whole book, in whose place others are counted meanwhile."""
+    at = connection_at(arena, connection)
+    rules = arena[at + L.CONNECTION_RULES]
+    has_ids = arena[rules + L.RULES_CONTINUITY] != CONTINUITY_NONE
+    if arena[rules + L.RULES_IS_STREAMED] == 0 or not has_ids:
+        return False
+    if arena[at + L.CONNECTION_LAST_ID] != L.NO_ID:
+        arena[at + L.CONNECTION_LAST_ID] += 1
+    return True
 
 
 @hot
@@ -216,17 +287,6 @@ def _read_as_before(arena: Words, connection: int, frame: Bytes, stage: Words) -
 
 
 @inner
-def _rules_of(arena: Words, connection: int) -> int:
-    """Where the rules of a connection's venue are; 0 where no feed comes over it."""
-    for index in range(arena[L.ENGINE_FEEDS]):
-        feed = feed_at(arena, index)
-        if arena[feed + L.FEED_CONNECTION] == connection:
-            rules: int = arena[feed + L.FEED_RULES]
-            return rules
-    return 0
-
-
-@inner
 def _is_in_time(arena: Words, feed: int, stage: Words, receive_ns: int) -> bool:
     """Whether the staged frame's age on arrival is within the feed's bounds."""
     lag = receive_ns - stage[L.STAGE_TIME]
@@ -247,7 +307,11 @@ def _count_frame(arena: Words, feed: int, stage: Words, frame_bytes: int) -> Non
 @inner
 def _number_frame(arena: Words, feed: int, stage: Words) -> None:
     """Give a frame the id that its venue does not send."""
-    if arena[arena[feed + L.FEED_RULES] + L.RULES_CONTINUITY] == CONTINUITY_NONE:
+    continuity = arena[arena[feed + L.FEED_RULES] + L.RULES_CONTINUITY]
+    is_without = (
+        continuity == CONTINUITY_LINK and stage[L.STAGE_PRESENT] & (1 << FIELD_LAST_ID) == 0
+    )
+    if continuity == CONTINUITY_NONE or is_without:
         stage[L.STAGE_LAST_ID] = arena[feed + L.FEED_LAST_FRAME_ID] + 1
         stage[L.STAGE_FIRST_ID] = stage[L.STAGE_LAST_ID]
 
@@ -313,6 +377,9 @@ def _apply_by_state(arena: Words, index: int, stage: Words) -> int:
         unknown_deletes = apply_diff(arena, feed, book, stage)
         count(arena, feed, M.FEED_UNKNOWN_DELETES, unknown_deletes)
         count_far_levels(arena, feed)
+        settled = settle_book(arena, feed, book, stage)
+        if settled != S.APPLIED:
+            return settled
         touch(arena, arena[feed + L.FEED_INSTRUMENT], index)
         if _is_crossed_for_long(arena, feed):
             return S.CROSSED_TOO_LONG
@@ -327,7 +394,7 @@ def _apply_by_state(arena: Words, index: int, stage: Words) -> int:
 def _route_refused(arena: Words, connection: int, frame: Bytes, stage: Words) -> int:
     """Whose frame was refused: the feed its symbol names if that was read, else any."""
     if stage[L.STAGE_SYMBOL_END] > stage[L.STAGE_SYMBOL_START]:
-        return _route(arena, connection, frame, stage)
+        return route(arena, connection, frame, stage)
     return ANY_FEED
 
 
@@ -385,6 +452,13 @@ def restart_stream(arena_address: int, index: int) -> None:
     """Forget the last frame's id: after a refused frame the next one starts the stream anew."""
     arena = view_arena(arena_address)
     arena[feed_at(arena, index) + L.FEED_LAST_FRAME_ID] = 0
+
+
+@kernel("void(int64, int64)")
+def restart_connection(arena_address: int, connection: int) -> None:
+    """The next frame is the first of a connection: its number is taken as it is."""
+    arena = view_arena(arena_address)
+    arena[connection_at(arena, connection) + L.CONNECTION_LAST_ID] = L.NO_ID
 
 
 @kernel("void(int64, int64, int64)")

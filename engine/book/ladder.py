@@ -360,6 +360,38 @@ def level_lots(arena: Words, side: int, slots: int, key: int) -> int:
 
 
 @inner
+def worst_key(arena: Words, side: int, slots: int) -> int:
+    """The key of the worst level, wherever it is kept; NO_KEY of an empty side."""
+    keys = far_keys_at(side, slots)
+    lots = keys + arena[L.ENGINE_FAR_MAX]
+    for index in range(arena[side + L.SIDE_FAR_LEVELS]):
+        if arena[lots + index] > 0:
+            key: int = arena[keys + index]
+            return key
+    return _next_better(arena, side, slots, arena[side + L.SIDE_WINDOW_LOW])
+
+
+@inner
+def walk_level(
+    arena: Words, side: int, slots: int, key: int, far: int
+) -> tuple[int, int, int, int]:
+    """One step of a walk over all levels, best first: (key, lots, the next step's two cursors).
+
+    It begins with SIDE_BEST and SIDE_FAR_LEVELS; the key is NO_KEY where it has ended.
+    """
+    if key != L.NO_KEY:
+        lots = arena[lots_at(side, slots) + (key & (slots - 1))]
+        return key, lots, next_worse(arena, side, slots, key), far
+    keys = far_keys_at(side, slots)
+    far_lots_at = keys + arena[L.ENGINE_FAR_MAX]
+    while far > 0:
+        far -= 1
+        if arena[far_lots_at + far] > 0:
+            return arena[keys + far], arena[far_lots_at + far], L.NO_KEY, far
+    return L.NO_KEY, 0, L.NO_KEY, 0
+
+
+@inner
 def clear_side(arena: Words, side: int, slots: int) -> None:
     """Forget every level; only words that hold something are written."""
     key = _next_better(arena, side, slots, arena[side + L.SIDE_WINDOW_LOW])

@@ -9,16 +9,20 @@ Runs on: the engine thread; `stage_snapshot` on the housekeeping thread, on a st
 from __future__ import annotations
 
 from engine.book.frame import (
+    ANY_FEED,
     apply_diff,
     check_book,
+    connection_at,
     count,
     count_far_levels,
     feed_at,
     is_crossed,
+    route,
     view_arena,
     view_handoff,
     view_stage,
 )
+from engine.book.integrity import settle_book
 from engine.book.ladder import clear_side, next_worse, place_window, read_top, set_level
 from engine.book.merge import publish
 from engine.book.side import far_keys_at, lots_at, side_at
@@ -58,7 +62,8 @@ def stage_message(
         decoded = decode(body, arena, schema, stage)
         if decoded != S.APPLIED:
             return S.BAD_SCHEMA if decoded == S.OTHER else decoded
-        if stage[L.STAGE_KIND] == KIND_SNAPSHOT:
+        has_zero_prices = arena[arena[feed + L.FEED_RULES] + L.RULES_HAS_ZERO_PRICES] != 0
+        if stage[L.STAGE_KIND] == KIND_SNAPSHOT or has_zero_prices:
             drop_priceless(stage)
         if not is_survey:
             status = scale_rows(stage, arena, feed)
@@ -67,6 +72,27 @@ def stage_message(
     survey_rows(stage)
     stage[L.STAGE_BIDS] = stage[L.STAGE_ASKS] = 0
     return status
+
+
+@kernel("int64(int64, int64, int64, int64, int64, int64)", releases_gil=True)
+def stage_large(
+    arena_address: int,
+    connection: int,
+    body_address: int,
+    body_bytes: int,
+    stage_address: int,
+    stage_words: int,
+) -> int:
+    """Decode a large frame into a stage of the caller's: the index of its feed, or ANY_FEED.
+
+    Levels are left as they are written: `stage_message` scales them. Safe beside the engine.
+    """
+    arena = view_arena(arena_address)
+    stage = view_words(stage_address, stage_words)
+    body = view_bytes(body_address, body_bytes)
+    rules = arena[connection_at(arena, connection) + L.CONNECTION_RULES]
+    status = decode(body, arena, rules + L.RULES_FRAME_AT, stage)
+    return route(arena, connection, body, stage) if status == S.APPLIED else ANY_FEED
 
 
 @inner
@@ -118,11 +144,12 @@ def _load(arena: Words, feed: int, stage: Words, levels_limit: int) -> None:
     arena[feed + L.FEED_BOOK_ID_0 + spare] = stage[L.STAGE_LAST_ID]
 
 
-@kernel("void(int64, int64, int64, int64, int64)")
+@kernel("int64(int64, int64, int64, int64, int64)")
 def load_snapshot(
     arena_address: int, index: int, stage_address: int, stage_words: int, levels_limit: int
-) -> None:
-    """Load a staged snapshot into the feed's spare book, replacing whatever was there.
+) -> int:
+    """Load a staged snapshot into the feed's spare book, replacing whatever was there: APPLIED, or
+    BAD_CHECKSUM where it is not the book that the venue had.
 
     `levels_limit`: a side of so many levels was cut there by the venue: the rest is unknown;
     0 where the venue sends its whole book.
@@ -132,6 +159,7 @@ def load_snapshot(
     stage = view_words(stage_address, stage_words)
     assert stage[L.STAGE_KIND] == KIND_SNAPSHOT, "a diff is no whole book"
     _load(arena, feed, stage, levels_limit)
+    return settle_book(arena, feed, 1 - arena[feed + L.FEED_ACTIVE_BOOK], stage)
 
 
 @kernel("int64(int64, int64, int64, int64)")
@@ -154,6 +182,8 @@ def replay_frame(arena_address: int, index: int, frame_address: int, frame_bytes
     is_echo = stage[L.STAGE_LAST_ID] == arena[feed + L.FEED_BOOK_ID_0 + spare]
     if status != S.APPLIED and not is_echo:
         return status
+    if arena[arena[feed + L.FEED_RULES] + L.RULES_HAS_ZERO_PRICES] != 0:
+        drop_priceless(stage)
     scaled = scale_rows(stage, arena, feed)
     if scaled != S.APPLIED:
         return scaled
@@ -161,6 +191,9 @@ def replay_frame(arena_address: int, index: int, frame_address: int, frame_bytes
     if not is_echo:
         # What an echo deletes is of course gone.
         count(arena, feed, M.FEED_UNKNOWN_DELETES, unknown_deletes)
+        settled = settle_book(arena, feed, spare, stage)
+        if settled != S.APPLIED:
+            return settled
     return status
 
 

@@ -21,9 +21,11 @@ from engine.decoding.iso_time import iso_ns
 from engine.decoding.level_list import is_text, levels_end
 from engine.decoding.scan import (
     CLOSE_BRACE,
+    CLOSE_BRACKET,
     COMMA,
     DOT,
     LOWER_E,
+    MINUS,
     OPEN_BRACE,
     OPEN_BRACKET,
     QUOTE,
@@ -38,12 +40,15 @@ from engine.decoding.scan import (
 from engine.decoding.schema import (
     FIELD_ASKS,
     FIELD_BIDS,
+    FIELD_CHECKSUM,
     FIELD_DOUBLED,
     FIELD_ENVELOPE,
     FIELD_ESCAPED,
     FIELD_EVENT,
     FIELD_FIRST_ID,
+    FIELD_HEADER,
     FIELD_IGNORED,
+    FIELD_INNER,
     FIELD_LAST_ID,
     FIELD_LEVELS,
     FIELD_PREVIOUS_ID,
@@ -51,7 +56,9 @@ from engine.decoding.schema import (
     FIELD_TIME,
     FIELD_TOPIC,
     FIELD_UNKNOWN,
+    FIELD_WHOLE,
     ISO_TEXT,
+    NO_CHECKSUM,
 )
 from engine.decoding.staging import packed, rows_at, settle
 from engine.layout import layout as L
@@ -60,6 +67,9 @@ from engine.layout import status as S
 KIND_OTHER = 0
 KIND_DIFF = 1
 KIND_SNAPSHOT = 2
+
+(_TOP, _PAYLOAD, _HEADER, _INNER) = range(4)
+"""Which object a member stands in."""
 
 
 @inner
@@ -118,12 +128,13 @@ def _note_part(stage: Words, field: int, start: int, stop: int, is_quoted: bool)
 
 @inner
 def _skip_ignored(frame: Bytes, at: int, end: int, stage: Words) -> int:
-    """Past a quoted number that nothing uses, but that changes from frame to frame."""
+    """Past a number that nothing uses, but that changes from frame to frame."""
     after = value_end(frame, at, end)
-    if after > at + 2 and frame[at] == QUOTE:
-        stop, _ = unsigned(frame, at + 1, after - 1)
-        if stop == after - 1:
-            _note_part(stage, FIELD_IGNORED, at, after, True)
+    if after > at:
+        quote = 1 if frame[at] == QUOTE else 0
+        stop, _ = unsigned(frame, at + quote, after - quote)
+        if stop == after - quote:
+            _note_part(stage, FIELD_IGNORED, at, after, quote == 1)
     return after
 
 
@@ -168,9 +179,13 @@ def _read_number(frame: Bytes, at: int, end: int, stage: Words, field: int, quot
         if frame[at] != QUOTE:
             return S.BAD_SCHEMA
         at += 1
-    at, value = unsigned(frame, at, end)
+    can_be_negative = field == FIELD_PREVIOUS_ID or field == FIELD_CHECKSUM
+    is_negative = can_be_negative and at < end and frame[at] == MINUS
+    at, value = unsigned(frame, at + 1 if is_negative else at, end)
     if at < 0:
         return at
+    if is_negative:
+        value = -value
     if at < end and (frame[at] == DOT or frame[at] == LOWER_E or frame[at] == UPPER_E):
         return S.BAD_SCHEMA
     if quoted:
@@ -183,6 +198,8 @@ def _read_number(frame: Bytes, at: int, end: int, stage: Words, field: int, quot
         stage[L.STAGE_LAST_ID] = value
     elif field == FIELD_PREVIOUS_ID:
         stage[L.STAGE_PREVIOUS_ID] = value
+    elif field == FIELD_CHECKSUM:
+        stage[L.STAGE_CHECKSUM] = value & 0xFFFFFFFF  # of one that is written with a sign too
     else:
         stage[L.STAGE_TIME] = value
     return at
@@ -208,16 +225,24 @@ def _read_field(
 
 
 @inner
+def _mark_present(stage: Words, field: int) -> None:
+    is_doubled = stage[L.STAGE_PRESENT] & (1 << field) != 0
+    stage[L.STAGE_PRESENT] |= 1 << (FIELD_DOUBLED if is_doubled else field)
+
+
+@inner
 def _read_member(
     frame: Bytes, at: int, end: int, stage: Words, field: int, arena: Words, schema: int
 ) -> int:
     """Read or pass over one member's value: the position after it, or a status."""
-    if field == FIELD_UNKNOWN or field == FIELD_ENVELOPE:
+    is_object = field == FIELD_ENVELOPE or field == FIELD_HEADER or field == FIELD_INNER
+    if field == FIELD_UNKNOWN or is_object:
         return value_end(frame, at, end)
     if field == FIELD_IGNORED:
         return _skip_ignored(frame, at, end, stage)
-    is_doubled = stage[L.STAGE_PRESENT] & (1 << field) != 0
-    stage[L.STAGE_PRESENT] |= 1 << (FIELD_DOUBLED if is_doubled else field)
+    _mark_present(stage, field)
+    if field == FIELD_WHOLE:
+        return value_end(frame, at, end)
     after = _read_field(frame, at, end, stage, field, arena, schema)
     if after < 0 and after != S.BAD_UTF8 and after != S.TOO_DEEP:
         # Perhaps valid JSON that merely is no book message: let the whole be judged.
@@ -230,8 +255,67 @@ def _read_member(
 
 
 @inner
+def _members_start(frame: Bytes, at: int, end: int, field: int, place: int, is_listed: bool) -> int:
+    """Where the members of an object that is one with the message begin; -1 where it is none."""
+    is_top = field == FIELD_ENVELOPE or field == FIELD_HEADER
+    if not (place == _TOP and is_top) and not (place == _PAYLOAD and field == FIELD_INNER):
+        return -1
+    if field == FIELD_ENVELOPE and is_listed:
+        if frame[at] != OPEN_BRACKET:
+            return -1
+        at = skip_space(frame, at + 1, end)
+    if at >= end or frame[at] != OPEN_BRACE:
+        return -1
+    return skip_space(frame, at + 1, end)
+
+
+@inner
+def _list_end(frame: Bytes, at: int, end: int, stage: Words) -> int:
+    """Past the list that the envelope stands in; `at` is behind the envelope's brace.
+
+    A second member makes it no book message.
+    """
+    at = skip_space(frame, at, end)
+    while at < end and frame[at] == COMMA:
+        stage[L.STAGE_MISTYPED] = S.BAD_SCHEMA
+        at = value_end(frame, skip_space(frame, at + 1, end), end)
+        if at < 0:
+            return at
+        at = skip_space(frame, at, end)
+    return at + 1 if at < end and frame[at] == CLOSE_BRACKET else S.BAD_JSON
+
+
+@inner
+def _place_in(field: int) -> int:
+    """Where the members of such an object stand."""
+    if field == FIELD_HEADER:
+        return _HEADER
+    return _PAYLOAD if field == FIELD_ENVELOPE else _INNER
+
+
+@inner
+def _objects_end(
+    frame: Bytes, at: int, end: int, stage: Words, place: int, is_listed: bool
+) -> tuple[int, int]:
+    """Past the braces behind a member, but the message's own: (position, where that is).
+
+    A status instead of the position.
+    """
+    at = skip_space(frame, at, end)
+    while at < end and frame[at] == CLOSE_BRACE and place != _TOP:
+        at += 1
+        if place == _PAYLOAD and is_listed:
+            at = _list_end(frame, at, end, stage)
+            if at < 0:
+                return at, place
+        place = _PAYLOAD if place == _INNER else _TOP
+        at = skip_space(frame, at, end)
+    return at, place
+
+
+@inner
 def _read_members(frame: Bytes, arena: Words, schema: int, stage: Words) -> int:
-    """Walk the object and its envelope; 0 or a status. Fields land in the stage."""
+    """Read the message, and the objects that are one with it, to the end; 0 or a status."""
     end = len(frame)
     at = skip_space(frame, 0, end)
     if at >= end:
@@ -239,7 +323,8 @@ def _read_members(frame: Bytes, arena: Words, schema: int, stage: Words) -> int:
     if frame[at] != OPEN_BRACE:
         at = value_end(frame, at, end)
         return at if at < 0 else (S.OTHER if skip_space(frame, at, end) == end else S.BAD_JSON)
-    is_inside = False
+    is_listed = arena[schema + L.SCHEMA_IS_LISTED] != 0
+    place = _TOP
     at = skip_space(frame, at + 1, end)
     is_empty = at < end and frame[at] == CLOSE_BRACE
     while not is_empty:
@@ -252,25 +337,26 @@ def _read_members(frame: Bytes, arena: Words, schema: int, stage: Words) -> int:
         key_stop = string_end(frame, key_start, end)
         if has_plain_escape(frame, key_start, key_stop):
             stage[L.STAGE_PRESENT] |= 1 << FIELD_ESCAPED
+        is_inside = place == _PAYLOAD or place == _INNER
         field = _field_of(frame, key_start, key_stop, arena, schema, is_inside)
-        if field == FIELD_ENVELOPE and not is_inside:
-            is_doubled = stage[L.STAGE_PRESENT] & (1 << FIELD_ENVELOPE) != 0
-            stage[L.STAGE_PRESENT] |= 1 << (FIELD_DOUBLED if is_doubled else FIELD_ENVELOPE)
-        if field == FIELD_ENVELOPE and not is_inside and frame[at] == OPEN_BRACE:
-            is_inside = True
-            at = skip_space(frame, at + 1, end)
+        is_object = field == FIELD_ENVELOPE or field == FIELD_HEADER or field == FIELD_INNER
+        if is_object and (place == _TOP or field == FIELD_INNER):
+            _mark_present(stage, field)
+        start = _members_start(frame, at, end, field, place, is_listed)
+        if start >= 0:
+            place = _place_in(field)
+            at = start
             if at < end and frame[at] != CLOSE_BRACE:
                 continue
         else:
             if not is_inside:
                 stage[L.STAGE_OUTSIDE] |= 1 << field
             at = _read_member(frame, at, end, stage, field, arena, schema)
+            if at < 0:
+                return at
+        at, place = _objects_end(frame, at, end, stage, place, is_listed)
         if at < 0:
             return at
-        at = skip_space(frame, at, end)
-        if at < end and frame[at] == CLOSE_BRACE and is_inside:
-            is_inside = False
-            at = skip_space(frame, at + 1, end)
         if at >= end:
             return S.BAD_JSON
         if frame[at] == CLOSE_BRACE:
@@ -293,8 +379,9 @@ def _refusal(stage: Words, arena: Words, schema: int) -> int:
         return stage[L.STAGE_MISTYPED]
     if present & wanted != wanted or present & ((1 << FIELD_DOUBLED) | (1 << FIELD_ESCAPED)):
         return S.BAD_SCHEMA
-    outside = 0 if present & (1 << FIELD_ENVELOPE) else payload
-    return 0 if stage[L.STAGE_OUTSIDE] & payload == outside else S.BAD_SCHEMA
+    if present & (1 << FIELD_ENVELOPE) and stage[L.STAGE_OUTSIDE] & payload:
+        return S.BAD_SCHEMA
+    return 0
 
 
 @inner
@@ -308,7 +395,7 @@ def _event_kind(frame: Bytes, stage: Words, arena: Words, schema: int) -> int:
     if stop == start:
         return KIND_OTHER
     if is_text(frame, start, stop, arena, schema + L.SCHEMA_DIFF_AT):
-        return KIND_DIFF
+        return KIND_SNAPSHOT if stage[L.STAGE_PRESENT] & (1 << FIELD_WHOLE) else KIND_DIFF
     if is_text(frame, start, stop, arena, schema + L.SCHEMA_SNAPSHOT_AT):
         return KIND_SNAPSHOT
     return KIND_OTHER
@@ -324,6 +411,8 @@ def _take_topic(frame: Bytes, stage: Words, arena: Words, schema: int) -> bool:
         return False
     start, stop = stage[L.STAGE_TOPIC_START], stage[L.STAGE_TOPIC_END]
     if has & (1 << FIELD_SYMBOL) != 0:
+        if arena[schema + L.SCHEMA_IS_TOPIC_PREFIX] != 0:
+            stop = min(start + arena[schema + L.SCHEMA_TOPIC_AT + L.TEXT_LENGTH], stop)
         return is_text(frame, start, stop, arena, schema + L.SCHEMA_TOPIC_AT)
     symbol = start + arena[schema + L.SCHEMA_TOPIC_AT + L.TEXT_LENGTH]
     if symbol >= stop or not is_text(frame, start, symbol, arena, schema + L.SCHEMA_TOPIC_AT):
@@ -341,6 +430,7 @@ def decode(frame: Bytes, arena: Words, schema: int, stage: Words) -> int:
     """
     for index in range(L.STAGE_KIND, L.STAGE_ROWS_AT):
         stage[index] = 0
+    stage[L.STAGE_CHECKSUM] = NO_CHECKSUM
     status = _read_members(frame, arena, schema, stage)
     if status != 0:
         return status

@@ -8,8 +8,9 @@ accepted a diff, the bytes between its numbers and level lists are kept as the f
 
 A frame whose fixed bytes equal the template's, and whose places hold plain numbers and levels, is
 JSON of the same meaning: every byte of it has been compared or read as a digit. Whatever deviates
-is not judged here but left to the general reader, which says what is wrong, or learns anew. Only
-levels that are pairs of quoted decimals are read so (SCHEMA_HAS_TEMPLATE).
+is not judged here but left to the general reader, which says what is wrong, or learns anew. Levels
+that are no pairs of quoted decimals, and times as text, are read by the general reader's own
+functions, in their places.
 
 The widths of a stream's numbers hardly change, so each is first tried with those of the one before
 (levels by a plan: engine.decoding.level_plan). Positions then depend on a branch that is predicted,
@@ -21,6 +22,8 @@ from __future__ import annotations
 
 from engine.compiling.atomics import Bytes, Words, int64, load_u64, uint64
 from engine.compiling.jit import hot, inner
+from engine.decoding.iso_time import iso_ns
+from engine.decoding.level_list import levels_end
 from engine.decoding.level_plan import WIDTHS_BYTES, plan_for, widths
 from engine.decoding.scale import scaled
 from engine.decoding.scan import (
@@ -35,17 +38,22 @@ from engine.decoding.scan import (
     digits_value,
     leading_digits,
     non_digits,
+    string_end,
 )
 from engine.decoding.schema import (
     FIELD_ASKS,
     FIELD_BIDS,
+    FIELD_CHECKSUM,
     FIELD_FIRST_ID,
     FIELD_LAST_ID,
+    FIELD_LEVELS,
     FIELD_PREVIOUS_ID,
     FIELD_TIME,
+    ISO_TEXT,
+    NO_CHECKSUM,
 )
 from engine.decoding.simd import LANE_BYTES, two_numbers
-from engine.decoding.staging import rows_at, settle
+from engine.decoding.staging import drop_priceless, rows_at, scale_rows, settle
 from engine.layout import layout as L
 from engine.layout import status as S
 
@@ -214,6 +222,67 @@ def _number_as_before(frame: Bytes, at: int, end: int, arena: Words, part: int) 
     return after, value
 
 
+@inner
+def _other_levels(
+    frame: Bytes, at: int, end: int, stage: Words, field: int, arena: Words, schema: int
+) -> int:
+    """Read a list of levels of another shape into rows that are not scaled: the position after
+    it, or a miss."""
+    if at >= end or frame[at] != OPEN_BRACKET:
+        return _NOT_THIS_FORM
+    is_asks = 1 if field == FIELD_ASKS else 0
+    rows = rows_at(stage, is_asks)
+    at, count, more = levels_end(frame, at, end, stage, rows, rows_at(stage, 1), arena, schema)
+    if field == FIELD_LEVELS:
+        stage[L.STAGE_BIDS] = count
+        stage[L.STAGE_ASKS] = more
+    else:
+        stage[L.STAGE_ASKS if is_asks else L.STAGE_BIDS] = count
+    return at if at >= 0 else _NOT_THIS_FORM
+
+
+@inner
+def _iso_time(frame: Bytes, at: int, end: int, stage: Words) -> int:
+    """Read a quoted time: the position after it, or a miss."""
+    if at >= end or frame[at] != QUOTE:
+        return _NOT_THIS_FORM
+    close = string_end(frame, at + 1, end)
+    if close < 0:
+        return _NOT_THIS_FORM
+    time_ns = iso_ns(frame, at + 1, close)
+    stage[L.STAGE_TIME] = time_ns
+    return close + 1 if time_ns >= 0 else _NOT_THIS_FORM
+
+
+@inner
+def _are_as_printed(stage: Words, arena: Words, feed: int) -> bool:
+    """Whether all staged rows have the decimals that the venue has printed before."""
+    printed = arena[feed + L.FEED_PRINTED_PRICE_DECIMALS] << 6
+    printed |= arena[feed + L.FEED_PRINTED_LOT_DECIMALS]
+    for is_asks in range(2):
+        row = rows_at(stage, is_asks)
+        for _ in range(stage[L.STAGE_ASKS] if is_asks else stage[L.STAGE_BIDS]):
+            if stage[row + L.ROW_DECIMALS] != printed:
+                return False
+            row += L.ROW_WORDS
+    return True
+
+
+@inner
+def _scale_others(stage: Words, arena: Words, feed: int) -> bool:
+    """Scale rows that `_other_levels` has read; False where the general reader must judge.
+
+    Where digits are summed up (FEED_PRINTED is not zero), they must be as many as before.
+    """
+    printed = arena[feed + L.FEED_PRINTED_PRICE_DECIMALS]
+    if printed + arena[feed + L.FEED_PRINTED_LOT_DECIMALS] != 0:
+        if not _are_as_printed(stage, arena, feed):
+            return False
+    if arena[arena[feed + L.FEED_RULES] + L.RULES_HAS_ZERO_PRICES] != 0:
+        drop_priceless(stage)
+    return scale_rows(stage, arena, feed) == S.APPLIED
+
+
 @hot
 def read_by_template(frame: Bytes, arena: Words, feed: int, stage: Words) -> bool:
     """Read a frame into the stage, rows scaled, if it has the form of the feed's template.
@@ -225,8 +294,12 @@ def read_by_template(frame: Bytes, arena: Words, feed: int, stage: Words) -> boo
     if parts == 0 or end < 8:
         return False
     at = 0
+    schema = arena[feed + L.FEED_RULES] + L.RULES_FRAME_AT
+    is_plain = arena[schema + L.SCHEMA_HAS_PLAIN_LEVELS] != 0
     stage[L.STAGE_FIRST_ID] = 0
     stage[L.STAGE_TIME] = 0
+    stage[L.STAGE_CHECKSUM] = NO_CHECKSUM
+    stage[L.STAGE_PRESENT] = arena[feed + L.FEED_TEMPLATE_PRESENT]
     for index in range(parts):
         part = feed + L.FEED_TEMPLATE_PARTS_AT + index * L.PART_WORDS
         length = arena[part + L.PART_LITERAL_BYTES]
@@ -235,12 +308,20 @@ def read_by_template(frame: Bytes, arena: Words, feed: int, stage: Words) -> boo
             return False
         at += length
         field = arena[part + L.PART_FIELD]
-        if field == FIELD_BIDS or field == FIELD_ASKS:
+        if is_plain and (field == FIELD_BIDS or field == FIELD_ASKS):
             is_asks = 1 if field == FIELD_ASKS else 0
             at, count = _levels(frame, at, end, stage, rows_at(stage, is_asks), arena, feed)
             if at < 0:
                 return False
             stage[L.STAGE_ASKS if is_asks else L.STAGE_BIDS] = count
+        elif field == FIELD_LEVELS or field == FIELD_BIDS or field == FIELD_ASKS:
+            at = _other_levels(frame, at, end, stage, field, arena, schema)
+            if at < 0:
+                return False
+        elif field == FIELD_TIME and arena[schema + L.SCHEMA_TIME_UNIT_NS] == ISO_TEXT:
+            at = _iso_time(frame, at, end, stage)
+            if at < 0:
+                return False
         elif field != L.PART_END:
             at, value = _number_as_before(frame, at, end, arena, part)
             if at < 0:
@@ -253,9 +334,11 @@ def read_by_template(frame: Bytes, arena: Words, feed: int, stage: Words) -> boo
                 stage[L.STAGE_TIME] = value
             elif field == FIELD_PREVIOUS_ID:
                 stage[L.STAGE_PREVIOUS_ID] = value
-    if at != end:
+            elif field == FIELD_CHECKSUM:
+                stage[L.STAGE_CHECKSUM] = value
+    if at != end or settle(stage, arena, schema) != S.APPLIED:
         return False
-    return settle(stage, arena, arena[feed + L.FEED_RULES] + L.RULES_FRAME_AT) == S.APPLIED
+    return is_plain or _scale_others(stage, arena, feed)
 
 
 @inner
@@ -293,3 +376,4 @@ def learn_template(frame: Bytes, arena: Words, feed: int, stage: Words) -> None:
         at = after
     assert at == len(frame) and word_at <= L.TEMPLATE_WORDS, "a template of another frame"
     arena[feed + L.FEED_TEMPLATE_PARTS] = parts + 1
+    arena[feed + L.FEED_TEMPLATE_PRESENT] = stage[L.STAGE_PRESENT]

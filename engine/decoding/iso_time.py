@@ -18,11 +18,12 @@ NOT_A_TIME = -1
 
 @inner
 def _digits(frame: Bytes, at: int, count: int) -> int:
-    """The number that `count` characters spell; far below zero where one is no digit."""
+    """The number that `count` characters spell; below zero where one is no digit."""
     value = int64(0)
     for index in range(at, at + count):
         byte = int64(frame[index])
-        value = value * 10 + byte - ZERO if ZERO <= byte <= NINE else int64(-(10**12))
+        is_digit = ZERO <= byte <= NINE and value >= 0
+        value = value * 10 + byte - ZERO if is_digit else int64(-1)
     return value
 
 

@@ -22,7 +22,12 @@ from engine.decoding.scan import (
     string_end,
     value_end,
 )
-from engine.decoding.schema import LEVELS_LONGER, LEVELS_PAIRS, LEVELS_SIDED
+from engine.decoding.schema import (
+    LEVELS_LONGER,
+    LEVELS_PAIRS,
+    LEVELS_SIDED,
+    LEVELS_SIDED_ARRAYS,
+)
 from engine.decoding.staging import packed
 from engine.layout import layout as L
 from engine.layout import status as S
@@ -66,6 +71,37 @@ def _array_level(
     if at >= end or frame[at] != OPEN_BRACKET:
         return S.BAD_SCHEMA, 0, 0, 0
     at = skip_space(frame, at + 1, end)
+    return _array_rest(frame, at, end, is_quoted, is_longer)
+
+
+@inner
+def _sided_array_level(
+    frame: Bytes, at: int, end: int, arena: Words, schema: int
+) -> tuple[int, int, int, int, int]:
+    """`[side,price,quantity]`: (position after it, price, lots, decimals, 1 for an ask's)."""
+    if at >= end or frame[at] != OPEN_BRACKET:
+        return S.BAD_SCHEMA, 0, 0, 0, 0
+    value = skip_space(frame, at + 1, end)
+    if value >= end or frame[value] != QUOTE:
+        return S.BAD_SCHEMA, 0, 0, 0, 0
+    at = value_end(frame, value, end)
+    if at < 0:
+        return at, 0, 0, 0, 0
+    side = _side_of(frame, value, at, arena, schema)
+    at = skip_space(frame, at, end)
+    if side < 0 or at >= end or frame[at] != COMMA:
+        return S.BAD_SCHEMA, 0, 0, 0, 0
+    is_quoted = arena[schema + L.SCHEMA_LEVELS_QUOTED] != 0
+    at = skip_space(frame, at + 1, end)
+    at, price, lots, decimals = _array_rest(frame, at, end, is_quoted, False)
+    return at, price, lots, decimals, side
+
+
+@inner
+def _array_rest(
+    frame: Bytes, at: int, end: int, is_quoted: bool, is_longer: bool
+) -> tuple[int, int, int, int]:
+    """A price and a quantity to the end of their array."""
     at, price, price_decimals = _amount(frame, at, end, is_quoted)
     if at < 0:
         return at, 0, 0, 0
@@ -177,6 +213,8 @@ def _other_levels_end(
             after, price, lots, decimals = _array_level(
                 frame, at, end, is_quoted, shape == LEVELS_LONGER
             )
+        elif shape == LEVELS_SIDED_ARRAYS:
+            after, price, lots, decimals, side = _sided_array_level(frame, at, end, arena, schema)
         else:
             after, price, lots, decimals, side = _object_level(frame, at, end, arena, schema)
         at = after

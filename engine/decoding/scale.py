@@ -81,15 +81,19 @@ def units_per(unit: tuple[int, int], common: tuple[int, int]) -> int:
     return size // common_size
 
 
-def scale_table(unit: tuple[int, int], quotient_limit: int) -> Words:
-    """The rows for one unit, shape (DECIMALS_MAX + 1) * SCALE_WORDS, flat.
+def scale_table(
+    unit: tuple[int, int], quotient_limit: int, worth: tuple[int, int] = (1, 0)
+) -> Words:
+    """The rows for one unit, shape (DECIMALS_MAX + 1) * SCALE_WORDS, flat. `worth`: what a number
+    of one stands for, where that is not one.
 
     A row: multiplier, largest mantissa that may be multiplied, inverse, shift, largest quotient.
     """
-    mantissa, decimals = unit
+    (mantissa, decimals), (worth_mantissa, worth_decimals) = unit, worth
+    decimals -= worth_decimals
     rows = []
     for k in range(L.DECIMALS_MAX + 1):
-        multiplier = 10 ** max(decimals - k, 0)
+        multiplier = worth_mantissa * 10 ** max(decimals - k, 0)
         divisor = mantissa * 10 ** max(k - decimals, 0)
         common = gcd(multiplier, divisor)
         multiplier, divisor = multiplier // common, divisor // common

@@ -28,20 +28,31 @@ from engine.layout import layout as L
     FIELD_ASKS,
     FIELD_LEVELS,
     FIELD_IGNORED,
-) = range(13)
-"""ENVELOPE: the object that holds the book where the message wraps it. LEVELS: one list of both
-sides. IGNORED: a quoted number that nothing uses, but that differs from frame to frame."""
-FIELD_DOUBLED = 13
+    FIELD_HEADER,
+    FIELD_INNER,
+    FIELD_WHOLE,
+    FIELD_CHECKSUM,
+) = range(17)
+"""ENVELOPE: the object that holds the book where the message wraps it; INNER: one in it whose
+members belong to the book too; HEADER: one beside it whose members count as outside. LEVELS: one
+list of both sides. WHOLE: whatever only a whole book has. IGNORED: a number that nothing uses, but
+that differs from frame to frame; there may be several."""
+FIELD_DOUBLED = 17
 """The bit that says that some field came twice."""
-FIELD_ESCAPED = 14
+FIELD_ESCAPED = 18
 """The bit that says that a key, an event or a topic spells plain characters as escapes."""
 
-(LEVELS_PAIRS, LEVELS_LONGER, LEVELS_OBJECTS, LEVELS_SIDED) = range(4)
-"""`[p,q]` exactly; `[p,q,..]` with more members; `{"price":p,"qty":q}`; objects of both sides in
-one list, each with its side."""
+(LEVELS_PAIRS, LEVELS_LONGER, LEVELS_OBJECTS, LEVELS_SIDED, LEVELS_SIDED_ARRAYS) = range(5)
+"""`[p,q]` exactly; `[p,q,..]` with more members; `{"price":p,"qty":q}`; one list of both sides:
+objects each with its side, or `[side,p,q]`."""
+ONE_LIST = (LEVELS_SIDED, LEVELS_SIDED_ARRAYS)
 
-(IDS_RANGE, IDS_ONE, IDS_PREVIOUS, IDS_NONE) = range(4)
-"""First and last id; one id a message; an id and that of the message before; none at all."""
+(IDS_RANGE, IDS_ONE, IDS_PREVIOUS, IDS_LINK, IDS_NONE) = range(5)
+"""First and last id; one id a message; an id and that of the message before; the same where ids may
+fall or stay (a venue that counts anew, or says that nothing has changed); none at all."""
+
+NO_CHECKSUM = -1
+"""Of a message that has none."""
 
 NS, US, MS, S = 1, 10**3, 10**6, 10**9
 """Units of time in ns."""
@@ -85,8 +96,9 @@ class MessageSchema:
     """One form of message: its keys, and what tells it from others.
 
     `diff` and `snapshot` are the values of the EVENT key; a message with another event is none of
-    ours. Without an EVENT key every message is a diff, or a snapshot if `is_snapshot`. The TOPIC
-    begins with `topic`, and what follows is the symbol unless a SYMBOL key names it.
+    ours. Without an EVENT key every message is a diff, or a snapshot if `is_snapshot`. The TOPIC is
+    `topic`; where no SYMBOL key names the symbol, that is what follows in it. Ids that are optional
+    are missing all at once, and then the message has a checksum.
     """
 
     keys: tuple[Key, ...]
@@ -98,7 +110,17 @@ class MessageSchema:
     diff: str = ""
     snapshot: str = ""
     topic: str = ""
+    is_topic_prefix: bool = False
+    """The TOPIC begins with `topic`, though a key names the symbol."""
+    is_listed: bool = False
+    """The envelope stands in a list, alone."""
     is_snapshot: bool = False
+
+    @property
+    def has_snapshots(self) -> bool:
+        """Whether a message of this form may be a whole book."""
+        has_mark = any(key.field == FIELD_WHOLE for key in self.keys)
+        return bool(self.snapshot) or self.is_snapshot or has_mark
 
     def words(self) -> list[int]:
         """The schema as SCHEMA_WORDS words (engine.layout.layout); SchemaError."""
@@ -110,7 +132,7 @@ class MessageSchema:
         header[L.SCHEMA_HAS] = _mask(self.keys)
         header[L.SCHEMA_WANTED] = _mask(self._wanted())
         header[L.SCHEMA_PAYLOAD] = _mask(
-            [key for key in self._wanted() if not key.is_outside and key.field != FIELD_ENVELOPE]
+            [key for key in self.keys if not key.is_outside and key.field not in _NO_PAYLOAD]
         )
         header[L.SCHEMA_QUOTED] = _mask([key for key in self.keys if key.is_quoted])
         header[L.SCHEMA_IDS] = self.ids
@@ -120,7 +142,10 @@ class MessageSchema:
         header[L.SCHEMA_IS_SNAPSHOT] = self.is_snapshot
         header[L.SCHEMA_LEVELS] = form.shape
         header[L.SCHEMA_LEVELS_QUOTED] = form.is_quoted
-        header[L.SCHEMA_HAS_TEMPLATE] = is_plain and self.time_unit_ns != ISO_TEXT
+        header[L.SCHEMA_HAS_TEMPLATE] = not self.is_snapshot
+        header[L.SCHEMA_HAS_PLAIN_LEVELS] = is_plain
+        header[L.SCHEMA_IS_LISTED] = self.is_listed
+        header[L.SCHEMA_IS_TOPIC_PREFIX] = self.is_topic_prefix
         texts = [self.diff, self.snapshot, self.topic]
         texts += [form.price_key, form.qty_key, form.side_key, form.bid, form.ask]
         keys = [
@@ -133,19 +158,20 @@ class MessageSchema:
         return words + [0] * (L.SCHEMA_WORDS - len(words))
 
     def _wanted(self) -> list[Key]:
-        return [key for key in self.keys if not key.is_optional and key.field != FIELD_IGNORED]
+        return [key for key in self.keys if not key.is_optional and key.field not in _NOT_WANTED]
 
     def _check(self) -> None:
-        fields = [key.field for key in self.keys]
+        fields = [key.field for key in self.keys if key.field != FIELD_IGNORED]
         if len(self.keys) > L.KEYS_MAX:
             raise SchemaError(f"{len(self.keys)} keys; at most {L.KEYS_MAX}")
         if len(set(fields)) != len(fields):
             raise SchemaError("two keys have one meaning")
-        sides = {FIELD_LEVELS} if self.levels.shape == LEVELS_SIDED else {FIELD_BIDS, FIELD_ASKS}
+        sides = {FIELD_LEVELS} if self.levels.shape in ONE_LIST else {FIELD_BIDS, FIELD_ASKS}
         ids = {
             IDS_RANGE: {FIELD_FIRST_ID, FIELD_LAST_ID},
             IDS_ONE: {FIELD_LAST_ID},
             IDS_PREVIOUS: {FIELD_PREVIOUS_ID, FIELD_LAST_ID},
+            IDS_LINK: {FIELD_PREVIOUS_ID, FIELD_LAST_ID},
             IDS_NONE: set[int](),
         }[self.ids]
         if not sides | ids <= set(fields):
@@ -154,6 +180,10 @@ class MessageSchema:
             raise SchemaError("an EVENT key and its values go together")
         if (FIELD_TOPIC in fields) != bool(self.topic):
             raise SchemaError("a TOPIC key and its beginning go together")
+
+
+_NOT_WANTED = (FIELD_IGNORED, FIELD_WHOLE)
+_NO_PAYLOAD = (FIELD_ENVELOPE, FIELD_HEADER, FIELD_INNER, FIELD_IGNORED)
 
 
 def _mask(keys: tuple[Key, ...] | list[Key]) -> int:

@@ -10,7 +10,15 @@ from __future__ import annotations
 from engine.compiling.atomics import Bytes, Words, int64, load_u64
 from engine.compiling.jit import inner
 from engine.decoding.scale import scaled
-from engine.decoding.schema import IDS_ONE, IDS_PREVIOUS, ISO_TEXT, MS_OR_US
+from engine.decoding.schema import (
+    FIELD_LAST_ID,
+    FIELD_PREVIOUS_ID,
+    IDS_LINK,
+    IDS_ONE,
+    IDS_PREVIOUS,
+    ISO_TEXT,
+    MS_OR_US,
+)
 from engine.layout import layout as L
 from engine.layout import status as S
 from engine.layout.units import NS_PER_MS, NS_PER_US
@@ -45,8 +53,10 @@ def settle(stage: Words, arena: Words, schema: int) -> int:
     ids = arena[schema + L.SCHEMA_IDS]
     if ids == IDS_ONE:
         stage[L.STAGE_FIRST_ID] = last_id
-    elif ids == IDS_PREVIOUS:
+    elif ids == IDS_PREVIOUS or ids == IDS_LINK:
         stage[L.STAGE_FIRST_ID] = stage[L.STAGE_PREVIOUS_ID] + 1
+        if not _is_proven(stage):
+            return S.BAD_SCHEMA
     time = last_id if arena[schema + L.SCHEMA_IS_TIME_ID] != 0 else stage[L.STAGE_TIME]
     unit_ns = arena[schema + L.SCHEMA_TIME_UNIT_NS]
     time_max = arena[schema + L.SCHEMA_TIME_MAX]
@@ -58,7 +68,18 @@ def settle(stage: Words, arena: Words, schema: int) -> int:
     if time > time_max:
         return S.BAD_SCHEMA
     stage[L.STAGE_TIME] = time * unit_ns
-    return S.BAD_IDS if stage[L.STAGE_FIRST_ID] > last_id else S.APPLIED
+    is_rising = stage[L.STAGE_FIRST_ID] <= last_id
+    return S.APPLIED if is_rising or ids == IDS_LINK else S.BAD_IDS
+
+
+@inner
+def _is_proven(stage: Words) -> bool:
+    """Whether the message has both of its ids, or neither, but a checksum."""
+    present = stage[L.STAGE_PRESENT]
+    both = (1 << FIELD_LAST_ID) | (1 << FIELD_PREVIOUS_ID)
+    if present & both == both:
+        return True
+    return present & both == 0 and stage[L.STAGE_CHECKSUM] > 0
 
 
 @inner

@@ -4,7 +4,8 @@ Everything is int64 words. Offsets are computed from the field lists, never type
 owner, the engine thread; the handoff segment has one writer, the same thread, and many readers in
 any process.
 
-    arena      | ENGINE header | INSTRUMENT 0..I-1 | RULES 0..R-1 | FEED 0..F-1 | touched | routes |
+    arena      | ENGINE header | INSTRUMENT 0.. | CONNECTION 0.. | RULES 0.. | FEED 0.. | touched |
+               | routes |
     instrument | INSTRUMENT header | feed indices | merged bids | merged asks |
     rules      | RULES header | SCHEMA of frames | SCHEMA of REST snapshots |
     schema     | SCHEMA header | names | KEY 0..K-1 |
@@ -26,8 +27,8 @@ from __future__ import annotations
 DEPTH_MAX = 50
 """Levels a side that a merged book may have (design: top 10 by default, up to 50)."""
 
-VENUES_MAX = 8
-"""Venues of one instrument; eight keeps a slot below one page."""
+VENUES_MAX = 16
+"""Venues of one instrument; sixteen keep a slot below one page."""
 
 SYMBOL_WORDS = 8
 """Symbols and channel remainders are kept in 64 bytes, zero padded; venues' names stay below 32."""
@@ -69,12 +70,15 @@ NO_KEY = -(2**63)
     ENGINE_METERS_ADDRESS,
     ENGINE_METERS_WORDS,
     ENGINE_MAKERS_DUE,
+    ENGINE_CONNECTIONS_OFFSET,
+    ENGINE_LARGE_FRAME_BYTES,
+    ENGINE_MAKERS_DUE,
     ENGINE_TOUCHED,
     ENGINE_TOUCHED_OFFSET,
     ENGINE_ROUTES,
     ENGINE_ROUTES_OFFSET,
     ENGINE_WORDS,
-) = range(23)
+) = range(25)
 """MAKERS_DUE: a bit for each market maker whose instrument was touched, until it is stepped.
 TOUCHED: how many instruments wait to be published; the offsets of each are at TOUCHED_OFFSET.
 ROUTES: how many words guess the feed of a frame (engine.book.routes), 0 where nothing is guessed.
@@ -117,7 +121,7 @@ TEXT_BYTES_MAX = 16
 TEXT_WORDS = TEXT_BYTES_MAX // 8 + 1
 (TEXT_FIRST, TEXT_SECOND, TEXT_LENGTH) = range(TEXT_WORDS)
 KEYS_MAX = 12
-"""Keys of one schema; the most that a known venue needs are nine."""
+"""Keys of one schema; the most that a known venue needs are eleven."""
 KEY_WORDS = TEXT_WORDS + 2
 (KEY_FIELD, KEY_IS_OUTSIDE) = range(TEXT_WORDS, KEY_WORDS)
 (
@@ -134,9 +138,13 @@ KEY_WORDS = TEXT_WORDS + 2
     SCHEMA_LEVELS,
     SCHEMA_LEVELS_QUOTED,
     SCHEMA_HAS_TEMPLATE,
+    SCHEMA_HAS_PLAIN_LEVELS,
+    SCHEMA_IS_LISTED,
+    SCHEMA_IS_TOPIC_PREFIX,
     SCHEMA_DIFF_AT,
-) = range(14)
-"""HAS, WANTED, PAYLOAD and QUOTED are bits of fields (engine.decoding.schema)."""
+) = range(17)
+"""HAS, WANTED, PAYLOAD and QUOTED are bits of fields (engine.decoding.schema). PLAIN_LEVELS: pairs
+of quoted decimals."""
 SCHEMA_SNAPSHOT_AT = SCHEMA_DIFF_AT + TEXT_WORDS
 SCHEMA_TOPIC_AT = SCHEMA_SNAPSHOT_AT + TEXT_WORDS
 SCHEMA_PRICE_KEY_AT = SCHEMA_TOPIC_AT + TEXT_WORDS
@@ -146,9 +154,22 @@ SCHEMA_BID_AT = SCHEMA_SIDE_KEY_AT + TEXT_WORDS
 SCHEMA_ASK_AT = SCHEMA_BID_AT + TEXT_WORDS
 SCHEMA_KEYS_AT = SCHEMA_ASK_AT + TEXT_WORDS
 SCHEMA_WORDS = SCHEMA_KEYS_AT + KEYS_MAX * KEY_WORDS
-(RULES_CONTINUITY, RULES_FRAME_AT) = range(2)
+(
+    RULES_CONTINUITY,
+    RULES_IS_CONNECTION_WIDE,
+    RULES_IS_STREAMED,
+    RULES_HAS_ZERO_PRICES,
+    RULES_CHECKSUM,
+    RULES_BOUND,
+    RULES_FRAME_AT,
+) = range(7)
 RULES_SNAPSHOT_AT = RULES_FRAME_AT + SCHEMA_WORDS
 RULES_WORDS = RULES_SNAPSHOT_AT + SCHEMA_WORDS
+
+(CONNECTION_RULES, CONNECTION_LAST_ID, CONNECTION_WORDS) = range(3)
+"""Where the rules of a connection's venue are, and the number of its last frame where a venue
+counts all frames of a connection; NO_ID before the first."""
+NO_ID = -1
 
 (
     FEED_RULES,
@@ -174,13 +195,20 @@ RULES_WORDS = RULES_SNAPSHOT_AT + SCHEMA_WORDS
     FEED_LAG_MIN_NS,
     FEED_LAG_MAX_NS,
     FEED_METERS,
+    FEED_PRINTED_PRICE_DECIMALS,
+    FEED_PRINTED_LOT_DECIMALS,
+    FEED_PRICE_MANTISSA,
+    FEED_PRICE_DECIMALS,
+    FEED_CONTRACT_MANTISSA,
+    FEED_CONTRACT_DECIMALS,
     FEED_SYMBOL_AT,
-) = range(24)
+) = range(30)
 """MULTIPLIER: the instrument's units in one of the feed's. DECLARED_UNITS: the feed's price units
 in a tick that the venue declares. UNITS_EPOCH: how often the feed's scales were written, so that
-what was staged with others is known."""
-PARTS_MAX = 8
-"""Numbers and level lists in one frame's template, its end included; a known venue has six."""
+what was staged with others is known. PRINTED: the most decimals that the venue has written. PRICE:
+the unit of the feed's prices. CONTRACT: what a quantity of one is, in the base asset."""
+PARTS_MAX = 10
+"""Numbers and level lists in one frame's template, its end included; a known venue has nine."""
 TEMPLATE_WORDS = 64
 """512 bytes of fixed text: real frames have some 110."""
 PART_WORDS = 4
@@ -188,7 +216,9 @@ PART_WORDS = 4
 PART_END = -1
 """The field of the part behind which the frame ends."""
 FEED_TEMPLATE_PARTS = FEED_SYMBOL_AT + SYMBOL_WORDS
-FEED_TEMPLATE_PARTS_AT = FEED_TEMPLATE_PARTS + 1
+FEED_TEMPLATE_PRESENT = FEED_TEMPLATE_PARTS + 1
+"""The fields of a frame of this form, as STAGE_PRESENT."""
+FEED_TEMPLATE_PARTS_AT = FEED_TEMPLATE_PARTS + 2
 FEED_TEMPLATE_WORDS_AT = FEED_TEMPLATE_PARTS_AT + PARTS_MAX * PART_WORDS
 PLANS = 4
 """Plans a feed keeps at a time (engine.decoding.level_plan): amounts have one to four digits before
@@ -260,6 +290,7 @@ FAR_MAX = 1 << 20
     STAGE_TOPIC_END,
     STAGE_SYMBOL_START,
     STAGE_SYMBOL_END,
+    STAGE_CHECKSUM,
     STAGE_BIDS,
     STAGE_ASKS,
     STAGE_DROPPED,
@@ -269,7 +300,7 @@ FAR_MAX = 1 << 20
     STAGE_LOT_DIGITS,
     STAGE_PARTS,
     STAGE_PARTS_AT,
-) = range(24)
+) = range(25)
 """DROPPED: levels without a price above zero. DECIMALS, DIGITS: what a message needs whose numbers
 do not fit the feed's units, behind the dot and before it."""
 NOTE_WORDS = 3
@@ -279,10 +310,13 @@ ROW_WORDS = 3
 """A staged level: price, lots, and until they are scaled price decimals * 64 + lot decimals."""
 (ROW_PRICE, ROW_LOTS, ROW_DECIMALS) = range(ROW_WORDS)
 
+LARGE_FRAME_BYTES = 256 << 10
+"""A frame beyond this that may be a whole book is decoded by another thread: it takes milliseconds.
+"""
 FRAME_LEVELS_MAX = 16_384
 """Levels a side of one frame; the largest recorded has 1,076 in all."""
 SNAPSHOT_LEVELS_MAX = 131_072
-"""Levels a side of one snapshot; real whole books have some 6,500, Coinbase's 23,000."""
+"""Levels a side of one snapshot; real whole books have up to 27,195."""
 
 
 def stage_words(levels_max: int) -> int:
@@ -307,7 +341,7 @@ def feed_words(window_slots: int, far_max: int) -> int:
 
 HANDOFF_MAGIC = 0x58554C4C4F50
 """The letters POLLUX, little-endian."""
-HANDOFF_VERSION = 2
+HANDOFF_VERSION = 3
 
 (
     HANDOFF_MAGIC_AT,

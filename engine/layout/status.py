@@ -18,10 +18,13 @@ SNAPSHOT = 7
 OUT_OF_TIME = 8
 """Not taken yet: its time is later or earlier than the feed's bounds allow."""
 SAME_TIME = 9
+LARGE = 10
+"""Not read: too large for the engine thread."""
 
 GAP = -1
 BACKWARDS = -2
 CROSSED_TOO_LONG = -3
+BAD_CHECKSUM = -4
 
 BAD_JSON = -10
 BAD_UTF8 = -11
@@ -44,9 +47,11 @@ TEXTS = {
     SNAPSHOT: "a whole book in the stream",
     OUT_OF_TIME: "later or earlier than it may be",
     SAME_TIME: "another change of the same time",
+    LARGE: "a large frame, to be read by another thread",
     GAP: "sequence gap",
     BACKWARDS: "time ran backwards",
     CROSSED_TOO_LONG: "book crossed for too long",
+    BAD_CHECKSUM: "the book's checksum differs",
     BAD_JSON: "not JSON",
     BAD_UTF8: "not UTF-8",
     TOO_DEEP: "nested too deep",

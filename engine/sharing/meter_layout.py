@@ -91,6 +91,8 @@ FEED_SNAPSHOTS_ASKED = FEED.counter("snapshots_asked", "snapshots asked for")
 FEED_SNAPSHOTS_REFUSED = FEED.counter("snapshots_refused", "snapshots refused or failed")
 FEED_AUDITS_PASSED = FEED.counter("audits_passed", "audits that found no difference")
 FEED_AUDITS_FAILED = FEED.counter("audits_failed", "audits that found a difference")
+FEED_CHECKSUMS = FEED.counter("checksums", "books whose checksum was compared, each right or not")
+FEED_CHECKSUMS_FAILED = FEED.counter("checksums_failed", "books that had another checksum")
 FEED_UNITS_LEARNED = FEED.counter(
     "units_learned", "changes of the unit in which prices or quantities are counted"
 )

@@ -57,6 +57,22 @@ class InstrumentVenue(Section):
     """The venue's own symbol."""
     tick_size: PositiveDecimal | None = None
     """The step of its prices, as text; left out: the venue is asked."""
+    contract_value: PositiveDecimal | None = None
+    """What a quantity of one is in the base asset, as text, where quantities are contracts; left
+    out: the venue is asked, with its tick."""
+
+    def with_contract_value(self, value: str | None) -> InstrumentVenue:
+        """With what the venue says, where nothing is configured."""
+        if self.contract_value is not None or value is None:
+            return self
+        return self.model_copy(update={"contract_value": value})
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> InstrumentVenue:
+        is_half = self.tick_size is not None and self.contract_value is None
+        if is_half and VENUES[self.name].has_contracts:
+            raise ValueError("contract_value is missing: configure it with tick_size, or neither")
+        return self
 
     @field_validator("name")
     @classmethod

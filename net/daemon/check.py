@@ -14,10 +14,10 @@ from typing import NamedTuple
 import aiohttp
 
 from net.config.schema import Config
-from net.daemon.tick_sizes import ask_tick_size, case_hint
+from net.daemon.tick_sizes import ask_listing, case_hint
 from net.feed.rest import RestClient, rest_clients
 from net.sockets.http_body import RestError
-from net.venues.interface import MetadataError
+from net.venues.interface import MarketStatus, MetadataError
 
 GOOD, UNREACHABLE, WRONG = 0, 1, 2
 """Exit statuses: all is there; a venue gave no answer; it has no such symbol, or another tick."""
@@ -52,12 +52,15 @@ async def check_members(config: Config, show: Callable[[Member], None]) -> int:
 async def _check(client: RestClient, symbol: str, configured: str | None) -> Member:
     name = client.protocol.name
     try:
-        tick_size, _, _ = await ask_tick_size(client, symbol)
+        listing, _, _ = await ask_listing(client, symbol)
     except MetadataError as error:
         return Member(name, symbol, f"{error}{await case_hint(client, symbol)}", WRONG)
     except RestError as error:
         return Member(name, symbol, f"no answer: {error}", UNREACHABLE)
+    tick_size = listing.tick_size
     if configured is not None and Decimal(configured) != Decimal(tick_size):
         text = f"tick_size = {configured!r}, but the venue says {tick_size}: leave it out"
         return Member(name, symbol, text, WRONG)
-    return Member(name, symbol, f"tick size {tick_size}", GOOD)
+    is_trading = listing.status is MarketStatus.TRADING
+    more = "" if is_trading else f"; the market is {listing.status.value}"
+    return Member(name, symbol, f"tick size {tick_size}{more}", GOOD)

@@ -202,7 +202,8 @@ class Daemon:
         try:
             await self._wait_for(sizes.settled(), START_GRACE_S)
             while not self._stop.is_set():
-                config, learned = known_part(self._config, sizes.ticks), sizes.learned
+                config = known_part(self._config, sizes.ticks, sizes.contracts)
+                learned = sizes.learned
                 if config is None:
                     if sizes.is_all_refused:
                         raise DaemonError("; ".join(sizes.refused.values()), status=2)

@@ -106,12 +106,15 @@ def _run_demo(
     *,
     is_quoting: bool,
 ) -> int:
+    from net.simulator.registry import DEMONSTRATED, VENUES
+
     with _Children(place) as children:
         port = _gateway_port()
         venues = place / "venues.toml"
+        names = tuple(VENUES) if is_quoting else DEMONSTRATED  # whoever quotes needs accounts
         simulator = children.start(
             "simulate", "--symbol", symbol, "--seed", str(seed), "--write-config", str(venues),
-            "--maker-fee-bps", MAKER_FEE_BPS,
+            "--maker-fee-bps", MAKER_FEE_BPS, *(f"--venue={name}" for name in names),
         )  # fmt: skip
         config = place / "pollux.toml"
         os.mkfifo(config)  # the daemon's imports take a while: meanwhile the venues start
@@ -125,11 +128,10 @@ def _run_demo(
         _write_to_reader(config, text, daemon)
         # And so do these imports: meanwhile the daemon loads its kernels.
         from net.client.run import WatchOptions, run_watch
-        from net.venues.registry import VENUES
 
         _wait_for_port(port, daemon)
         print(
-            f"simulated {' and '.join(VENUES)} -> engine -> gRPC on 127.0.0.1:{port}; "
+            f"simulated {', '.join(names)} -> engine -> gRPC on 127.0.0.1:{port}; "
             f"another subscriber: pollux watch --target 127.0.0.1:{port}",
             file=sys.stderr,
         )

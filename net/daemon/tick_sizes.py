@@ -25,7 +25,7 @@ from net.orders.markets import MarketRules
 from net.orders.messages import EntryError
 from net.sockets.backoff import Backoff
 from net.sockets.http_body import RestError
-from net.venues.interface import MetadataError
+from net.venues.interface import Listing, MarketStatus, MetadataError
 
 ASK_AGAIN_FLOOR_MS = 500
 """The least between two questions about one symbol."""
@@ -43,45 +43,52 @@ Record = Callable[[str, str, bytes], None]
 """Called with venue, path and body of an answer that belongs on a tape."""
 
 
-def known_part(config: Config, ticks: Ticks) -> Config | None:
-    """The configuration without the venues whose ticks are unknown; None if nothing is left."""
+def known_part(config: Config, ticks: Ticks, contracts: Ticks | None = None) -> Config | None:
+    """The configuration without the venues whose ticks are unknown; None if nothing is left.
+
+    `contracts`: values of contracts that were learned too.
+    """
     instruments = []
     for each in config.instrument:
-        venues = tuple(venue for venue in each.venue if (venue.name, venue.symbol) in ticks)
+        venues = tuple(
+            venue.with_contract_value((contracts or {}).get((venue.name, venue.symbol)))
+            for venue in each.venue
+            if (venue.name, venue.symbol) in ticks
+        )
         if venues:
             instruments.append(each.model_copy(update={"venue": venues}))
     return config.model_copy(update={"instrument": tuple(instruments)}) if instruments else None
 
 
-async def ask_tick_size(client: RestClient, symbol: str) -> tuple[str, str, bytes]:
-    """A symbol's tick size, and the path and body it was read from.
+async def ask_listing(client: RestClient, symbol: str) -> tuple[Listing, str, bytes]:
+    """What the venue lists of a symbol, and the path and body it was read from.
 
     MetadataError: the venue has no such symbol. RestError: no usable answer this time.
     """
     path, body, value = await client.metadata(symbol)
     try:
-        tick_size = client.protocol.tick_size(value, symbol)
-        decimal_unit(tick_size)
+        listing = client.protocol.listing(value, symbol)
+        decimal_unit(listing.tick_size)
     except MetadataError as error:
         if error.is_final:
             raise
         raise RestError(f"{path}: {error}") from None
     except ScaleError as error:
         raise RestError(f"{path}: {symbol}: {one_line(str(error))}") from None
-    return tick_size, path, body
+    return listing, path, body
 
 
 async def case_hint(client: RestClient, symbol: str) -> str:
     """Whether a venue that has no such symbol has it in the other case."""
     for other in {symbol.upper(), symbol.lower()} - {symbol}:
         with contextlib.suppress(MetadataError, RestError):
-            await ask_tick_size(client, other)
+            await ask_listing(client, other)
             return f"; it has {other}"
     return ""
 
 
 async def ask_market_rules(client: RestClient, symbol: str) -> MarketRules:
-    """What the venue says of orders in a market; the errors as in `ask_tick_size`."""
+    """What the venue says of orders in a market; the errors as in `ask_listing`."""
     orders = client.protocol.orders
     if orders is None:
         raise MetadataError(f"{client.protocol.name}: no orders can be sent to this venue")
@@ -106,6 +113,8 @@ class TickSizes:
     ) -> None:
         """`add_market` is given the quoted markets' rules; without it nobody asks for them."""
         self.ticks: Ticks = {}
+        self.contracts: Ticks = {}
+        """What a quantity of one is, as text, where a venue has said that with the tick."""
         self.refused: dict[tuple[str, str], str] = {}
         """What a venue says that it does not have: its words, by venue and symbol."""
         self._config = config
@@ -170,20 +179,24 @@ class TickSizes:
             await self._changed.wait()
 
     async def _learn_tick(self, name: str, symbol: str) -> None:
-        tick_size, path, body = await self._ask_until_known(name, symbol, ask_tick_size)
-        self.ticks[name, symbol] = tick_size
+        listing, path, body = await self._ask_until_known(name, symbol, ask_listing)
+        self.contracts[name, symbol] = listing.contract_value
+        self.ticks[name, symbol] = listing.tick_size
         self._changed.set()
         self._record(name, path, body)
         names = {"instrument": self._config.instrument_of(name, symbol), "venue": name}
-        self._log("info", "tick size", **names, symbol=symbol, tick_size=tick_size)
+        facts = {"tick_size": listing.tick_size, "status": listing.status.value}
+        is_trading = listing.status is MarketStatus.TRADING
+        self._log("info" if is_trading else "warning", "tick size", **names, symbol=symbol, **facts)
 
     async def ask_again(self, name: str, symbol: str) -> str:
         """The tick that a venue declares now; the next generation has it, and the rules for orders.
 
         A configured one stays what it is there: a book counts in what is printed all the same.
         """
-        question = self._ask_until_known(name, symbol, ask_tick_size, is_awaited=False)
-        tick_size, path, body = await question
+        question = self._ask_until_known(name, symbol, ask_listing, is_awaited=False)
+        listing, path, body = await question
+        tick_size = listing.tick_size
         self._record(name, path, body)
         if (name, symbol) in self._quoted and self._add_market is not None:
             rules = self._ask_until_known(name, symbol, ask_market_rules, is_awaited=False)

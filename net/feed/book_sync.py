@@ -1,11 +1,10 @@
 """One feed's book: how it becomes live, and stops being it. No I/O, no clock.
 
-The states, and what leads from one to the next, are in net.feed.sync_rules; here the facts are
-measured and the steps taken. Always in this order: connect and subscribe, buffer frames, ask for a
-snapshot, join by ids, live. The snapshot must be new enough for the buffer, and the stream must
-have reached it, before the book is shown: one of something else would freeze the book. Where
-possible the stream must also have changed a bid and an ask since: a snapshot of another market then
-leaves the book crossed, and is refused. A venue that is not LIVE contributes nothing, at once.
+The states and their transitions are in net.feed.sync_rules; here facts are measured, steps taken.
+Always in this order: connect and subscribe, buffer frames, ask for a snapshot, join by ids, live.
+The snapshot must be new enough for the buffer, and the stream must have reached it: one of
+something else would freeze the book. Where possible the stream must also have changed a bid and an
+ask since: a snapshot of another market then leaves the book crossed, and is refused.
 
 While LIVE a book sync audits itself: it buffers what it applies, asks for a fresh snapshot, runs
 both into the spare book and compares. Equal: the fresh book takes over. Different: it is rebuilt.
@@ -16,17 +15,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.book.rules import CONTINUITY_TIME
 from engine.engine import Engine, Stage
 from engine.layout import layout as L
 from engine.layout import status as S
 from engine.layout.units import NS_PER_MS, NS_PER_S
 from net.feed.events import FeedEvent
 from net.feed.frame_buffer import FrameBuffer
+from net.feed.frame_timing import FrameTiming
 from net.feed.sides_seen import SidesSeen
 from net.feed.snapshot_request import OpenRequest, SnapshotRequest
 from net.feed.sync_counters import SyncCounters
 from net.feed.sync_host import SyncHost
+from net.feed.sync_limits import (
+    AUDIT_FRAMES_MAX,
+    BUFFER_FRAMES_MAX,
+    INCOMPLETE_AUDIT_NS,
+    QUIET_ASK_NS,
+    REACH_LIMIT_NS,
+    STEADY_NS,
+    STREAM_SNAPSHOT_LIMIT_NS,
+    WITNESS_LIMIT_NS,
+)
 from net.feed.sync_rules import (
     TRANSITIONS,
     WITHOUT_STREAM,
@@ -35,29 +44,13 @@ from net.feed.sync_rules import (
     Step,
     live_step,
     snapshot_step,
+    stream_snapshot_fault,
 )
 from net.feed.timeliness import LEAD_MAX_NS, Timeliness, Timing
 from net.feed.unit_learning import UnitLearning
 from net.sockets.backoff import Backoff
 from net.venues.interface import VenueProtocol
 
-BUFFER_FRAMES_MAX = 16_384
-"""Frames kept while a snapshot is awaited: 27 minutes of a pair at ten frames a second."""
-AUDIT_FRAMES_MAX = 1024
-"""Frames kept for an audit; one that gets no usable snapshot in that time is given up until later.
-"""
-QUIET_ASK_NS = 2 * NS_PER_S
-"""A pair that sends nothing for so long is asked for its snapshot with an empty buffer."""
-REACH_LIMIT_NS = 15 * NS_PER_S
-"""How long the stream may take to reach a snapshot; then the snapshot was not of this book."""
-WITNESS_LIMIT_NS = 2 * NS_PER_S
-"""How long a snapshot that the stream has reached waits for changes of both sides."""
-STREAM_SNAPSHOT_LIMIT_NS = 5 * NS_PER_S
-"""How long a new subscription may take to bring its whole book before it is asked for again."""
-STEADY_NS = 30 * NS_PER_S
-"""A book that was live for so long asks for its next snapshot at once; a flapping one waits."""
-INCOMPLETE_AUDIT_NS = 30 * NS_PER_S
-"""The least time between two snapshots asked for only because the price left the known depth."""
 NEVER_REACHED = "the stream never reached it"
 
 
@@ -93,6 +86,7 @@ class BookSync:
         self._stale_after_ns = stale_after_ms * NS_PER_MS
         self._backoff = backoff
         self.timeliness = Timeliness(late_after_ms)
+        self.timing = FrameTiming(engine, self, host)
         self._buffer = FrameBuffer()
         self._sides = SidesSeen(engine, feed)
         self.units = UnitLearning(engine, self, host)
@@ -100,7 +94,7 @@ class BookSync:
         self._held_depth = 0
         self._is_shallow = False
         """Whether the book that is shown came from a snapshot less deep than is wanted."""
-        self._is_audit_begun = False
+        self._is_audit_begun = self._is_large_awaited = False
         self.heard_ns = 0
         """When the timer last saw that a frame had come; 0 before the first."""
         self._heard_stamp_ns = self._since_ns = self._acknowledged_ns = self._ask_at_ns = 0
@@ -175,33 +169,14 @@ class BookSync:
             self.break_off(S.TEXTS[status], now_ns)
             self._keep(frame(), now_ns)
         elif status < 0:
-            if status <= S.BAD_JSON:
-                self.counters.refused[status] += 1
+            self.counters.count_fault(status)
             lead_ns = self._engine.venue_ns(self.feed) - self._engine.staged_venue_ns
             self.break_off(S.TEXTS[status], now_ns)
             if status <= S.BAD_JSON or lead_ns > LEAD_MAX_NS:
                 self._engine.restart_stream(self.feed)
 
-    def admits(self, now_ns: int) -> bool:
-        """Whether a frame that was OUT_OF_TIME goes to the kernel again, with the bounds lifted.
-
-        A late one is applied to a book that is no longer shown as live; one from the future would
-        make every frame after it look old.
-        """
-        self._engine.set_lag_bounds(self.feed, -L.ANY_LAG_NS, L.ANY_LAG_NS)
-        timing = self.timeliness.take(self._engine.staged_venue_ns, self._host.wall_ns(), now_ns)
-        if timing is Timing.LATE and self.state == L.LIVE:
-            self._go_late(now_ns)
-        return not self._breaks_off_early(timing, now_ns)
-
-    def _breaks_off_early(self, timing: Timing, now_ns: int) -> bool:
-        if timing is not Timing.EARLY or self.protocol.rules.continuity != CONTINUITY_TIME:
-            return False
-        self.break_off("a frame from the future", now_ns)
-        self._engine.restart_stream(self.feed)
-        return True
-
-    def _go_late(self, now_ns: int) -> None:
+    def go_late(self, now_ns: int) -> None:
+        """Its frames come too late to be shown as live."""
         self._end_audit(now_ns)
         late_ms = self.timeliness.excess_ns // NS_PER_MS
         reason = f"its frames are {late_ms / 1000:.1f} s later than the best"
@@ -211,10 +186,10 @@ class BookSync:
         """A frame was applied to a stale book: it is live again, if the frame's time is good."""
         engine, feed = self._engine, self.feed
         timing = self.timeliness.take(engine.venue_ns(feed), engine.receive_ns(feed), now_ns)
-        if self._breaks_off_early(timing, now_ns) or timing is not Timing.GOOD:
+        if self.timing.breaks_off_early(timing, now_ns) or timing is not Timing.GOOD:
             return
         self._go(FeedEvent.RESUMED, now_ns)
-        self.bound(now_ns)
+        self.timing.bound(now_ns)
         if not self.protocol.rules.has_gap_detection:
             self._start_audit(now_ns)
             if self._is_audit_begun and now_ns >= self._ask_at_ns:
@@ -236,7 +211,7 @@ class BookSync:
 
     def _keep(self, frame: bytes, now_ns: int) -> None:
         """Buffer a frame; try the snapshot that waits for the stream; ask for one if due."""
-        if self.protocol.rules.snapshot is None:
+        if self.protocol.rules.snapshot is None and not self._is_large_awaited:
             return  # dropped: the next whole book in the stream includes it
         engine = self._engine
         last_id, sides = engine.last_frame_id(self.feed), engine.staged_sets
@@ -280,18 +255,29 @@ class BookSync:
             self._held, self._held_depth, self._held_at_ns = stage, depth, now_ns
             self._try_join(now_ns)
 
+    def on_large(self, now_ns: int) -> None:
+        """A frame that may be this feed's whole book is being decoded by another thread."""
+        if self.state in (L.BUFFERING, L.SYNCING):
+            self._forget(now_ns)
+            self._is_large_awaited = True
+            self._engine.restart_stream(self.feed)
+            self._request.begin(now_ns)
+            self._request.sent(self._request.number, now_ns)
+            if self.state == L.BUFFERING:
+                self._go(FeedEvent.ASKED, now_ns)
+
     def _on_stream_snapshot(self, now_ns: int) -> None:
         """The stream brought a whole book: it is shown at once, whatever was shown before."""
         if self.state in WITHOUT_STREAM:
             return
         if self.state == L.BUFFERING:
             self._go(FeedEvent.ASKED, now_ns)  # by subscribing
-        bids, asks = self._engine.load_staged(self.feed)
+        status, (bids, asks) = self._engine.load_staged(self.feed)
+        self.counters.count_fault(status)
         is_crossed = self._engine.is_spare_crossed(self.feed)
-        if bids + asks > 0 and not is_crossed:
-            self._show(self._engine.last_frame_id(self.feed), bids, asks, now_ns)
-            return
-        reason = "crossed in itself" if is_crossed else "empty"
+        reason = stream_snapshot_fault(status, bids + asks, is_crossed)
+        if not reason:
+            return self._show(self._engine.last_frame_id(self.feed), bids, asks, now_ns)
         if self.state in (L.LIVE, L.STALE):
             # What is shown is no longer what the venue has.
             self.break_off(f"the stream's snapshot is {reason}", now_ns)
@@ -303,6 +289,8 @@ class BookSync:
     ) -> None:
         """The request failed; it is repeated later, never earlier than the venue asked for."""
         if self._request.close(number):
+            if self.protocol.rules.snapshot is None and self.state in (L.LIVE, L.STALE):
+                self.break_off(f"no whole book: {reason}", now_ns)  # nor, perhaps, a subscription
             self._refuse_snapshot(reason, now_ns, retry_after_ns)
 
     def _refuse_snapshot(self, reason: str, now_ns: int, retry_after_ns: int = 0) -> None:
@@ -384,7 +372,7 @@ class BookSync:
             venue_ns = self._engine.venue_ns(self.feed)
             if venue_ns != self.timeliness.venue_ns:  # not judged when it came
                 self.timeliness.take(venue_ns, stamp_ns, now_ns)
-        self.bound(now_ns)
+        self.timing.bound(now_ns)
         if self.state in WITHOUT_STREAM:
             return
         if self._request.is_overdue(now_ns):
@@ -395,11 +383,6 @@ class BookSync:
         self._take(snapshot_step(self.state, self._snapshot_facts(now_ns)), now_ns)
         if self.state == L.LIVE:
             self._take(live_step(self.state, self._live_facts(now_ns)), now_ns)
-
-    def bound(self, now_ns: int) -> None:
-        """What a frame's time may be from here on, for the kernel to take it by itself."""
-        bounds = self.timeliness.lag_bounds_ns(self._host.wall_ns(), now_ns)
-        self._engine.set_lag_bounds(self.feed, *(bounds or (-L.ANY_LAG_NS, L.ANY_LAG_NS)))
 
     def go_stale(self, reason: str, now_ns: int) -> None:
         """A LIVE book may be old: it is withdrawn until a frame says otherwise."""
@@ -418,7 +401,7 @@ class BookSync:
         elif step is Step.GO_STALE:
             self.go_stale("no data", now_ns)
         elif step is Step.GO_LATE:
-            self._go_late(now_ns)
+            self.go_late(now_ns)
         elif step is Step.BREAK_OFF:
             self.break_off(NEVER_REACHED, now_ns)
         elif step is Step.START_AUDIT:
@@ -464,9 +447,13 @@ class BookSync:
         return now_ns - max(self._since_ns, self._acknowledged_ns) >= QUIET_ASK_NS
 
     def _start_audit(self, now_ns: int) -> None:
-        """From now on frames are buffered too; the first of them asks for the snapshot."""
+        """From now on frames are buffered too; the first of them asks for the snapshot. Where books
+        come in the stream, one is asked for if nothing else shows that a frame was lost."""
         if self.protocol.rules.snapshot is None:
-            return  # nothing to compare with: the next whole book in the stream takes over
+            self._audited_at_ns = now_ns
+            if not self.protocol.rules.is_self_checking and not self._request.is_open:
+                self._ask(now_ns)
+            return
         self._forget(now_ns)
         self._audited_at_ns = now_ns
         self._is_audit_begun = True
@@ -482,7 +469,7 @@ class BookSync:
         self._sides.leave(self._engine.last_frame_id(self.feed), now_ns)
         self._buffer.clear()
         self._held = None
-        self._is_audit_begun = False
+        self._is_audit_begun = self._is_large_awaited = False
         if self._request.is_open:
             self._request.is_open = False
             self._host.cancel_snapshot(self)

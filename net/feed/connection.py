@@ -24,6 +24,8 @@ from net.feed.events import FeedEvent
 from net.feed.venue_feeds import VenueFeeds
 from net.sockets.backoff import Backoff
 from net.sockets.frame_receiver import FrameReceiver
+from net.sockets.http_body import RestError
+from net.sockets.token import ask_token
 from net.sockets.websocket import (
     CONNECT_ERRORS,
     STEADY_S,
@@ -157,6 +159,7 @@ class FeedConnection:
         host: ConnectionHost,
         *,
         url: str,
+        rest_url: str = "",
         ssl_context: Callable[[], ssl.SSLContext],
         idle_ping_s: float,
         backoff: Backoff,
@@ -169,6 +172,7 @@ class FeedConnection:
         self._quoting = quoting
         self._host = host
         self._url = url
+        self._rest_url = rest_url
         parts = urlsplit(url)
         self._address = parts.netloc
         self._path = f"{parts.path}?{parts.query}" if parts.query else parts.path
@@ -275,8 +279,16 @@ class FeedConnection:
         self._host.note_venue(self.venue, FeedEvent.CLOSED, was_answered=was_answered)
 
     async def _open(self) -> WSTransport:
+        url, path = self._url, self.venue.protocol.token_path
+        if path:
+            secure = self._ssl_context() if self._rest_url.startswith("https:") else None
+            answer = await ask_token(f"{self._rest_url}{path}", secure, self._proxy)
+            try:
+                url = self.venue.protocol.token_address(url, answer)
+            except (KeyError, TypeError, ValueError):
+                raise RestError(f"{path}: the answer has no token") from None
         return await open_websocket(
-            self._listener, self._url, self._ssl_context, self._idle_ping_s, self._proxy
+            self._listener, url, self._ssl_context, self._idle_ping_s, self._proxy
         )
 
     def _listener(self) -> _Listener:
@@ -287,7 +299,7 @@ class FeedConnection:
         started_s = time.monotonic()
         try:
             self._transport = await self._open()
-        except CONNECT_ERRORS as error:
+        except (*CONNECT_ERRORS, RestError) as error:
             self.venue.counters.connect_failures += 1
             return describe(error)
         self._opened_s = time.monotonic()
@@ -392,7 +404,7 @@ class FeedConnection:
         """Open the successor, then let the old connection go; whether that worked."""
         try:
             fresh = await self._open()
-        except CONNECT_ERRORS as error:
+        except (*CONNECT_ERRORS, RestError) as error:
             self.venue.counters.connect_failures += 1
             reason = describe(error)
             self._host.note_venue(
@@ -402,11 +414,12 @@ class FeedConnection:
         self._transport, self._opened_s, self._drop_reason = fresh, time.monotonic(), None
         self.venue.counters.connections += 1
         self._send_subscriptions(fresh)
-        if self.venue.protocol.rules.has_gap_detection:
+        can_overlap = self.venue.protocol.rules.can_overlap
+        if can_overlap:
             # Both connections feed the book; ids make the overlap harmless and a hole visible.
             await asyncio.sleep(OVERLAP_S)
         old.disconnect()
-        if not self.venue.protocol.rules.has_gap_detection:
+        if not can_overlap:
             self.venue.on_moved(steady_ns())
         self._drop_reason = await self._await_answers(fresh)
         return True

@@ -32,7 +32,7 @@ from net.feed.connection import FeedConnection
 from net.feed.events import INFO, FeedEvent
 from net.feed.snapshot_request import SnapshotRequest
 from net.feed.specs import feed_specs_by_venue
-from net.feed.venue_feeds import VenueFeeds
+from net.feed.venue_feeds import LargeFrame, VenueFeeds
 from net.sockets.backoff import Backoff
 from net.sockets.event_loop import new_event_loop
 from net.sockets.proxy import ProxySettingError, proxy_of
@@ -122,6 +122,8 @@ class EngineThread:
         self._syncs = {s.feed: s for venue in self.venues for s in venue.syncs}
         self._rng = rng
         self._rehearsal = Rehearsal(self.engine)
+        self._decoding: set[asyncio.Task[None]] = set()
+        """Large frames with a helper thread."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._is_ready = threading.Event()
@@ -229,6 +231,7 @@ class EngineThread:
                 venue,
                 self,
                 url=venue.protocol.stream_url(settings.ws_url, venue.symbols, settings),
+                rest_url=settings.rest_url,
                 ssl_context=partial(tls_context, settings.ca_file),
                 idle_ping_s=idle_ping_s,
                 backoff=Backoff(random.Random(self._rng.random())),
@@ -325,6 +328,19 @@ class EngineThread:
             self.streams[sync.spec.venue].resubscribe(sync.spec.symbol)
             return
         self.host.request_snapshot(request)
+
+    def decode_large(self, venue: VenueFeeds, frame: bytes, large: LargeFrame) -> None:
+        task = asyncio.get_running_loop().create_task(self._decode_large(venue, frame, large))
+        self._decoding.add(task)
+        task.add_done_callback(self._decoding.discard)
+
+    async def _decode_large(self, venue: VenueFeeds, frame: bytes, large: LargeFrame) -> None:
+        def decode() -> tuple[int, Stage]:
+            stage = Stage()
+            return self.engine.stage_large(venue.connection, frame, stage), stage
+
+        feed, stage = await asyncio.get_running_loop().run_in_executor(None, decode)
+        venue.on_large_decoded(large, feed, stage, steady_ns())
 
     def wall_ns(self) -> int:
         return wall_ns()

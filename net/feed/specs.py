@@ -25,6 +25,7 @@ def instrument_specs(
                     connections[venue.name],
                     venue.symbol,
                     ticks[venue.name, venue.symbol],
+                    venue.contract_value or "1",
                 )
                 for venue in each.venue
             ),

@@ -32,8 +32,15 @@ class SyncCounters(Counted):
     snapshots_refused = Count(M.FEED_SNAPSHOTS_REFUSED)
     audits_passed = Count(M.FEED_AUDITS_PASSED)
     audits_failed = Count(M.FEED_AUDITS_FAILED)
+    checksums_failed = Count(M.FEED_CHECKSUMS_FAILED)
     units_learned = Count(M.FEED_UNITS_LEARNED)
     dropped_levels = Count(M.FEED_DROPPED_LEVELS)
+
+    def count_fault(self, status: int) -> None:
+        """Count what the kernel said of a frame, where it has a counter of its own."""
+        self.checksums_failed += status == S.BAD_CHECKSUM
+        if status <= S.BAD_JSON:
+            self.refused[status] += 1
 
     @property
     def refused(self) -> RefusedFrames:

@@ -13,6 +13,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from engine.layout import layout as L
+from engine.layout import status as S
 from net.feed.events import FeedEvent
 
 TRANSITIONS: dict[tuple[int, FeedEvent], int] = {
@@ -78,6 +79,15 @@ class LiveFacts(NamedTuple):
     is_never_reached: bool
     """The stream still stands before the snapshot that is shown, and had time enough."""
     is_audit_due: bool
+
+
+def stream_snapshot_fault(status: int, levels: int, is_crossed: bool) -> str:
+    """Why a whole book of the stream cannot be shown; empty where it can."""
+    if status != S.APPLIED:
+        return S.TEXTS[status]
+    if is_crossed:
+        return "crossed in itself"
+    return "" if levels else "empty"
 
 
 def snapshot_step(state: int, facts: SnapshotFacts) -> Step:

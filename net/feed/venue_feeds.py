@@ -8,11 +8,11 @@ Runs on: the engine thread.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import orjson
 
-from engine.engine import Engine
+from engine.engine import Engine, Stage
 from engine.layout import layout as L
 from engine.layout import status as S
 from engine.sharing import meter_layout as M
@@ -23,8 +23,18 @@ from net.feed.sync_rules import WITHOUT_STREAM
 from net.venues.interface import Control, VenueProtocol
 
 
+class LargeFrame(NamedTuple):
+    """Which one it was: of which connection, and by the connection's own count; -1: not known."""
+
+    connection: int
+    number: int
+
+
 class VenueHost(Protocol):
     """What a venue needs done outside."""
+
+    def decode_large(self, venue: VenueFeeds, frame: bytes, large: LargeFrame) -> None:
+        """Decode on another thread, then call the venue's `on_large_decoded`."""
 
     def wall_ns(self) -> int:
         """What time it is, for a frame's stamp."""
@@ -83,12 +93,16 @@ class VenueFeeds:
         self._host = host
         self._by_feed = {sync.feed: sync for sync in syncs}
         self._subscribed_ns = 0
+        self._connections = 0
+        """How many there were: it names the present one."""
 
     @property
     def name(self) -> str:
         return self.protocol.name
 
     def on_connecting(self, now_ns: int) -> None:
+        self._connections += 1
+        self._engine.restart_connection(self.connection)
         for sync in self.syncs:
             sync.on_connecting(now_ns)
 
@@ -115,9 +129,10 @@ class VenueFeeds:
                     self, FeedEvent.SUBSCRIPTION_REFUSED, symbol=symbol, reason=reason
                 )
 
-    def _on_symbol_acknowledged(self, symbol: str, now_ns: int) -> None:
+    def _on_symbols_acknowledged(self, symbols: str, now_ns: int) -> None:
+        named = symbols.split(" ")
         for sync in self.syncs:
-            if sync.spec.symbol == symbol:
+            if sync.spec.symbol in named:
                 if sync.state == L.DISCONNECTED:  # it was refused before
                     sync.on_connecting(now_ns)
                     sync.on_subscribed(now_ns)
@@ -130,6 +145,8 @@ class VenueFeeds:
 
     def on_moved(self, now_ns: int) -> None:
         """The streams come from another server, from when it acknowledges them."""
+        self._connections += 1
+        self._engine.restart_connection(self.connection)
         self.restart_streams("moved to another server", now_ns)
 
     def on_lost(self, reason: str, now_ns: int) -> None:
@@ -180,6 +197,10 @@ class VenueFeeds:
         """Whatever `handle` answered other than APPLIED."""
         if status == S.OTHER:
             self._on_control(frame(), now_ns)
+        elif status == S.BAD_JSON and frame() == self.protocol.heartbeat_answer:
+            pass  # the connection lives; of its books that says nothing
+        elif status == S.LARGE:
+            self._on_large(frame(), now_ns)
         elif status == S.UNKNOWN_SYMBOL:
             self.counters.other_symbols += 1
         elif status == S.OUT_OF_TIME:
@@ -190,6 +211,25 @@ class VenueFeeds:
             self._on_feed(status, frame, now_ns)
         if is_last and status < 0:
             self._engine.publish_touched()
+
+    def _on_large(self, frame: bytes, now_ns: int) -> None:
+        """Perhaps a whole book: whose, and which, is known when another thread has decoded it."""
+        for sync in self.syncs:
+            sync.on_large(now_ns)
+        number = self._engine.last_number(self.connection)
+        self._host.decode_large(self, frame, LargeFrame(self._connections, number))
+
+    def on_large_decoded(self, large: LargeFrame, feed: int, stage: Stage, now_ns: int) -> None:
+        """What a large frame was; one of a connection that is gone is dropped."""
+        if large.connection != self._connections:
+            return
+        is_next = large.number < 0 or large.number == stage.last_id
+        sync = self._by_feed.get(feed)
+        if sync is None or not is_next or not stage.is_snapshot or sync.state == L.LIVE:
+            # Books of which one has changed, nobody knows how.
+            self.restart_streams("a large frame that is no whole book that was asked for", now_ns)
+            return
+        sync.on_snapshot(sync.request.number, stage, 0, now_ns)
 
     def on_binary(self, now_ns: int) -> None:
         """A binary frame: no venue sends any, so what it means is not known."""
@@ -206,9 +246,9 @@ class VenueFeeds:
 
     def _on_out_of_time(self, frame: Callable[[], bytes], now_ns: int, is_last: int) -> None:
         sync = self._by_feed[self._engine.last_feed]
-        if sync.admits(now_ns):
+        if sync.timing.admits(now_ns):
             self._handle_again(frame, now_ns, is_last)
-            sync.bound(now_ns)
+            sync.timing.bound(now_ns)
             return
         self._host.withdrawn(self, S.TEXTS[S.OUT_OF_TIME])
         if is_last:
@@ -234,7 +274,7 @@ class VenueFeeds:
         except orjson.JSONDecodeError:
             kind, text = Control.UNKNOWN, "not JSON"
         if kind is Control.SUBSCRIBED:
-            self._on_symbol_acknowledged(text, now_ns)
+            self._on_symbols_acknowledged(text, now_ns)
             self._host.acknowledged(self)
         elif kind is Control.RECONNECT:
             self._host.reconnect(self, text)

@@ -30,7 +30,7 @@ from net.feed.book_sync import BookSync
 from net.feed.events import FeedEvent
 from net.feed.snapshot_request import SnapshotRequest
 from net.feed.specs import feed_specs_by_venue, instrument_specs
-from net.feed.venue_feeds import VenueFeeds
+from net.feed.venue_feeds import LargeFrame, VenueFeeds
 from net.sockets.backoff import Backoff
 from net.tape.tape import TapeLine
 from net.venues.interface import MetadataError
@@ -275,7 +275,7 @@ class Replay:
     def _on_open(self, venue: VenueFeeds) -> None:
         if venue.name in self._lost:
             self._connect(venue)
-        elif venue.name in self._connected and not venue.protocol.rules.has_gap_detection:
+        elif venue.name in self._connected and not venue.protocol.rules.can_overlap:
             # A successor that was opened before the old one went: as live.
             venue.on_moved(self._now_ns)
         self._connected.add(venue.name)
@@ -409,6 +409,11 @@ class Replay:
         stage = Stage()
         self.engine.stage(sync.feed, raw, stage)
         sync.on_snapshot(request.number, stage, depth, self._now_ns)
+
+    def decode_large(self, venue: VenueFeeds, frame: bytes, large: LargeFrame) -> None:
+        stage = Stage()
+        feed = self.engine.stage_large(venue.connection, frame, stage)
+        venue.on_large_decoded(large, feed, stage, self._now_ns)
 
     def wall_ns(self) -> int:
         return self._moment_ns

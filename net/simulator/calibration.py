@@ -96,3 +96,29 @@ DEFAULT_PRICE = 100.0
 PRICE_DECIMALS = 2
 FAR_PRICE_MAX = 1_000_000.0  # recorded books reach this far and beyond
 FAR_PRICE_MIN = 1.0
+
+MODEST = FlowProfile(
+    events_median=3.0,
+    events_log_sd=0.5,
+    events_log_memory=0.5,
+    events_max=200,
+    move_boost=1.5,
+    add_share=0.47,
+    cancel_share=0.46,
+    resize_share=0.06,
+    resize_at_touch_share=0.2,
+    cancel_recent_share=0.9,
+    recent_orders=40,
+    pool_target=300,
+    distance_bps=QuantileTable((0.0, 0.002), (0.1, 0.97), (0.5, 2.2), (0.9, 33.0), (1.0, 1500.0)),
+    qty_units=QuantileTable((0.0, 1e-5), (0.1, 5e-3), (0.5, 0.5), (0.9, 2.0), (1.0, 15.0)),
+    rank_distance_bps=QuantileTable((0.0, 0.002), (0.05, 8.6), (0.5, 400.0), (1.0, 1000.0)),
+    depth_reference=150,
+    depth_bids=200,
+    depth_asks=200,
+    follow_lag_slices=2,
+    follow_threshold_bps=0.6,
+    basis_sd_bps=0.8,
+)
+"""A venue of which no recording is long enough to be measured: a small book, a few changes a slice,
+by the shape of those above."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from net.process.command import FILE, CommandError
-from net.simulator.registry import VENUES
+from net.simulator.registry import NAMES, VENUES
 
 FIRST, *OTHERS = VENUES.values()
 
@@ -22,6 +22,9 @@ FIRST, *OTHERS = VENUES.values()
 )
 @click.option("--tape", type=FILE, help="Play this recording instead of a synthetic market.")
 @click.option("--symbol", "symbols", multiple=True, help="Instrument, repeatable [BTC-USD].")
+@click.option(
+    "--venue", "venues", multiple=True, type=click.Choice(NAMES), help="Repeatable [those above]."
+)
 @click.option("--seed", default=1, show_default=True, help="Of the synthetic market.")
 @click.option("--speed", default=1.0, show_default=True, help="Times real time; 0: at once (tape).")
 @click.option(
@@ -45,6 +48,7 @@ FIRST, *OTHERS = VENUES.values()
 def simulate(
     tape: Path | None,
     symbols: tuple[str, ...],
+    venues: tuple[str, ...],
     seed: int,
     speed: float,
     port_base: int,
@@ -67,6 +71,7 @@ def simulate(
     is_default = chosen is click.core.ParameterSource.DEFAULT
     options = SimulatorOptions(
         symbols=symbols or ("BTC-USD",),
+        venues=venues,
         seed=seed,
         speed=speed,
         port_base=0 if write_config and is_default else port_base,

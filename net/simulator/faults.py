@@ -39,7 +39,7 @@ from net.simulator.connection import (
 )
 from net.simulator.flow import generator
 from net.simulator.options import SimulatorError
-from net.simulator.registry import VENUES, simulated_venue
+from net.simulator.registry import NAMES, VENUES, simulated_venue
 
 FRAME, ANSWER, SNAPSHOT, HANDSHAKE = "book frame", "REST answer", "snapshot", "TLS handshake"
 ORDER_ENTRY = (SIGNED, PLACE, CANCEL, CHANGE, FILL)  # only a client with orders meets these
@@ -76,7 +76,7 @@ class Fault:
         """Where it can happen."""
         return tuple(
             name
-            for name in VENUES
+            for name in NAMES
             if self.is_common or self.name in simulated_venue(name).own_faults
         )
 
@@ -132,7 +132,8 @@ async def _miss_pings(connection: Connection, text: str, value: float) -> Sequen
 
 
 async def _notice(connection: Connection, text: str, value: float) -> Sequence[Outgoing]:
-    return (connection.notice_text(connection), text)
+    notice = connection.notice_text(connection)
+    return (notice, text) if notice else (text,)
 
 
 # --- the table -----------------------------------------------------------------------------------
@@ -144,6 +145,13 @@ _TABLE = (
     Fault("reorder", FRAME, "the next frame overtakes it", deed=_reorder),
     Fault("delay", FRAME, "it and all behind it are late", deed=_delay, value=300, unit="ms"),
     Fault("gap", FRAME, "one update id is missing before it", _M.gap, is_common=False),
+    Fault(
+        "wrong-checksum",
+        FRAME,
+        "its checksum is another book's",
+        _M.wrong_checksum,
+        is_common=False,
+    ),
     Fault(
         "venue-clock",
         FRAME,
@@ -242,6 +250,7 @@ _TABLE = (
         value=5,
         unit="decimals",
     ),
+    Fault("late-ack", SUBSCRIBE, "confirmed after the first data", is_common=False),
     Fault("refused-subscription", SUBSCRIBE, "an error instead", is_common=False),
     Fault("clock-skew", SIGNED, "the venue's clock is so far ahead", value=200_000, unit="ms"),
     Fault("order-limit", PLACE, "refused: too many orders"),
@@ -261,7 +270,7 @@ _TABLE = (
 FAULTS = {fault.name: fault for fault in _TABLE}
 
 _ORDER = re.compile(
-    r"(?P<name>[a-z0-9-]+?)(=(?P<value>[0-9.e]+))?(:(?P<venue>[a-z]+))?(@(?P<at>[0-9.]+))?"
+    r"(?P<name>[a-z0-9-]+?)(=(?P<value>[0-9.e]+))?(:(?P<venue>[a-z-]+))?(@(?P<at>[0-9.]+))?"
     r"(x(?P<times>[0-9]+)|/(?P<for>[0-9.]+))?"
 )
 GRAMMAR = "NAME[=VALUE][:VENUE][@SECONDS][xTIMES | /SECONDS]"
@@ -357,8 +366,8 @@ class FaultInjector(Interceptor):
     def __init__(self, seed: int, *, has_tls: bool = False) -> None:
         self._has_tls = has_tls
         self._orders: list[Order] = []
-        self._struck: dict[str, Counter[str]] = {venue: Counter() for venue in VENUES}
-        self._rngs = {venue: generator(seed, venue, "faults") for venue in VENUES}
+        self._struck: dict[str, Counter[str]] = {venue: Counter() for venue in NAMES}
+        self._rngs = {venue: generator(seed, venue, "faults") for venue in NAMES}
         self._kept = answers.Kept()
 
     def read(self, text: str) -> Order:

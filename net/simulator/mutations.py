@@ -56,23 +56,34 @@ class BookFrame:
 
     @cached_property
     def message(self) -> dict[str, Any]:
-        found: dict[str, Any] = orjson.loads(self.text)
+        found: dict[str, Any] = orjson.loads(self.form.levels.quoted(self.text))
         return found
 
     @cached_property
     def body(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.message.get("data", self.message)
-        return found
+        found: Any = self.message.get(self.form.body, self.message)
+        return dict_of(found[0] if isinstance(found, list) else found)
+
+    @property
+    def _holder(self) -> dict[str, Any]:
+        """What has the keys of the sides."""
+        return dict_of(self.body[self.form.inner]) if self.form.inner else self.body
+
+    @cached_property
+    def _rows(self) -> tuple[list[list[Any]], list[list[Any]]]:
+        return self.form.levels.split(self._holder, self.form.sides)
 
     @property
     def bids(self) -> list[list[Any]]:
-        found: list[list[Any]] = self.body[self.form.sides[0]]
-        return found
+        if self.form.levels.is_plain:
+            return self.form.levels.split(self._holder, self.form.sides)[0]
+        return self._rows[0]
 
     @property
     def asks(self) -> list[list[Any]]:
-        found: list[list[Any]] = self.body[self.form.sides[1]]
-        return found
+        if self.form.levels.is_plain:
+            return self.form.levels.split(self._holder, self.form.sides)[1]
+        return self._rows[1]
 
     def a_level(self) -> list[Any]:
         """The first level there is; one is made where there is none."""
@@ -82,7 +93,16 @@ class BookFrame:
 
     def changed(self) -> str:
         """The text of the message as it is now."""
-        return orjson.dumps(self.message).decode()
+        levels = self.form.levels
+        if not levels.is_plain and "_rows" in self.__dict__:
+            levels.join(self._holder, self.form.sides, *self._rows)
+        return levels.bare(orjson.dumps(self.message).decode())
+
+
+def dict_of(value: Any) -> dict[str, Any]:
+    """An object of a message."""
+    assert isinstance(value, dict)
+    return value
 
 
 # --- frames in number and order ------------------------------------------------------------------
@@ -98,10 +118,15 @@ def duplicate(frame: BookFrame, value: float, rng: np.random.Generator) -> Seque
 
 def gap(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
     """One update is missing before this frame: its first id is one more than it should be."""
-    first, last = frame.form.first_id, frame.form.last_id
+    first, last = frame.form.first_id or frame.form.previous_id, frame.form.last_id
     if frame.body[first] == frame.body[last]:
         frame.body[last] += 1
     frame.body[first] += 1
+    return (frame.changed(),)
+
+
+def wrong_checksum(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
+    frame.body[frame.form.checksum] = (frame.body[frame.form.checksum] + 1) % 2**31
     return (frame.changed(),)
 
 
@@ -147,10 +172,13 @@ def fragment(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequen
 
 
 def reorder_keys(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
-    return (orjson.dumps(_shuffled(frame.message, rng)).decode(),)
+    shuffled = orjson.dumps(_shuffled(frame.message, rng)).decode()
+    return (frame.form.levels.bare(shuffled),)
 
 
 def _shuffled(value: Any, rng: np.random.Generator) -> Any:
+    if isinstance(value, list) and len(value) == 1:
+        return [_shuffled(value[0], rng)]
     if not isinstance(value, dict):
         return value
     keys = list(value)
@@ -160,10 +188,12 @@ def _shuffled(value: Any, rng: np.random.Generator) -> Any:
 def extra_keys(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
     """Keys that nobody knows, with every kind of value, before and behind the known ones."""
     more = {"n": None, "list": [1, [2.5e3, {"k": True}]], "object": {"deep": {"er": "x"}}}
-    before = {"checksum": int(rng.integers(0, 1 << 31)), "note": "new in this version"}
-    fields = {**before, **frame.body, **more}
-    if "data" in frame.message:
-        frame.message = {"version": 2, **frame.message, "data": fields, "region": ""}
+    before = {"crc": int(rng.integers(0, 1 << 31)), "note": "new in this version"}
+    fields, key = {**before, **frame.body, **more}, frame.form.body
+    if key in frame.message:
+        is_listed = isinstance(frame.message[key], list)
+        body = [fields] if is_listed else fields
+        frame.message = {"version": 2, **frame.message, key: body, "region": ""}
     else:
         frame.message = fields
     return (frame.changed(),)
@@ -171,7 +201,7 @@ def extra_keys(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequ
 
 def whitespace(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
     spaced = json.dumps(frame.message, indent="\t ", separators=(" ,\r\n", " : "))
-    return (f" \n{spaced}\r\n ",)
+    return (f" \n{frame.form.levels.bare(spaced)}\r\n ",)
 
 
 def escape_strings(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
@@ -218,6 +248,9 @@ def escape_keys(frame: BookFrame, value: float, rng: np.random.Generator) -> Seq
 def wrong_types(frame: BookFrame, value: float, rng: np.random.Generator) -> Sequence[Outgoing]:
     """One field of another type; which, and what it becomes, is drawn."""
     last_id, sides = frame.form.last_id, frame.form.sides
+    if not frame.form.levels.is_plain or not last_id:
+        frame.message[next(iter(frame.message))] = None
+        return (frame.form.levels.bare(orjson.dumps(frame.message).decode()),)
     kind = int(rng.integers(0, 8))
     if kind == 0:
         frame.a_level()[0] = 61837.63

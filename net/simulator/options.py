@@ -86,6 +86,7 @@ class SimulatorOptions:
     """
 
     symbols: tuple[str, ...] = ("BTC-USD",)
+    venues: tuple[str, ...] = ()  # by name (registry.py); left out: those that take orders
     seed: int = 1
     speed: float = 1.0
     host: str = "127.0.0.1"

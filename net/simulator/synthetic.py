@@ -58,6 +58,10 @@ class SyntheticFeed(Feed):
         """One market's engine and crowd (for tests and for order entry)."""
         return self._markets[venue_symbol].flow
 
+    def publisher(self, venue_symbol: str) -> Publisher:
+        """What broadcasts one market."""
+        return self._markets[venue_symbol].publisher
+
     def taken(self, venue_symbol: str) -> list[Message]:
         """What to publish of the changes that a client's order made since the last event.
 

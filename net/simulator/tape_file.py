@@ -123,7 +123,9 @@ class _Reader:
                 raise ValueError("path is not a string")
             found = _rest(simulated_venue(venue).form, path, raw, due_ns)
         else:
-            found = simulated_venue(venue).read_frame(raw, due_ns)
+            read_frame = simulated_venue(venue).read_frame
+            assert read_frame is not None, "the venues of VENUES have tapes"
+            found = read_frame(raw, due_ns)
         if found is None:
             return
         if found.depth is not None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from net.simulator.calibration import FlowProfile
+from net.simulator.level_forms import PAIRS, PairsForm
 from net.simulator.options import VenueInstrument
 
 if TYPE_CHECKING:
@@ -43,6 +44,14 @@ class BookForm:
     snapshot_path: re.Pattern[str]
     """REST path and query of a whole book; the first group is its symbol."""
     snapshot_id: str
+    body: str = "data"
+    """Key of the object that holds the levels, or of a list with that alone; the message itself
+    where it has none such."""
+    inner: str = ""
+    """Key in it of an object that holds the sides."""
+    levels: PairsForm = PAIRS
+    previous_id: str = ""
+    checksum: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,8 +68,9 @@ class SimulatedVenue:
     """The crowd of its synthetic markets."""
     instrument: Callable[[str, str], VenueInstrument]
     """The market of a base and a quote asset, as this exchange names and prints it."""
-    read_frame: Callable[[str, int], TapeLine | None]
-    """A recorded frame and when it is due; None where it is nobody's data."""
+    read_frame: Callable[[str, int], TapeLine | None] | None
+    """A recorded frame and when it is due; None where it is nobody's data. Left out where tapes of
+    the exchange are not played."""
     order_scheme: str
     """Of the address that orders go to: ws or http."""
     order_path: str

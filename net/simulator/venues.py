@@ -23,7 +23,7 @@ from net.simulator.options import (
     SimulatorOptions,
     parse_symbols,
 )
-from net.simulator.registry import VENUES, simulated_venue
+from net.simulator.registry import NAMES, VENUES, simulated_venue
 from net.simulator.server import VenueServer
 from net.simulator.source import Feed
 from net.simulator.synthetic import SyntheticFeed
@@ -48,6 +48,11 @@ class SimulatedVenues:
     def __init__(self, options: SimulatorOptions, interceptor: Interceptor | None = None) -> None:
         options.check()
         self._options = options
+        self.names = options.venues or tuple(VENUES)
+        """In the order of the ports."""
+        for name in self.names:
+            if name not in NAMES:
+                raise SimulatorError(f"no venue {name!r} is simulated; known: {', '.join(NAMES)}")
         if interceptor is None:
             interceptor = FaultInjector(options.seed, has_tls=options.tls_cert is not None)
             for text in options.faults:
@@ -61,8 +66,8 @@ class SimulatedVenues:
         """Read the tape if there is one, listen, and start the market."""
         assert not self._servers, "started twice"
         clock = SimulatorClock(self._options.speed)
-        feeds = _feeds(self._options, clock)
-        for offset, name in enumerate(VENUES):
+        feeds = _feeds(self._options, self.names, clock)
+        for offset, name in enumerate(self.names):
             venue = simulated_venue(name)
             server = venue.server(venue, feeds[name], clock, self._options, self._interceptor)
             port = self._options.port_base + offset if self._options.port_base else 0
@@ -126,7 +131,7 @@ class SimulatedVenues:
     def configuration_toml(self) -> str:
         """The [[instrument]] and [venue.*] part of a daemon's configuration that points here."""
         listed: dict[str, list[tuple[str, str]]] = {}
-        for name in VENUES:
+        for name in self.names:
             for instrument in self._servers[name].feed.instruments.values():
                 listed.setdefault(instrument.symbol, []).append((name, instrument.venue_symbol))
         out = []
@@ -140,7 +145,7 @@ class SimulatedVenues:
                 ]
             out.append("")
         authority = self._options.tls_ca or self._options.tls_cert
-        for name in VENUES:
+        for name in self.names:
             if not self._servers[name].feed.instruments:
                 continue
             venue = simulated_venue(name)
@@ -148,8 +153,10 @@ class SimulatedVenues:
                 f"[venue.{name}]",
                 f'ws_url = "{self.url(name, "ws")}"',
                 f'rest_url = "{self.url(name)}"',
-                f'trade_url = "{self.url(name, venue.order_scheme)}{venue.order_path}"',
             ]
+            if venue.order_scheme:
+                trade_url = f"{self.url(name, venue.order_scheme)}{venue.order_path}"
+                out.append(f'trade_url = "{trade_url}"')
             if self._options.speed != 1:
                 out.append("late_after_ms = 0")  # its time does not go by as the daemon's does
             if authority is not None:
@@ -158,11 +165,16 @@ class SimulatedVenues:
         return "\n".join(out)
 
 
-def _feeds(options: SimulatorOptions, clock: SimulatorClock) -> dict[str, Feed]:
+def _feeds(
+    options: SimulatorOptions, venues: tuple[str, ...], clock: SimulatorClock
+) -> dict[str, Feed]:
     if options.tape is not None:
+        unplayed = [name for name in venues if simulated_venue(name).read_frame is None]
+        if unplayed:
+            raise SimulatorError(f"tapes of {', '.join(unplayed)} are not played")
         tapes = read_tape(options.tape)
         tape_clock = TapeClock(options.speed, origin_ns(tapes.values()), options.tape_start_delay_s)
-        return {name: TapeFeed(simulated_venue(name), tapes[name], tape_clock) for name in VENUES}
+        return {name: TapeFeed(simulated_venue(name), tapes[name], tape_clock) for name in venues}
     names = [f"{base}-{quote}" for base, quote in parse_symbols(options.symbols)]
     prices = {name: CommonPrice(options.seed, name) for name in names}
     return {
@@ -174,7 +186,7 @@ def _feeds(options: SimulatorOptions, clock: SimulatorClock) -> dict[str, Feed]:
             start_ns=clock.start_ns,
             far_levels_share=options.far_levels_share,
         )
-        for name in VENUES
+        for name in venues
     }
 
 
@@ -213,7 +225,7 @@ async def _serve(
     options: SimulatorOptions, announce: Callable[[str], None], stopping: asyncio.Event
 ) -> int:
     async with SimulatedVenues(options) as venues:
-        addresses = [f"# {name} {venues.url(name)}\n" for name in VENUES]
+        addresses = [f"# {name} {venues.url(name)}\n" for name in venues.names]
         announce("".join(addresses) + venues.configuration_toml())
         failed = asyncio.create_task(venues.failed())
         stopped = asyncio.create_task(stopping.wait())

@@ -40,6 +40,27 @@ class MetadataError(Exception):
         self.is_final = is_final
 
 
+class MarketStatus(Enum):
+    """What a venue says of a market. Only one that trades has a book to be awaited."""
+
+    TRADING = "trading"
+    HALTED = "halted"
+    PRE_OPEN = "pre-open"
+    DELISTED = "delisted"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A market as its venue lists it: decimals as text."""
+
+    tick_size: str
+    lot_size: str = ""
+    """The step of quantities; empty where it is not said."""
+    status: MarketStatus = MarketStatus.TRADING
+    contract_value: str = "1"
+    """What a quantity of one is, in the base asset."""
+
+
 def tick_text(value: Any) -> str:
     """A tick size as text; TypeError where it is neither text nor a number."""
     if not isinstance(value, str | int | float):
@@ -78,6 +99,8 @@ class VenueProtocol(Protocol):
     trade_url: str
     """Where orders go."""
     rest_limit: RestLimit
+    has_contracts: bool
+    """Whether quantities are contracts, whose value a listing tells."""
     metadata_weight: int
     """What a metadata request costs of it."""
     own_settings: type[OwnSettings]
@@ -92,6 +115,15 @@ class VenueProtocol(Protocol):
     def stream_url(self, ws_url: str, symbols: Sequence[str], own: OwnSettings) -> str:
         """Where to connect for the diffs of these symbols."""
 
+    @property
+    def token_path(self) -> str:
+        """Of the REST address: what a POST is answered goes into that of each connection; empty
+        where no token is needed."""
+
+    def token_address(self, url: str, answer: Any) -> str:
+        """A stream's address with the token of such an answer; KeyError, TypeError or ValueError
+        where it has none. Nothing else of the answer is used."""
+
     def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
         """What to send after connecting, one message each; none where the address says it all."""
 
@@ -101,6 +133,10 @@ class VenueProtocol(Protocol):
 
     def heartbeat(self) -> bytes | None:
         """What to send on an idle connection beside protocol pings."""
+
+    @property
+    def heartbeat_answer(self) -> bytes:
+        """What the venue answers to it where that is no JSON; empty otherwise."""
 
     def snapshot_depths(self, own: OwnSettings) -> tuple[int, ...]:
         """How many levels a side a snapshot may be asked for, ascending: the last is what is
@@ -131,9 +167,12 @@ class VenueProtocol(Protocol):
     def tick_size(self, body: Any, symbol: str) -> str:
         """The tick size in a metadata answer, as text; MetadataError if it is not there."""
 
+    def listing(self, body: Any, symbol: str) -> Listing:
+        """All that a metadata answer says of a market; MetadataError as of `tick_size`."""
+
     def control(self, message: Any) -> tuple[Control, str]:
         """What a decoded text frame that is no book frame means, and a text for the log: of
-        SUBSCRIBED the symbol, where the venue names it."""
+        SUBSCRIBED the symbols, with spaces between them, where the venue names any."""
 
     @property
     def orders(self) -> VenueOrders | None:

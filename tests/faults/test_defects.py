@@ -229,7 +229,7 @@ class _TwoPairs:
 
     refused = fetch_snapshot = cancel_snapshot = note = note_venue = acknowledged = reconnect = (
         withdrawn
-    ) = ask_tick_size = _ignore
+    ) = ask_tick_size = decode_large = _ignore
 
 
 def test_defect_8_times_are_compared_to_the_microsecond() -> None:

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from net.config.schema import Config, ConfigError, parse_config
-from net.daemon.tick_sizes import ask_tick_size
+from net.daemon.tick_sizes import ask_listing
 from net.feed.rest import RestClient
 from net.simulator.faults import FAULTS, Order, read_order
 from net.simulator.options import SimulatorError, SimulatorOptions
@@ -138,13 +138,13 @@ def ask(
     session: Any = _Body(status, body, headers or {})
     client = RestClient(protocol, "http://nowhere", session, False)
     try:
-        tick, _, raw = asyncio.run(ask_tick_size(client, SYMBOLS[protocol.name]))
+        listing, _, raw = asyncio.run(ask_listing(client, SYMBOLS[protocol.name]))
     except (RestError, MetadataError) as error:
         assert "\n" not in str(error), "one line"
         assert len(str(error)) < 1000, "one line that can be read"
         return ""
     assert raw == body
-    return tick
+    return listing.tick_size
 
 
 def test_the_answers_that_are_damaged_are_right_as_they_are() -> None:

@@ -25,9 +25,12 @@ ROOMS: dict[str, str] = {
     "engine/book": "compiling decoding layout sharing",
     "engine/frame_call.py": "book compiling",
     "engine/maker": "book compiling decoding layout sharing",
-    "engine/specs.py": "book decoding",
+    "engine/specs.py": "book decoding layout",
     "engine/units.py": "compiling decoding layout",
-    "engine/engine.py": "book compiling decoding frame_call.py layout sharing specs.py units.py",
+    "engine/stage.py": "compiling decoding layout",
+    "engine/engine.py": (
+        "book compiling decoding frame_call.py layout sharing specs.py stage.py units.py"
+    ),
     "net/log": "",
     "net/sockets": "log",
     "net/orders": "log sockets",

@@ -19,7 +19,7 @@ from engine.specs import FeedSpec, InstrumentSpec
 from net.feed.book_sync import BookSync
 from net.feed.events import FeedEvent
 from net.feed.snapshot_request import SnapshotRequest
-from net.feed.venue_feeds import VenueFeeds
+from net.feed.venue_feeds import LargeFrame, VenueFeeds
 from net.sockets.backoff import Backoff
 from net.venues.registry import VENUES
 
@@ -121,6 +121,9 @@ class Desk:
     def fetch_snapshot(self, sync: BookSync, request: SnapshotRequest) -> None:
         self.asked.append(sync.spec.venue)
         sync.on_snapshot_sent(request.number, self.now_ns)
+
+    def decode_large(self, venue: VenueFeeds, frame: bytes, large: LargeFrame) -> None:
+        raise AssertionError("no frame here is large")
 
     def wall_ns(self) -> int:
         return self.now_ns + self.wall_step_ns

@@ -16,8 +16,8 @@ from itertools import zip_longest
 
 from engine.engine import Engine, Stage
 from engine.layout import layout as L
-from net.feed.book_sync import REACH_LIMIT_NS
 from net.feed.snapshot_request import ANSWER_LIMIT_NS
+from net.feed.sync_limits import REACH_LIMIT_NS
 from tests import oracle
 from tests.simulation.market import AMOUNT_DECIMALS, Market, Side
 
@@ -45,9 +45,9 @@ class WatchedEngine(Engine):
     bases: dict[int, tuple[int, int]]
     """The snapshots that the last two books of a feed began with."""
 
-    def load(self, feed: int, stage: Stage, levels_limit: int) -> None:
+    def load(self, feed: int, stage: Stage, levels_limit: int) -> int:
         self._loaded_id = stage.last_id
-        super().load(feed, stage, levels_limit)
+        return super().load(feed, stage, levels_limit)
 
     def activate(self, feed: int, now_ns: int) -> None:
         self.bases[feed] = (self.bases.get(feed, (0, 0))[1], self._loaded_id)

@@ -20,11 +20,12 @@ from functools import partial
 from engine.layout import layout as L
 from engine.specs import FeedSpec, InstrumentSpec
 from net.feed import connection as stream
-from net.feed.book_sync import REACH_LIMIT_NS, BookSync
+from net.feed.book_sync import BookSync
 from net.feed.engine_thread import SILENCE_RECONNECT
 from net.feed.events import FeedEvent
 from net.feed.snapshot_request import ANSWER_LIMIT_NS, SnapshotRequest
-from net.feed.venue_feeds import VenueFeeds
+from net.feed.sync_limits import REACH_LIMIT_NS
+from net.feed.venue_feeds import LargeFrame, VenueFeeds
 from net.sockets import websocket
 from net.sockets.backoff import Backoff
 from net.venues.binance.market_data import BINANCE
@@ -302,6 +303,9 @@ class World:
 
     def fetch_snapshot(self, sync: BookSync, request: SnapshotRequest) -> None:
         self.rests[sync.spec.venue].fetch(sync, request)
+
+    def decode_large(self, venue: VenueFeeds, frame: bytes, large: LargeFrame) -> None:
+        raise AssertionError("no frame here is large")
 
     def wall_ns(self) -> int:
         return self.now_ns + self.wall_step_ns

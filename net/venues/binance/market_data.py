@@ -15,7 +15,15 @@ from pydantic import Field
 
 from net.log.one_line import one_line
 from net.venues.binance.schema import RULES
-from net.venues.interface import Control, MetadataError, OwnSettings, RestLimit, tick_text
+from net.venues.interface import (
+    Control,
+    Listing,
+    MarketStatus,
+    MetadataError,
+    OwnSettings,
+    RestLimit,
+    tick_text,
+)
 
 if TYPE_CHECKING:
     from net.orders.interface import VenueOrders
@@ -27,6 +35,13 @@ DEFAULT_DEPTH = 100
 """Of a request that names none."""
 INVALID_SYMBOL = -1121
 """Binance's error code of a symbol that it does not have."""
+STATUSES = {
+    "TRADING": MarketStatus.TRADING,
+    "HALT": MarketStatus.HALTED,
+    "BREAK": MarketStatus.HALTED,
+    "PRE_TRADING": MarketStatus.PRE_OPEN,
+    "END_OF_DAY": MarketStatus.DELISTED,
+}
 BANNED_UNTIL = re.compile(r"banned until (\d{13})\b")
 """Binance's error -1003: `Way too much request weight used; IP banned until 1659146400000.`"""
 
@@ -58,6 +73,7 @@ class Binance:
     rest_limit = RestLimit(weight_max=6000, window_s=60)
     own_settings: type[OwnSettings] = BinanceSettings
     used_weight_header = "X-MBX-USED-WEIGHT-1M"
+    has_contracts = False
     metadata_weight = 20
     audit_interval_s = 600
     connection_age_max_s = 24 * 3600 - 600
@@ -70,6 +86,13 @@ class Binance:
         unit = "&timeUnit=MICROSECOND" if _of(own).time_unit == "us" else ""
         return f"{ws_url}/stream?streams={streams}{unit}"
 
+    @property
+    def token_path(self) -> str:
+        return ""
+
+    def token_address(self, url: str, answer: Any) -> str:
+        raise ValueError
+
     def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
         return []
 
@@ -78,6 +101,10 @@ class Binance:
 
     def heartbeat(self) -> bytes | None:
         return None
+
+    @property
+    def heartbeat_answer(self) -> bytes:
+        return b""
 
     def snapshot_depths(self, own: OwnSettings) -> tuple[int, ...]:
         depth = _of(own).snapshot_depth
@@ -122,6 +149,17 @@ class Binance:
         except (KeyError, TypeError, StopIteration):
             # For a symbol it does not know the venue says so, in a message with a code.
             text = f"binance: exchangeInfo has no tick size for {symbol}"
+            raise MetadataError(text, is_final=False) from None
+
+    def listing(self, body: Any, symbol: str) -> Listing:
+        tick_size = self.tick_size(body, symbol)
+        entry = next(each for each in body["symbols"] if each["symbol"] == symbol)
+        try:
+            found = [each["stepSize"] for each in entry["filters"] if "stepSize" in each]
+            status = STATUSES.get(entry.get("status", "TRADING"), MarketStatus.HALTED)
+            return Listing(tick_size, tick_text(found[0]) if found else "", status)
+        except (AttributeError, KeyError, TypeError):
+            text = f"binance: exchangeInfo has no listing of {symbol}"
             raise MetadataError(text, is_final=False) from None
 
     def control(self, message: Any) -> tuple[Control, str]:

@@ -14,7 +14,15 @@ import orjson
 
 from net.log.one_line import one_line
 from net.venues.bitstamp.schema import CHANNEL, RULES
-from net.venues.interface import Control, MetadataError, OwnSettings, RestLimit, tick_text
+from net.venues.interface import (
+    Control,
+    Listing,
+    MarketStatus,
+    MetadataError,
+    OwnSettings,
+    RestLimit,
+    tick_text,
+)
 
 if TYPE_CHECKING:
     from net.orders.interface import VenueOrders
@@ -34,6 +42,7 @@ class Bitstamp:
     rest_limit = RestLimit(weight_max=10_000, window_s=600)
     own_settings = OwnSettings
     used_weight_header = ""
+    has_contracts = False
     metadata_weight = 1
     audit_interval_s = 180
     """A lost diff cannot be seen in the stream: compare with a fresh book every few minutes."""
@@ -43,6 +52,13 @@ class Bitstamp:
 
     def stream_url(self, ws_url: str, symbols: Sequence[str], own: OwnSettings) -> str:
         return ws_url
+
+    @property
+    def token_path(self) -> str:
+        return ""
+
+    def token_address(self, url: str, answer: Any) -> str:
+        raise ValueError
 
     def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
         return [
@@ -55,6 +71,10 @@ class Bitstamp:
 
     def heartbeat(self) -> bytes | None:
         return b'{"event":"bts:heartbeat"}'
+
+    @property
+    def heartbeat_answer(self) -> bytes:
+        return b""
 
     def snapshot_depths(self, own: OwnSettings) -> tuple[int, ...]:
         return (0,)
@@ -98,6 +118,16 @@ class Bitstamp:
         except (AttributeError, KeyError, TypeError, ValueError):
             text = f"bitstamp: markets has no tick size for {symbol}"
             raise MetadataError(text, is_final=False) from None
+
+    def listing(self, body: Any, symbol: str) -> Listing:
+        tick_size = self.tick_size(body, symbol)
+        entry = next(each for each in body if each["market_symbol"] == symbol)
+        is_trading = entry.get("trading", "Enabled") == "Enabled"
+        decimals = entry.get("base_decimals")
+        lot_size = f"1E-{decimals}" if isinstance(decimals, int) else ""
+        return Listing(
+            tick_size, lot_size, MarketStatus.TRADING if is_trading else MarketStatus.HALTED
+        )
 
     def control(self, message: Any) -> tuple[Control, str]:
         event = message.get("event") if isinstance(message, dict) else None

@@ -209,15 +209,14 @@ def test_a_whole_book_in_the_stream_begins_it_and_a_lost_frame_breaks_it(
 
     assert sent("update", 3) == S.BUFFER
     assert sent("snapshot", 50) == S.SNAPSHOT
-    assert rig.engine.load_staged(0) == (1, 0)
+    assert rig.engine.load_staged(0) == (S.APPLIED, (1, 0))
     rig.engine.activate(0, 1)
-    assert [sent("update", number) for number in (51, 51, 50, 52)] == [
-        S.APPLIED, S.OLD, S.OLD, S.APPLIED,
-    ]  # fmt: skip
+    assert [sent("update", number) for number in (51, 51, 52)] == [S.APPLIED, S.OLD, S.APPLIED]
     assert rig.levels(0) == {number * 100: 10**8 for number in (50, 51, 52)}
     assert sent("update", 54) == S.GAP
+    assert sent("update", 51) == S.GAP, "a stream that counts anew has no old frames"
     assert sent("snapshot", 10) == S.SNAPSHOT, "it may begin anew, whatever came before"
-    assert rig.engine.load_staged(0) == (1, 0)
+    assert rig.engine.load_staged(0) == (S.APPLIED, (1, 0))
     rig.engine.activate(0, 2)
     assert sent("update", 11) == S.APPLIED
     rig.check()
@@ -253,3 +252,11 @@ WRONG: list[Callable[[], object]] = [
 def test_a_schema_that_contradicts_itself_is_refused_in_words(make: Callable[[], object]) -> None:
     with pytest.raises(SchemaError, match=r"\w"):
         make()
+
+
+@pytest.mark.parametrize("place", range(9))
+def test_a_fraction_with_a_letter_in_it_is_no_time(place: int) -> None:
+    """Seen: one in front of eight digits overflowed, and was a time all the same."""
+    digits = "123456789"
+    text = f"2026-08-09T02:31:05.{digits[:place]}x{digits[place + 1 :]}Z"
+    assert rig_of(ISO).feed(frame(bids=[], asks=[], time=text)) == S.BAD_SCHEMA

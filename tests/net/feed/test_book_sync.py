@@ -7,8 +7,8 @@ import pytest
 from engine.layout import status as S
 from engine.layout.units import NS_PER_S
 from engine.sharing.meters import Kind
-from net.feed.book_sync import WITNESS_LIMIT_NS
 from net.feed.events import FeedEvent
+from net.feed.sync_limits import WITNESS_LIMIT_NS
 from tests.net.rig import ASKS, BIDS, SECOND, Desk, binance_diff, bitstamp_diff, diff
 
 pytestmark = pytest.mark.kernel

@@ -17,7 +17,7 @@ import orjson
 from engine.book.rules import CONTINUITY_STEP, SNAPSHOT_STREAM, BookRules
 from engine.decoding import schema
 from engine.decoding.schema import Key, LevelForm, MessageSchema
-from net.venues.interface import Control, MetadataError, OwnSettings, RestLimit
+from net.venues.interface import Control, Listing, MetadataError, OwnSettings, RestLimit
 from net.venues.registry import VENUES
 
 RULES = BookRules(
@@ -59,6 +59,7 @@ class Toy:
     rest_limit = RestLimit(weight_max=100, window_s=1)
     own_settings = OwnSettings
     used_weight_header = ""
+    has_contracts = False
     metadata_weight = 1
     audit_interval_s = 1
     connection_age_max_s = 3600
@@ -68,6 +69,13 @@ class Toy:
     def stream_url(self, ws_url: str, symbols: Sequence[str], own: OwnSettings) -> str:
         return ws_url
 
+    @property
+    def token_path(self) -> str:
+        return ""
+
+    def token_address(self, url: str, answer: Any) -> str:
+        raise ValueError
+
     def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
         return [subscription(symbol) for symbol in symbols]
 
@@ -76,6 +84,10 @@ class Toy:
 
     def heartbeat(self) -> bytes | None:
         return None
+
+    @property
+    def heartbeat_answer(self) -> bytes:
+        return b""
 
     def snapshot_depths(self, own: OwnSettings) -> tuple[int, ...]:
         return (0,)
@@ -103,6 +115,9 @@ class Toy:
 
     def tick_size(self, body: Any, symbol: str) -> str:
         raise MetadataError("toy: ticks are configured")
+
+    def listing(self, body: Any, symbol: str) -> Listing:
+        return Listing(self.tick_size(body, symbol))
 
     def control(self, message: Any) -> tuple[Control, str]:
         if isinstance(message, dict) and message.get("type") == "subscribed":

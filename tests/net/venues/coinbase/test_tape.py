@@ -1,0 +1,139 @@
+"""Recorded Coinbase frames: each book the dictionaries', one sequence for all; five mutations."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+import pytest
+
+from engine.compiling.jit import JIT_OFF
+from engine.layout import layout as L
+from engine.sharing import meter_layout as M
+from net.tape.tape import TapeLine
+from tests.net.venues import tape_rig
+from tests.net.venues.tape_rig import Market, Oracle, TapeRig, play
+
+pytestmark = pytest.mark.kernel
+
+TAPE = "three-venues-btcusd-20260809-first"
+MARKET = Market("BTC-USD", "0.01")
+QUANTITY = re.compile(rb'"new_quantity":"([0-9.]+)"')
+FRAMES = 60 if JIT_OFF else 10**9
+SMALL_LEVELS = 300
+"""Levels of the snapshot that are left where its 45,796 would take minutes."""
+
+
+class CoinbaseOracle(Oracle):
+    """One number counts all frames of the connection."""
+
+    venue = "coinbase"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: int | None = None
+
+    def read(self, message: Any) -> str | None:
+        number = message["sequence_num"]
+        if self.last is not None:
+            self.proofs += number == self.last + 1
+            self.breaks += number != self.last + 1
+            if number != self.last + 1:
+                for book in self.books.values():
+                    book.is_live = False
+        self.last = number
+        if message["channel"] != "l2_data":
+            return None
+        (event,) = message["events"]
+        symbol: str = event["product_id"]
+        book = self.book(symbol)
+        if event["type"] == "snapshot":
+            book.clear()
+            book.is_live = True
+        for each in event["updates"]:
+            side = {"bid": 0, "offer": 1}[each["side"]]
+            book.set(side, each["price_level"], each["new_quantity"])
+        return symbol
+
+
+def lines_of(frames: int = FRAMES) -> list[TapeLine]:
+    """The tape; without the JIT its snapshot is cut to the levels near the best."""
+    lines = tape_rig.lines_of(TAPE, "coinbase", frames)
+    if JIT_OFF:
+        message = orjson.loads(lines[0].raw)
+        updates = message["events"][0]["updates"]
+        sides = [[e for e in updates if e["side"] == side] for side in ("bid", "offer")]
+        message["events"][0]["updates"] = [e for side in sides for e in side[:SMALL_LEVELS]]
+        raw = orjson.dumps(message)
+        lines[0] = TapeLine(lines[0].t_ns, lines[0].venue, lines[0].kind, raw)
+    return lines
+
+
+def test_every_frame_is_the_oracles_and_no_number_is_missing() -> None:
+    oracle, lines = CoinbaseOracle(), lines_of()
+    rig = play(oracle, [MARKET], lines)
+    assert oracle.breaks == 0 and oracle.proofs == len(lines) - 1
+    frames = sum(b'"l2_data"' in line.raw[:24] for line in lines)
+    assert rig.played.compared == frames and rig.total(M.FEED_RESYNCS) == 0
+    assert JIT_OFF or rig.meter(MARKET.symbol, M.FEED_UNKNOWN_DELETES) > 0
+
+
+def test_a_large_snapshot_is_decoded_beside_the_stream_and_joined() -> None:
+    oracle, lines = CoinbaseOracle(), lines_of(60)
+    rig = TapeRig(oracle, [MARKET])
+    rig.engine.arena[L.ENGINE_LARGE_FRAME_BYTES] = 8_000  # the snapshot alone is larger
+    assert len(lines[0].raw) > 8_000 > max(len(line.raw) for line in lines[1:])
+    for line in lines:
+        rig.step(line)
+    assert rig.is_live(MARKET.symbol) and rig.played.compared > 40
+    assert rig.total(M.FEED_RESYNCS) == 0 and oracle.breaks == 0
+
+
+def test_a_number_that_is_missing_beside_a_large_frame_is_seen() -> None:
+    lines = lines_of(60)
+    rig = TapeRig(CoinbaseOracle(), [MARKET])
+    rig.engine.arena[L.ENGINE_LARGE_FRAME_BYTES] = 8_000
+    acknowledged = lines[3].raw.replace(b'"sequence_num":3', b'"sequence_num":97')
+    acknowledged = acknowledged.replace(b'"l2_data"', b'"other"')
+    whole = lines[0].raw.replace(b'"sequence_num":0', b'"sequence_num":99')  # 98 is missing
+    for raw in (acknowledged, whole):
+        rig.replay.step(TapeLine(lines[0].t_ns, "coinbase", "ws", raw))
+    assert not rig.is_live(MARKET.symbol) and rig.total(M.FEED_RESYNCS) > 0
+
+
+def played(change: str, *, is_other_channel: bool = False) -> TapeRig:
+    lines = lines_of(60)
+    mark = b'"heartbeats"' if is_other_channel else b'"update"'
+    at = [n for n, line in enumerate(lines) if mark in line.raw[:200]][1]
+    if change == "lost":
+        lines = tape_rig.lost(lines, at)
+    elif change == "repeated":
+        lines = tape_rig.repeated(lines, at)
+    elif change == "swapped":
+        lines = tape_rig.swapped(lines, at, at + 1)
+    elif change == "misread":
+        lines = tape_rig.misread(lines, at, QUANTITY)
+    else:
+        lines = tape_rig.cut(lines, at)
+    rig = TapeRig(CoinbaseOracle(), [MARKET])
+    for line in lines[: at + 2]:
+        rig.replay.step(line)
+    return rig
+
+
+@pytest.mark.parametrize("change", ["lost", "repeated", "swapped"])
+@pytest.mark.parametrize("is_other_channel", [False, True])
+def test_any_frame_out_of_its_sequence_breaks_every_book(
+    change: str, is_other_channel: bool
+) -> None:
+    rig = played(change, is_other_channel=is_other_channel)
+    assert not rig.is_live(MARKET.symbol) and rig.meter(MARKET.symbol, M.FEED_GAPS) >= 1
+
+
+def test_a_wrong_digit_shows_in_nothing_but_a_crossed_book() -> None:
+    assert played("misread").is_live(MARKET.symbol)
+
+
+def test_no_book_goes_on_over_a_lost_connection() -> None:
+    assert not played("cut").is_live(MARKET.symbol)
