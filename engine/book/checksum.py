@@ -1,5 +1,4 @@
-"""CRC32 over a book's best levels, from its integers: the text that venues compute it over is never
-made.
+"""CRC32 over a book's best levels, from its integers: the text it is told of is never made.
 
 A number's digits are those of the integer that it is in units of its printed decimals: 64838.4 of
 a market with one decimal is 648384. Eight digits are one word of ASCII, and a word is one step of
@@ -27,7 +26,7 @@ _POLYNOMIAL = 0xEDB88320
 _CHUNK_DIGITS = 8
 _CHUNK = 10**_CHUNK_DIGITS
 _FOUR = 10**4
-_COLON = 0x3A
+_SEPARATOR = 0x3A
 _ASCII_ZEROS = 0x3030303030303030
 _START = 0xFFFFFFFF
 
@@ -179,9 +178,9 @@ def text_checksum(arena: Words, feed: int, book: int, slots: int) -> int:
         if level == L.NO_KEY:
             continue
         if not is_first:
-            crc = _add_byte(crc, _COLON)
+            crc = _add_byte(crc, _SEPARATOR)
         is_first = False
         crc = _add_decimal(crc, abs(level) * mantissa, price_decimals)
-        crc = _add_byte(crc, _COLON)
+        crc = _add_byte(crc, _SEPARATOR)
         crc = _add_decimal(crc, lots // contract * times, max(lot_decimals, 0))
     return crc ^ _START

@@ -13,7 +13,7 @@ import orjson
 
 from net.sockets.http_body import RestError, read_body
 
-ANSWER_LIMIT_S = 10.0
+TOKEN_LIMIT_S = 10.0
 ANSWER_BYTES_MAX = 1 << 16
 
 
@@ -22,7 +22,7 @@ async def ask_token(url: str, ssl_context: ssl.SSLContext | None, proxy: str) ->
 
     Redirections are not followed.
     """
-    limit = aiohttp.ClientTimeout(total=ANSWER_LIMIT_S)
+    limit = aiohttp.ClientTimeout(total=TOKEN_LIMIT_S)
     headers = {"User-Agent": "pollux"}
     secure = ssl_context if ssl_context is not None else False
     async with aiohttp.ClientSession(headers=headers, timeout=limit) as session:

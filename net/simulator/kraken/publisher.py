@@ -1,7 +1,6 @@
-"""Kraken's broadcasts of one market: what changes among the ten best levels of a side, with the
-checksum of all of them.
+"""Kraken's broadcasts of one market: what changes among its best levels, and their checksum.
 
-No delete is sent of a level that others have pushed out: the client cuts its book.
+Those are the ten best of a side. No delete is sent of a level that others have pushed out: the client cuts its book.
 Runs on: the simulator's event loop; no I/O, no clock.
 """
 

@@ -27,7 +27,7 @@ BOOK_ROUTE = "/fapi/v1/depth"
 WEIGHTS = ((50, 2), (100, 5), (500, 10), (1000, 20))
 """Snapshot depth up to, and its request weight."""
 DEFAULT_DEPTH = 500
-INVALID_SYMBOL = -1121
+UNKNOWN_SYMBOL = -1121
 STATUSES = {
     "TRADING": MarketStatus.TRADING,
     "PENDING_TRADING": MarketStatus.PRE_OPEN,
@@ -80,7 +80,7 @@ class BinanceUsdm(MarketDataVenue):
         return self.metadata_route  # one answer for all symbols
 
     def has_no_symbol(self, body: Any) -> bool:
-        return isinstance(body, dict) and body.get("code") == INVALID_SYMBOL
+        return isinstance(body, dict) and body.get("code") == UNKNOWN_SYMBOL
 
     def listing(self, body: Any, symbol: str) -> Listing:
         try:

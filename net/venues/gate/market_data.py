@@ -24,7 +24,7 @@ from net.venues.interface import (
 )
 
 BOOK_ROUTE = "/api/v4/spot/order_book"
-DEPTH = 100
+SNAPSHOT_LEVELS = 100
 DEFAULT_DEPTH = 10
 """Of a request that names none."""
 STATUSES = {
@@ -58,7 +58,7 @@ class Gate(MarketDataVenue):
         return b'{"time":0,"channel":"spot.ping"}'
 
     def snapshot_depths(self, own: OwnSettings) -> tuple[int, ...]:
-        return (DEPTH,)
+        return (SNAPSHOT_LEVELS,)
 
     def snapshot_path(self, symbol: str, depth: int, nonce_ms: int) -> str:
         return f"{BOOK_ROUTE}?currency_pair={quote(symbol)}&limit={depth}&with_id=true"

@@ -32,7 +32,7 @@ BOOK_ROUTES = {
     "/api/v3/market/orderbook/level2": 0,
 }
 """And how many levels a side they have; the whole book needs a key."""
-DEPTH = 100
+STREAM_DEPTH = 100
 NO_SYMBOL = "900001"
 """Error code of a symbol that is not there."""
 
@@ -73,7 +73,7 @@ class Kucoin(MarketDataVenue):
         return b'{"id":"heartbeat","type":"ping"}'  # cut after some 28 s without one
 
     def snapshot_depths(self, own: OwnSettings) -> tuple[int, ...]:
-        return (DEPTH,)
+        return (STREAM_DEPTH,)
 
     def snapshot_path(self, symbol: str, depth: int, nonce_ms: int) -> str:
         return f"/api/v1/market/orderbook/level2_{depth}?symbol={quote(symbol)}"
