@@ -167,9 +167,9 @@ than allowed; a window beyond its limit; too many pings; no room for an answer."
 PREFIX_BYTES = 5
 """gRPC's, before each message: whether it is compressed, and its length."""
 MESSAGE_BYTES_MAX = 9216
-"""gRPC's prefix and the largest book: 100 levels of 75 bytes, 8 venues of 70, 300 for the rest."""
+"""gRPC's prefix and the largest book: 100 levels of 75 bytes, 16 venues of 80, 300 for the rest."""
 assert (
-    PREFIX_BYTES + 2 * L.DEPTH_MAX * (43 + L.VENUE_NAME_BYTES_MAX) + 8 * 80 + 300
+    PREFIX_BYTES + 2 * L.DEPTH_MAX * (43 + L.VENUE_NAME_BYTES_MAX) + L.VENUES_MAX * 80 + 300
     <= MESSAGE_BYTES_MAX
 )
 HASH_BYTES = 8

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.layout import layout as L
 from engine.maker import order_layout as O
 from engine.maker.client_ids import format_client_id, parse_client_id
 from engine.maker.orders import (
@@ -372,7 +373,7 @@ def test_numbers_that_are_no_ids_are_refused() -> None:
 
 
 def test_a_table_that_cannot_be_is_refused() -> None:
-    for arguments in ((0, 1), (9, 1), (1, 0), (1, 2**31), (1, 1, 0), (1, 1, 10**7)):
+    for arguments in ((0, 1), (L.VENUES_MAX + 1, 1), (1, 0), (1, 2**31), (1, 1, 0), (1, 1, 10**7)):
         with pytest.raises(ValueError, match="possible"):
             new_table(*arguments)
     with pytest.raises(ValueError, match="position"):

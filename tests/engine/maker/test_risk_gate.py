@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import engine
 from engine.compiling.jit import JIT_OFF, kernel
+from engine.layout import layout as L
 from engine.maker import order_layout as O
 from engine.maker import risk_codes as R
 from engine.maker import risk_gate
@@ -378,7 +379,7 @@ def test_other_settings_that_cannot_be_are_refused() -> None:
             replace(LIMITS, venue_rate=rate)
     with pytest.raises(ValueError, match="reduce_lots"):
         replace(LIMITS, reduce_lots=LIMITS.position_lots_max + 1)
-    for venues in (0, 9):
+    for venues in (0, L.VENUES_MAX + 1):
         with pytest.raises(ValueError, match="venues"):
             risk_gate.new_risk(LIMITS, venues)
 

@@ -165,7 +165,7 @@ def test_the_largest_book_fits() -> None:
     rig = Rig(D.Sizes(1, 4, 2), instruments=(info,))
     try:
         side = [(-(2**62) - i, INT64_MAX - i, 7) for i in range(L.DEPTH_MAX)]
-        rig.engine.publish(side, side, states=[5] * 8, flags=[1] * 8)
+        rig.engine.publish(side, side, states=[5] * L.VENUES_MAX, flags=[1] * L.VENUES_MAX)
         for kind in (D.SUMMARY, D.STATUS, D.BOOK + L.DEPTH_MAX - 1):
             wire = rig.path.message(0, kind)
             assert wire is not None and len(wire) + 5 <= D.MESSAGE_BYTES_MAX
