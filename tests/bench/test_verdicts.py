@@ -10,9 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.contenders.servers import OURS, TONIC
 from bench.load import frames as F
 from bench.options import Options
-from bench.questions import edge, fanout, ladder, memory, saturation, subscribers, tick, wire
+from bench.questions import (
+    edge,
+    fanout,
+    ladder,
+    memory,
+    saturation,
+    subscribers,
+    tick,
+    wire,
+)
 from bench.registry import BENCHES
 from bench.report.page import bench_document
 from bench.report.plots import CURVE_POINTS, draw, tail
@@ -59,10 +69,10 @@ def test_a_rate_that_is_not_reached_fails_the_bench() -> None:
 @pytest.mark.parametrize(
     ("ours", "bare", "naive", "missing", "failing"),
     [
-        (13.0, 10.0, 100.0, 0, []),
+        (11.0, 10.0, 100.0, 0, []),
         (21.0, 10.0, 200.0, 0, ["median, ours / bare", "p99, ours / bare"]),
-        (13.0, 10.0, 60.0, 0, ["median, naive / ours", "p99, naive / ours"]),
-        (13.0, 10.0, 100.0, 1, ["frames that never became visible"]),
+        (11.0, 10.0, 50.0, 0, ["median, naive / ours", "p99, naive / ours"]),
+        (11.0, 10.0, 100.0, 1, ["frames that never became visible"]),
     ],
 )
 def test_the_tick_bars_can_fail(
@@ -86,25 +96,53 @@ def test_the_subscriber_bar_can_fail() -> None:
 
 
 def test_the_fanout_bar_can_fail() -> None:
-    for part, verdict in ((0.85, "PASS"), (0.75, "FAIL")):
-        served = {
-            "gateway": [fanout.Served(100 * part, 100 * part, 1.0)],
-            "bare grpc.aio": [fanout.Served(100.0, 100.0, 1.0)],
+    good = fanout.Served(60_000, 0, 5.0, 0.5, 0.1, 100.0, 900.0)
+    peer = {
+        **{case: replace(good, cpu_us=12.0) for case in fanout.CASES},
+        fanout.CASES[2]: replace(good, cpu_us=40.0),
+        fanout.CASES[3]: replace(good, cpu_us=40.0),
+    }
+    for changed, failing in (
+        ({}, []),
+        ({"cpu_us": 6.5}, ["100 streams, 1 a", "1,000 streams, 1 a", "100 streams, 10 a",
+                           "1,000 streams, 10 a"]),
+        ({"joined": 1}, ["messages joined"]),
+        ({"busy": 0.16}, ["part of a core"]),
+        ({"cpu_us": 55.0}, ["grpc.aio"]),
+    ):  # fmt: skip
+        runs: fanout.Runs = {
+            case: {OURS: [replace(good, **changed)], TONIC: [peer[case]]} for case in fanout.CASES
         }
-        assert fanout._result(TINY, 100, served).verdict == verdict
+        bars = fanout.result(TINY, runs, [40.0], ()).bars
+        failed = [bar.what for bar in bars if not bar.passes]
+        for text in failing:
+            assert any(text in what for what in failed), (changed, failed)
+        assert bool(failed) == bool(failing), failed
 
 
 def test_the_other_bars_are_the_issue_s() -> None:
     assert saturation.NAIVE_MIN == 10 and ladder.BAR_RATIO == 1.3
     assert (tick.BARE_P50_MAX, tick.BARE_P99_MAX, tick.NAIVE_MIN) == (1.5, 2.0, 5.0)
-    assert subscribers.P99_MAX == 1.25 and fanout.PART_MIN == 0.8
+    assert subscribers.P99_MAX == 1.25
+    assert (wire.RATIO_MAX, wire.FAST_RATIO_MAX, wire.FAST_RATE_HZ) == (1.0, 0.7, 1000)
+    assert [case.cpu_ratio_max for case in fanout.CASES] == [0.5, 0.5, 0.15, 0.15, None]
+    assert (fanout.CORE_PART_MAX, fanout.PART_MIN) == (0.15, 0.8)
 
 
 def test_the_wire_bar_fails_on_a_lost_event() -> None:
-    name = wire.OURS[0]
     for missing, verdict in ((0, "PASS"), (1, "FAIL")):
         run = replace(run_of(1000.0, missing), achieved_hz=200.0)
-        assert wire._result(TINY, 200.0, {name: [run]}).verdict == verdict
+        assert wire.result(TINY, {200.0: {OURS: [run]}}, ()).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "ours_ns", "failing"),
+    [(100.0, 1000.0, 0), (100.0, 1001.0, 2), (1000.0, 700.0, 0), (1000.0, 701.0, 2)],
+)
+def test_the_wire_bars_are_the_peer_s_time(rate_hz: float, ours_ns: float, failing: int) -> None:
+    runs = {rate_hz: {OURS: [run_of(ours_ns)], TONIC: [run_of(1000.0)]}}
+    bars = wire.result(TINY, runs, ()).bars
+    assert len(bars) == 3 and sum(not bar.passes for bar in bars) == failing
 
 
 def test_what_the_bench_of_forms_says_follows_the_numbers() -> None:
@@ -255,7 +293,7 @@ def test_the_list_names_every_bench() -> None:
 def test_every_bar_has_its_bench() -> None:
     names = [entry.name for entry in chosen((), has_bars=True)]
     paths = ["decode", "ladder", "tick", "order", "saturation"]
-    assert names == [*paths, "watched", "subscribers", "fanout"]
+    assert names == [*paths, "watched", "subscribers", "fanout", "wire"]
     assert not BENCHES["memory"].has_bars, "ten minutes, by its own name"
 
 
