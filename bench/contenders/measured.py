@@ -124,12 +124,25 @@ class Host:
         self.log(level, event.text, **facts)
 
 
-def config_text(port: int, idle: str, ca_file: str, engine_lines: str) -> str:
-    """A configuration with one feed at a port of this machine."""
+def instruments_of(count: int) -> tuple[InstrumentSpec, ...]:
+    """So many instruments, each on one feed of the same connection."""
+    made = []
+    for number in range(count):
+        symbol = F.symbol_of(number)
+        feed = FeedSpec(MEASURED.name, MEASURED.rules, 0, symbol, "0.01")
+        made.append(InstrumentSpec(symbol if number else "BTC-USD", (feed,)))
+    return tuple(made)
+
+
+def config_text(port: int, idle: str, ca_file: str, engine_lines: str, instruments: int = 1) -> str:
+    """A configuration with feeds at a port of this machine."""
     scheme = "wss" if ca_file else "ws"
-    return (
-        f'[[instrument]]\nsymbol = "BTC-USD"\n[[instrument.venue]]\nname = "{MEASURED.name}"\n'
-        f'symbol = "{F.SYMBOL}"\ntick_size = "0.01"\n[venue.{MEASURED.name}]\n'
+    return "".join(
+        f'[[instrument]]\nsymbol = "{each.symbol}"\n[[instrument.venue]]\n'
+        f'name = "{MEASURED.name}"\nsymbol = "{each.feeds[0].symbol}"\ntick_size = "0.01"\n'
+        for each in instruments_of(instruments)
+    ) + (
+        f"[venue.{MEASURED.name}]\n"
         f'ws_url = "{scheme}://127.0.0.1:{port}"\nrest_url = "http://127.0.0.1:1"\n'
         f"late_after_ms = 0\n"  # frames are rendered before the run, and say one time
         f'ca_file = "{ca_file}"\n[engine]\nidle = "{idle}"\n{engine_lines}'
@@ -167,9 +180,9 @@ class Target:
             stamps = Stamps(Path(request["stamps"]), request["columns"])
             return lambda: run_naive(port, snapshot, stamps)
         allow_huge_pages(request.get("without") != "huge pages")
-        feed = FeedSpec(MEASURED.name, MEASURED.rules, 0, F.SYMBOL, "0.01")
+        instruments = int(request.get("instruments", 1))
         engine = self._engine = Engine(
-            (InstrumentSpec("BTC-USD", (feed,)),),
+            instruments_of(instruments),
             handoff_name=request["handoff"],
             start_ns=steady_ns(),
             reads_clock=True,
@@ -179,7 +192,7 @@ class Target:
             return lambda: run_bare(engine, port, self._stop)
         idle = request.get("idle", "spin" if self.kind in ("ours", "quoting") else "block")
         ca_file, lines = request.get("ca_file", ""), request.get("engine_lines", "")
-        text = config_text(port, idle, ca_file, lines)
+        text = config_text(port, idle, ca_file, lines, instruments)
         host = self._host = Host(engine, snapshot)
         if self.kind == "quoting":
             return self._prepare_quoting(parse_config(text + QUOTING, "bench"), engine, host)
@@ -280,6 +293,7 @@ class Gateway:
             handoff_name=request["handoff"],
             listen=f"127.0.0.1:{request['gateway_port']}",
             cpu=request["gateway_cpu"],
+            subscribers_max=SUBSCRIBERS_MAX_LIMIT,
             streams_per_client_max=SUBSCRIBERS_MAX_LIMIT,  # all come from this host
         )
         self._process: subprocess.Popen[bytes] | None = None

@@ -252,6 +252,26 @@ def test_fanout() -> None:
     assert all(bar.median > 0 for bar in result.bars)
 
 
+def test_cold() -> None:
+    result = run("cold")
+    assert {str(row[0]) for row in result.tables[0].rows} == {
+        "ours at 200", "ours, TLS at 200", "bare loop at 200"
+    }  # fmt: skip
+    assert_percentiles(result)
+    assert value_of(result, "never became visible") == 0
+
+
+def test_instruments() -> None:
+    result = run("instruments")
+    ticks, starts = result.tables
+    assert [row[0] for row in ticks.rows] == ["one of 1", "one of 16"]
+    assert all(row[1] == 500 for row in ticks.rows)
+    assert [row[0] for row in starts.rows] == [1, 16]
+    assert value_of(result, "memory of an instrument") > 0
+    (plot,) = result.plots
+    assert all(len(samples) > 400 for samples in plot.samples_ns.values())
+
+
 def test_memory() -> None:
     result = run("memory")
     assert value_of(result, "kernels that allocate") == 0

@@ -14,8 +14,10 @@ from bench.contenders.servers import OURS, TONIC
 from bench.load import frames as F
 from bench.options import Options
 from bench.questions import (
+    cold,
     edge,
     fanout,
+    instruments,
     ladder,
     memory,
     saturation,
@@ -85,7 +87,7 @@ def test_the_tick_bars_can_fail(
 
 def test_the_subscriber_bar_can_fail() -> None:
     load, options = Load(2000.0, 1.0), TINY
-    for with_many, verdict in ((1200.0, "PASS"), (1300.0, "FAIL")):
+    for with_many, verdict in ((1090.0, "PASS"), (1110.0, "FAIL")):
         runs = {
             (placement_name, count): [run_of(with_many if count else 1000.0)]
             for placement_name in subscribers.PLACEMENTS
@@ -121,12 +123,14 @@ def test_the_fanout_bar_can_fail() -> None:
 
 
 def test_the_other_bars_are_the_issue_s() -> None:
-    assert saturation.NAIVE_MIN == 10 and ladder.BAR_RATIO == 1.3
-    assert (tick.BARE_P50_MAX, tick.BARE_P99_MAX, tick.NAIVE_MIN) == (1.5, 2.0, 5.0)
-    assert subscribers.P99_MAX == 1.25
+    assert (saturation.NAIVE_MIN, saturation.BARE_MAX, ladder.BAR_RATIO) == (10, 1.5, 1.3)
+    assert (tick.BARE_P50_MAX, tick.BARE_P99_MAX, tick.NAIVE_MIN) == (1.15, 2.0, 5.0)
+    assert (tick.TLS_P50_MAX, subscribers.P99_MAX) == (1.05, 1.1)
     assert (wire.RATIO_MAX, wire.FAST_RATIO_MAX, wire.FAST_RATE_HZ) == (1.0, 0.7, 1000)
     assert [case.cpu_ratio_max for case in fanout.CASES] == [0.5, 0.5, 0.15, 0.15, None]
     assert (fanout.CORE_PART_MAX, fanout.PART_MIN) == (0.15, 0.8)
+    assert (instruments.TICK_RATIO_MAX, instruments.MEMORY_MIB_MAX) == (1.15, 4.0)
+    assert (instruments.MOST_MIB_MAX, instruments.START_S_MAX) == (2560, 1.5)
 
 
 def test_the_wire_bar_fails_on_a_lost_event() -> None:
@@ -143,6 +147,40 @@ def test_the_wire_bars_are_the_peer_s_time(rate_hz: float, ours_ns: float, faili
     runs = {rate_hz: {OURS: [run_of(ours_ns)], TONIC: [run_of(1000.0)]}}
     bars = wire.result(TINY, runs, ()).bars
     assert len(bars) == 3 and sum(not bar.passes for bar in bars) == failing
+
+
+def test_the_cold_bars_can_fail() -> None:
+    for ours_ns, tls_ns, failing in ((1140.0, 1190.0, 0), (1160.0, 1210.0, 1), (1000.0, 1060.0, 1)):
+        by_kind = {
+            "ours": [run_of(ours_ns)],
+            "bare": [run_of(1000.0)],
+            "ours-tls": [run_of(tls_ns)],
+        }
+        runs = {10.0: by_kind, 50.0: by_kind}
+        loads = dict.fromkeys(runs, Load(2000.0, 1.0))
+        bars = cold.result(TINY, runs, loads, []).bars
+        assert [bar.what for bar in bars][:2] == [
+            "median, ours / bare at 50 a second", "median, TLS / plain at 50 a second",
+        ]  # fmt: skip
+        assert sum(not bar.passes for bar in bars) == failing
+
+
+def test_the_bars_of_instruments_can_fail() -> None:
+    few, many = instruments.Held(1.4, 1.5, 150.0), instruments.Held(3.0, 9.0, 2100.0)
+    for tick_ns, held, verdict in (
+        (1140.0, many, "PASS"),
+        (1160.0, many, "FAIL"),
+        (1140.0, replace(many, memory_mib=2200.0), "FAIL"),
+    ):
+        runs = {1: [run_of(1000.0)], 512: [run_of(tick_ns)]}
+        one = instruments.result(TINY, runs, {1: [few], 512: [held]}, ())
+        assert one.verdict == verdict, [vars(bar) for bar in one.bars]
+    late = replace(few, first_book_s=1.6)
+    bars = instruments.result(TINY, {1: [run_of(1.0)], 512: [run_of(1.0)]},
+                              {1: [late], 512: [many]}, ()).bars  # fmt: skip
+    assert [bar.what for bar in bars if not bar.passes] == [
+        "warm start to a subscriber's first book"
+    ]
 
 
 def test_what_the_bench_of_forms_says_follows_the_numbers() -> None:
@@ -292,8 +330,8 @@ def test_the_list_names_every_bench() -> None:
 
 def test_every_bar_has_its_bench() -> None:
     names = [entry.name for entry in chosen((), has_bars=True)]
-    paths = ["decode", "ladder", "tick", "order", "saturation"]
-    assert names == [*paths, "watched", "subscribers", "fanout", "wire"]
+    paths = ["decode", "ladder", "tick", "cold", "order", "saturation"]
+    assert names == [*paths, "watched", "subscribers", "fanout", "wire", "instruments"]
     assert not BENCHES["memory"].has_bars, "ten minutes, by its own name"
 
 
