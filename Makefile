@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test check lint types kernels kernels-off kernels-checked compiled fuzz fuzz-http2 fuzz-venues bench-tests proto lock clean
+.PHONY: setup demo test check lint types kernels kernels-off kernels-checked compiled fuzz fuzz-http2 fuzz-venues bench-tests yardstick proto lock clean
 
 demo: setup  ## simulated venues, the daemon and a live ladder in this terminal
 	@$(BIN)/pollux demo
@@ -74,6 +74,9 @@ $(READY): requirements.lock pyproject.toml
 
 bench-tests: setup  ## every bench, tiny (part of `make test`)
 	$(BIN)/pytest -q tests/bench
+
+yardstick: setup  ## the Rust peer of the benches, into the cache (needs cargo; minutes the first time)
+	$(BIN)/python -m bench.contenders.servers
 
 proto: setup  ## regenerate the code of proto/
 	$(BIN)/python proto/generate.py

@@ -20,7 +20,7 @@ import gc
 import os
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -147,13 +147,26 @@ class Host:
         self.log(level, event.text, **facts)
 
 
-def config_text(port: int, idle: str, ca_file: str, engine_lines: str) -> str:
-    """A configuration with one feed at a port of this machine."""
+def instruments_of(
+    count: int, beside: Sequence[tuple[str, str]] = ()
+) -> tuple[InstrumentSpec, ...]:
+    """So many instruments and others by symbol and market, each on one feed of one connection."""
+    markets = [(F.symbol_of(number), F.symbol_of(number)) for number in range(1, count)]
+    return tuple(
+        InstrumentSpec(symbol, (FeedSpec(MEASURED.name, MEASURED.rules, 0, market, "0.01"),))
+        for symbol, market in ((MEASURED_SYMBOL, F.SYMBOL), *markets, *beside)
+    )
+
+
+def config_text(port: int, idle: str, ca_file: str, engine_lines: str, instruments: int = 1) -> str:
+    """A configuration with feeds at a port of this machine."""
     scheme = "wss" if ca_file else "ws"
-    return (
-        f'[[instrument]]\nsymbol = "{MEASURED_SYMBOL}"\n'
-        f'[[instrument.venue]]\nname = "{MEASURED.name}"\n'
-        f'symbol = "{F.SYMBOL}"\ntick_size = "0.01"\n[venue.{MEASURED.name}]\n'
+    return "".join(
+        f'[[instrument]]\nsymbol = "{each.symbol}"\n[[instrument.venue]]\n'
+        f'name = "{MEASURED.name}"\nsymbol = "{each.feeds[0].symbol}"\ntick_size = "0.01"\n'
+        for each in instruments_of(instruments)
+    ) + (
+        f"[venue.{MEASURED.name}]\n"
         f'ws_url = "{scheme}://127.0.0.1:{port}"\nrest_url = "http://127.0.0.1:1"\n'
         f"late_after_ms = 0\n"  # frames are rendered before the run, and say one time
         f'ca_file = "{ca_file}"\n[engine]\nidle = "{idle}"\n{engine_lines}'
@@ -191,13 +204,10 @@ class Target:
             stamps = Stamps(Path(request["stamps"]), request["columns"])
             return lambda: run_naive(port, snapshot, stamps)
         allow_huge_pages(request.get("without") != "huge pages")
-        beside, venue = int(request.get("makers_beside", 0)), (MEASURED.name, MEASURED.rules, 0)
-        markets = [(MEASURED_SYMBOL, F.SYMBOL), *others(beside)]
+        beside = int(request.get("makers_beside", 0))
+        instruments = int(request.get("instruments", 1))
         engine = self._engine = Engine(
-            tuple(
-                InstrumentSpec(symbol, (FeedSpec(*venue, market, "0.01"),))
-                for symbol, market in markets
-            ),
+            instruments_of(instruments, others(beside)),
             handoff_name=request["handoff"],
             start_ns=steady_ns(),
             reads_clock=True,
@@ -207,7 +217,7 @@ class Target:
             return lambda: run_bare(engine, port, self._stop)
         idle = request.get("idle", "spin" if self.kind in SPINNING else "block")
         ca_file, lines = request.get("ca_file", ""), request.get("engine_lines", "")
-        text = config_text(port, idle, ca_file, lines)
+        text = config_text(port, idle, ca_file, lines, instruments)
         host = self._host = Host(engine, snapshot)
         if self.kind == "quoting" or beside:
             text += quoting_text(beside, self.kind == "quoting")
@@ -310,6 +320,7 @@ class Gateway:
             handoff_name=request["handoff"],
             listen=f"127.0.0.1:{request['gateway_port']}",
             cpu=request["gateway_cpu"],
+            subscribers_max=SUBSCRIBERS_MAX_LIMIT,
             streams_per_client_max=SUBSCRIBERS_MAX_LIMIT,  # all come from this host
         )
         self._process: subprocess.Popen[bytes] | None = None

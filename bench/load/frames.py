@@ -47,6 +47,11 @@ RESTING_LEVELS = 1000
 _POWERS = 10 ** np.arange(ID_DIGITS - 1, -1, -1, dtype=np.int64)
 
 
+def symbol_of(number: int) -> str:
+    """The venue's symbol of an instrument; all are equally long, and so are their frames."""
+    return SYMBOL if number == 0 else f"S{number:0{len(SYMBOL) - 1}}"
+
+
 def instrument(feeds: int = 1, depth: int = 10, symbol: str = "BTC-USD") -> InstrumentSpec:
     """An instrument on so many feeds of one venue, one connection each."""
     specs = (FeedSpec(f"venue{n}", MEASURED.rules, n, SYMBOL, "0.01") for n in range(feeds))
@@ -71,13 +76,15 @@ def snapshot(resting: int = RESTING_LEVELS, step_cents: int = 3, last_id: int = 
     return orjson.dumps({"lastUpdateId": last_id, "bids": rows[0], "asks": rows[1]})
 
 
-def diff(first: int, last: int, bids: list[list[str]], asks: list[list[str]]) -> bytes:
+def diff(
+    first: int, last: int, bids: list[list[str]], asks: list[list[str]], symbol: str = SYMBOL
+) -> bytes:
     """A frame of the venue's combined stream."""
     data = {
-        "e": "depthUpdate", "E": 1_700_000_000_000, "s": SYMBOL,
+        "e": "depthUpdate", "E": 1_700_000_000_000, "s": symbol,
         "U": first, "u": last, "b": bids, "a": asks,
     }  # fmt: skip
-    return orjson.dumps({"stream": "btcusdt@depth@100ms", "data": data})
+    return orjson.dumps({"stream": f"{symbol.lower()}@depth@100ms", "data": data})
 
 
 def side_levels(rng: random.Random, count: int, best: int, sign: int) -> list[list[str]]:
@@ -92,7 +99,9 @@ def side_levels(rng: random.Random, count: int, best: int, sign: int) -> list[li
     return rows
 
 
-def text_frame(rng: random.Random, row: int, levels: int, moves: bool = False) -> bytes:
+def text_frame(
+    rng: random.Random, row: int, levels: int, moves: bool = False, symbol: str = SYMBOL
+) -> bytes:
     """The JSON of one row of a frame set; with `moves` every other row deletes the best bid."""
     # From 1 to 2 coins, in steps no two rows share.
     is_deleted = moves and row % 2 == 1
@@ -100,7 +109,7 @@ def text_frame(rng: random.Random, row: int, levels: int, moves: bool = False) -
     below = MID_CENTS - (CLEAR_CENTS if moves else 0)
     bids = [touch, *side_levels(rng, (levels + 1) // 2 - 1, below, -1)]
     asks = side_levels(rng, levels // 2, MID_CENTS + 1, 1)
-    return diff(FIRST_ID, FIRST_ID, bids, asks)
+    return diff(FIRST_ID, FIRST_ID, bids, asks, symbol)
 
 
 def websocket_frame(payload: bytes) -> bytes:
@@ -140,11 +149,17 @@ class FrameSet:
 
 
 def frame_set(
-    levels: int = LEVELS, rows: int = ROWS, seed: int = 1, moves: bool = False
-) -> FrameSet:
-    """Rows of frames with so many levels each; with `moves` each changes the best bid's price."""
+    levels: int = LEVELS, rows: int = ROWS, seed: int = 1, moves: bool = False,
+    instruments: int = 1,
+) -> FrameSet:  # fmt: skip
+    """Rows of frames with so many levels each; with `moves` each changes the best bid's price.
+
+    The instruments take turns, row by row.
+    """
+    assert instruments == 1 or rows % instruments == 0
     rng = random.Random(seed)
-    texts = [text_frame(rng, row, levels, moves) for row in range(rows)]
+    symbols = [symbol_of(number) for number in range(instruments)]
+    texts = [text_frame(rng, row, levels, moves, symbols[row % instruments]) for row in range(rows)]
     frames = [websocket_frame(text) for text in texts]
     sizes = {len(frame) for frame in frames}
     assert len(sizes) == 1, f"frames of several sizes: {sizes}"

@@ -19,8 +19,10 @@ import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from bench.load import frames as F
+from bench.load.tls_link import TlsLink
 from bench.rig.host import pin, prioritise, set_session_nice
 from bench.rig.stamps import LATEST_ID, LATEST_NS, Stamps
 from bench.rig.workers import Handler, Message
@@ -47,7 +49,7 @@ FLOOD_ROWS = 64
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-Link = socket.socket | ssl.SSLSocket
+Link = socket.socket | TlsLink
 
 
 def accept(listener: socket.socket, tls: ssl.SSLContext | None) -> Link:
@@ -66,10 +68,10 @@ def accept(listener: socket.socket, tls: ssl.SSLContext | None) -> Link:
 def _upgrade(plain: socket.socket, tls: ssl.SSLContext | None) -> Link:
     """The opening handshake (RFC 6455, section 4.2). OSError: the peer has gone."""
     link: Link = plain
-    link.settimeout(ACCEPT_LIMIT_S)
-    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    plain.settimeout(ACCEPT_LIMIT_S)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if tls is not None:
-        link = tls.wrap_socket(link, server_side=True)
+        link = TlsLink(plain, tls)
     request = b""
     while b"\r\n\r\n" not in request:
         part = link.recv(4096)
@@ -107,12 +109,17 @@ class Collector:
 
     def __init__(self, stamps: Stamps, handoff: str) -> None:
         self._stamps = stamps
-        self._reader = _attach(handoff) if handoff else None
-        self._sequence = self._reader.sequence(0) + 1 if self._reader else 0
+        self._reader = reader = _attach(handoff) if handoff else None
+        self.instruments = len(reader.instruments) if reader else 1
+        self._sequences = [reader.sequence(n) + 1 for n in range(self.instruments) if reader]
         self.overwritten = 0
 
-    def collect(self) -> None:
-        """Every book published since the last time."""
+    def collect(self, last: int, frames: int) -> None:
+        """Every book published since the last time, of those that the last frames were sent to."""
+        for number in range(min(frames, self.instruments)):
+            self._collect((last - number) % self.instruments)
+
+    def _collect(self, instrument: int) -> None:
         reader = self._reader
         if reader is None:
             return
@@ -120,42 +127,44 @@ class Collector:
         book = reader.book
         update_at = L.SLOT_VENUES_AT + L.VENUE_UPDATE_ID
         while True:
-            got = reader.read_exact(0, self._sequence)
+            got = reader.read_exact(instrument, self._sequences[instrument])
             if got == 0:
                 return
             if got > 0:
-                index = int(book[update_at]) - F.FIRST_ID - 1
+                turn = int(book[update_at]) - F.FIRST_ID - 1
+                index = turn * self.instruments + instrument
                 if 0 <= index < columns and published[index] == 0:
                     published[index] = book[L.SLOT_PUBLISH_NS]
                     self._stamps.received[index] = book[L.SLOT_RECEIVE_NS]
             else:
                 self.overwritten += 1
-            self._sequence += 1
+            self._sequences[instrument] += 1
 
-    def latest(self) -> tuple[int, int]:
+    def latest(self, instrument: int = 0) -> tuple[int, int]:
         """The id that is visible now, and when it was published."""
         if self._reader is None:
             header = self._stamps.header
             return int(header[LATEST_ID]), int(header[LATEST_NS])
-        if self._reader.read(0) <= 0:
+        if self._reader.read(instrument) <= 0:
             return 0, 0
         book = self._reader.book
         return int(book[L.SLOT_VENUES_AT + L.VENUE_UPDATE_ID]), int(book[L.SLOT_PUBLISH_NS])
 
-    def drain(self, last_id: int) -> tuple[int, int]:
-        """Collect until the last id is visible, or nothing more comes; `latest`."""
+    def drain(self, last: int) -> tuple[int, int]:
+        """Collect until the last frame's id is visible, or nothing more comes; `latest` of it."""
+        instrument, last_id = last % self.instruments, F.FIRST_ID + 1 + last // self.instruments
         end_s = time.monotonic() + DRAIN_LIMIT_S
         quiet_s = time.monotonic()
-        seen = self.latest()
+        seen = self.latest(instrument)
         while seen[0] < last_id and time.monotonic() < end_s:
             time.sleep(0.001)
-            self.collect()
-            now = self.latest()
+            self.collect(last, COLLECT_EVERY)
+            now = self.latest(instrument)
             if now != seen:
                 seen, quiet_s = now, time.monotonic()
             elif time.monotonic() - quiet_s > QUIET_LIMIT_S:
                 break
-        self.collect()
+        self.collect(last, self.instruments)
         return seen
 
 
@@ -171,17 +180,21 @@ def _attach(handoff: str) -> HandoffReader:
 
 
 def _pace(link: Link, frames: F.FrameSet, request: Message, at: Stamps, walk: Collector) -> None:
-    """Send every frame when it is due."""
+    """Send every frame when it is due; over TLS its records are made before."""
     interval_ns = 1e9 / request["rate_hz"]
-    yields, count = request["yields"], request["count"]
-    clock, send, rows = wall_ns, link.sendall, frames.rows
+    yields, count, instruments = request["yields"], request["count"], walk.instruments
+    clock, rows = wall_ns, frames.rows
+    seal: Callable[[memoryview], bytes | memoryview] = memoryview
+    send: Callable[[Any], None] = link.sendall
+    if isinstance(link, TlsLink):
+        seal, send = link.seal, link.send_sealed
     intended, actual = at.intended, at.actual
     views = [memoryview(row) for row in frames.matrix]
     start_ns = clock() + START_DELAY_NS
     for index in range(count):
         row = index % rows
-        frames.renumber(row, 1, F.FIRST_ID + 1 + index)
-        view = views[row]
+        frames.renumber(row, 1, F.FIRST_ID + 1 + index // instruments)
+        outgoing = seal(views[row])
         due_ns = start_ns + int(index * interval_ns)
         if yields:
             rest_ns = due_ns - clock() - SLEEP_MARGIN_NS
@@ -190,13 +203,13 @@ def _pace(link: Link, frames: F.FrameSet, request: Message, at: Stamps, walk: Co
         now_ns = clock()
         while now_ns < due_ns:
             now_ns = clock()
-        send(view)
+        send(outgoing)
         intended[index], actual[index] = due_ns, now_ns
         if index % COLLECT_EVERY == COLLECT_EVERY - 1:
             half_ns = due_ns + int(interval_ns / 2)
             while clock() < half_ns:
                 pass
-            walk.collect()
+            walk.collect(index, COLLECT_EVERY)
 
 
 def _flood(link: Link, frames: F.FrameSet, request: Message) -> tuple[int, int]:
@@ -238,7 +251,7 @@ class Sender:
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._tls: ssl.SSLContext | None = None
-        self._frames: dict[tuple[int, bool], F.FrameSet] = {}
+        self._frames: dict[tuple[int, bool, int], F.FrameSet] = {}
 
     def listen(self, request: Message) -> Message:
         """Where to connect; with `tls_cert` the next connections are TLS."""
@@ -251,17 +264,22 @@ class Sender:
             self._tls.load_cert_chain(request["tls_cert"])
         return {"port": self._listener.getsockname()[1]}
 
-    def _set(self, levels: int, moves: bool = False) -> F.FrameSet:
-        if (levels, moves) not in self._frames:
-            self._frames[levels, moves] = F.frame_set(levels, F.ROWS + 1, moves=moves)
-        return self._frames[levels, moves]
+    def _set(self, levels: int, moves: bool = False, instruments: int = 1) -> F.FrameSet:
+        """Where there is one instrument, the last row is for the end of a flood."""
+        rows = F.ROWS + 1 if instruments == 1 else F.ROWS
+        key = levels, moves, instruments
+        if key not in self._frames:
+            self._frames[key] = F.frame_set(levels, rows, moves=moves, instruments=instruments)
+        return self._frames[key]
 
     def run(self, request: Message) -> Message:
         """Accept one connection and send at a rate; what was sent and seen."""
-        frames = self._set(request["levels"], request.get("moves", False))
+        instruments = request.get("instruments", 1)
+        frames = self._set(request["levels"], request.get("moves", False), instruments)
         stamps = Stamps(Path(request["stamps"]), request["columns"])
         with accept(self._listener, self._tls) as link:
             walk = Collector(stamps, request["handoff"])
+            assert walk.instruments == instruments
             is_realtime = request["yields"] and _asks_for_realtime()
             gc.collect()
             gc.disable()
@@ -270,7 +288,7 @@ class Sender:
             finally:
                 gc.enable()
                 _release_realtime()
-            latest, _ = walk.drain(F.FIRST_ID + request["count"])
+            latest, _ = walk.drain(request["count"] - 1)
             return {
                 "sent": request["count"],
                 "latest": latest - F.FIRST_ID,
@@ -287,7 +305,7 @@ class Sender:
         with accept(self._listener, self._tls) as link:
             walk = Collector(stamps, request["handoff"])
             sent, first_ns = _flood(link, frames, request)
-            latest, latest_ns = walk.drain(F.FIRST_ID + sent)
+            latest, latest_ns = walk.drain(sent - 1)
             return {
                 "sent": sent,
                 "published": latest - F.FIRST_ID,

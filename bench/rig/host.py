@@ -11,6 +11,7 @@ import contextlib
 import functools
 import os
 import platform
+import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -42,6 +43,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def allow_descriptors() -> None:
+    """Let this process and its children have as many sockets as the system allows it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from bench.rig.segments import new_segment
 from bench.rig.stamps import Stamps, new_stamps
 from bench.rig.workers import Message, Worker, WorkerError
 from engine.compiling.atomics import Words
+
+Kind = TypeVar("Kind")
 
 RATE_HZ = 2000.0
 WARM_UP_S = 0.5
@@ -46,6 +48,8 @@ class Load:
     yields: bool = False
     moves: bool = False
     """Whether every frame moves the best bid, or only its quantity."""
+    instruments: int = 1
+    """They take turns."""
 
     @property
     def warm_up(self) -> int:
@@ -190,7 +194,7 @@ class Rig:
 
     def measure(self, kind: str, load: Load, *, counts_all: bool = True, **more: Any) -> Run:
         """One run of one kind."""
-        with self.running(kind, load.count, **more) as running:
+        with self.running(kind, load.count, instruments=load.instruments, **more) as running:
             stamps = running.stamps
             self.send(load, running.shared)
             return evaluate(
@@ -203,7 +207,8 @@ class Rig:
         seconds = load.count / load.rate_hz
         return self.sender.ask(
             "run", limit_s=RUN_LIMIT_S + 2 * seconds, rate_hz=load.rate_hz, count=load.count,
-            levels=load.levels, yields=load.yields, moves=load.moves, **shared,
+            levels=load.levels, yields=load.yields, moves=load.moves,
+            instruments=load.instruments, **shared,
         )  # fmt: skip
 
     def flood(self, kind: str, seconds: float, count_max: int) -> Message:
@@ -232,7 +237,7 @@ def tls_files() -> Iterator[dict[str, str] | None]:
         yield {"ca_file": str(ca_file), "tls_cert": str(pem)}
 
 
-def alternating(kinds: tuple[str, ...], repetition: int) -> tuple[str, ...]:
+def alternating(kinds: tuple[Kind, ...], repetition: int) -> tuple[Kind, ...]:
     """The kinds in an order that turns round with each repetition."""
     return kinds if repetition % 2 == 0 else kinds[::-1]
 

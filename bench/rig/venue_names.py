@@ -15,6 +15,20 @@ from net.venues.registry import VENUES
 
 SYMBOLS = {"binance": "BTCUSDT", "bitstamp": "btcusd"}
 """The venues that are simulated together, and what each calls BTC-USD."""
+
+
+class Channel(NamedTuple):
+    """How a stream of a venue begins: the path of its URL, and what is sent on it."""
+
+    path: str
+    subscribe: str
+
+
+SNAPSHOT_CHANNELS = {
+    "binance": Channel("/ws/btcusdt@depth20@100ms", ""),
+    "bitstamp": Channel("/", '{"event":"bts:subscribe","data":{"channel":"order_book_btcusd"}}'),
+}
+"""Whole books of twenty levels a side or more, for a program that knows no diffs."""
 MEASURED = VENUES["binance"]
 TAPE_NAME = "binance-btcusdt-20240808.jsonl.gz"
 """A recording of its BTCUSDT market."""

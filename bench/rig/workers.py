@@ -42,8 +42,6 @@ ROLES = {
     "subscribers": "bench.clients.crowd",
     "constant": "bench.contenders.constant",
     "feed": "bench.load.two_venue_server",
-    "client": "bench.clients.client",
-    "publisher": "bench.load.publisher",
     "venue": "bench.load.order_venue",
     "onlookers": "bench.load.onlookers",
 }

@@ -18,12 +18,13 @@ import orjson
 import psutil
 import pytest
 
+from bench.contenders.servers import Layout, ours, tonic, yardstick_binary
 from bench.encodings import diff, order_event
 from bench.load import frames as F
 from bench.load.two_venue_server import event_of
 from bench.options import Options
-from bench.questions import decode, edge, ladder, models, seqlock, tuning
-from bench.questions.wire import WireRig, serving
+from bench.questions import cold, decode, edge, ladder, models, seqlock, tuning
+from bench.questions.wire import WireRig
 from bench.registry import BENCHES
 from bench.report.result import Result
 from bench.report.tables import new_console, print_result
@@ -32,6 +33,7 @@ from bench.rig.stamps import new_stamps
 from bench.rig.workers import Worker, WorkerError
 from engine.maker import fair_codes
 from engine.maker import quote_layout as Q
+from proto import orderbook_pb2
 from tests.bench.leftovers import segments_of
 from tests.tuning.trees import SMT, plant, snapshot
 
@@ -167,8 +169,10 @@ def test_every_form_says_what_the_text_says() -> None:
     rng = random.Random(4)
     frames = []
     for number in range(1, 71):
-        levels = [F.side_levels(rng, rng.randrange(3, 15), F.MID_CENTS, sign) for sign in (-1, 1)]
-        frames.append(F.diff(number, number, *levels))
+        bids, asks = (
+            F.side_levels(rng, rng.randrange(3, 15), F.MID_CENTS, sign) for sign in (-1, 1)
+        )
+        frames.append(F.diff(number, number, bids, asks))
     for messages, forms, plain in (
         (frames, diff.FORMS, plain_diff),
         (order_event.reports(70), order_event.FORMS, plain_order),
@@ -242,8 +246,33 @@ def test_subscribers() -> None:
 
 def test_fanout() -> None:
     result = run("fanout")
-    assert [row[0] for row in result.tables[0].rows] == ["gateway", "bare grpc.aio"]
+    (row,) = result.tables[0].rows
+    assert row[:4] == ("4 streams, 2 a connection", "50", "ours", row[3])
+    assert int(str(row[3])) >= 4 * 15, "every event to every stream"
     assert all(bar.median > 0 for bar in result.bars)
+
+
+COLD_US = (2, 3, 4, 6, 7)
+"""Columns of the bench `cold` that are times: percentiles, the two stages."""
+
+
+def test_cold() -> None:
+    result = run("cold")
+    rows = {str(row[0]): row for row in result.tables[0].rows}
+    assert set(rows) == set(cold.NAMES.values())
+    assert all(0 < row[2] <= row[3] <= row[4] for row in rows.values())
+    assert all(row[6] > 0 and row[7] > 0 for row in rows.values()), "arrival, publication"
+
+
+def test_instruments() -> None:
+    result = run("instruments")
+    ticks, starts = result.tables
+    assert [row[0] for row in ticks.rows] == ["one of 1", "one of 16"]
+    assert all(row[1] == 500 for row in ticks.rows)
+    assert [row[0] for row in starts.rows] == [1, 16]
+    assert value_of(result, "memory of an instrument") > 0
+    (plot,) = result.plots
+    assert all(len(samples) > 400 for samples in plot.samples_ns.values())
 
 
 def test_memory() -> None:
@@ -264,26 +293,52 @@ def test_growth() -> None:
 def test_wire_measures_ours_and_another_server_in_one_run() -> None:
     port = free_port()
     # Another program, as far as the bench knows: it is pointed at the feed's port, and waits.
-    with unchanged_process(), serving(port, "thread", placement(), "block") as listen:
-        options = Options("tiny", external=listen, feed_port=port)
+    place = placement()
+    layout = Layout(place.engine, place.others[0], spins=False)
+    with unchanged_process(), ours(port, layout) as other:
+        options = Options("tiny", external=other.target, feed_port=port)
         result = checked(BENCHES["wire"].bench.run(options, quiet), "wire")
     assert_percentiles(result)
     assert value_of(result, "no summary showed") == 0
     rows = result.tables[0].rows
-    assert [str(row[0]).split()[0] for row in rows] == ["ours,", "external"]
-    assert all(row[1] == 100 and row[3] == 0 for row in rows), "a hundred events, none unseen"
+    assert [str(row[1]).split()[0] for row in rows] == ["ours", "external"]
+    assert all(row[2] == 100 and row[4] == 0 for row in rows), "a hundred events, none unseen"
 
 
 @pytest.fixture(scope="module")
 def wire_rig() -> Iterator[WireRig]:
-    with Worker("feed") as feed, Worker("client") as client:
+    with Worker("feed") as feed, Worker("subscribers") as client:
         yield WireRig(feed, client, 0)
 
 
 def test_a_server_that_streams_nothing_is_said_to_stream_nothing(wire_rig: WireRig) -> None:
     wire_rig.join_limit_s = 0.3
-    with pytest.raises(WorkerError, match="does not stream both venues' books"):
-        wire_rig.measure(f"127.0.0.1:{free_port()}", wire_rig.external_port, 100.0, 10, 10)
+    target = f"127.0.0.1:{free_port()}"
+    with (
+        pytest.raises(WorkerError, match="does not stream both venues' books"),
+        wire_rig.joined(target, wire_rig.external_port),
+    ):
+        pass
+
+
+def test_the_yardstick_streams_every_event(wire_rig: WireRig) -> None:
+    binary = yardstick_binary()
+    if not binary.exists():
+        pytest.skip(f"{binary} is not built: make yardstick")
+    layout = Layout(wire_rig.place.engine, wire_rig.place.others[0], spins=False)
+    port = wire_rig.own_port
+    with tonic(binary, port, layout) as server, wire_rig.joined(server.target, port):
+        run = wire_rig.measure(port, 100.0, 0.5)
+        assert (run.sent, run.missing) == (50, 0)
+        assert server.usage().cpu_s > 0
+        with grpc.insecure_channel(server.target) as channel:
+            call = channel.unary_stream("/orderbook.OrderbookAggregator/BookSummary", None, None)
+            summary = orderbook_pb2.Summary.FromString(next(iter(call(b"", timeout=10))))
+    assert [level.exchange for level in summary.asks[:1]] == ["bitstamp"]
+    assert len(summary.bids) == len(summary.asks) == 10
+    assert summary.spread == pytest.approx(summary.asks[0].price - summary.bids[0].price)
+    prices = [level.price for level in summary.bids]
+    assert prices == sorted(prices, reverse=True)
 
 
 async def _first_texts(port: int, path: str, subscribe: str, count: int) -> list[dict[str, object]]:
@@ -312,6 +367,8 @@ def test_the_feed_speaks_every_channel_others_use(wire_rig: WireRig) -> None:
     combined = ask("/stream?streams=ethbtc@depth@100ms")
     first, second = (each["data"] for each in combined)
     assert second["U"] == first["u"] + 1 and second["s"] == "ETHBTC"  # type: ignore[index]
+    assert len(second["b"]) == len(second["a"]) == 20  # type: ignore[index]
+    assert all(a != b for a, b in zip(first["b"], second["b"], strict=True))  # type: ignore[index]
     later = ask("/ws", '{"method":"SUBSCRIBE","params":["btcusdt@depth10"],"id":1}')
     assert later[0] == {"result": None, "id": 1} and len(later[1]["asks"]) == 10  # type: ignore[arg-type]
     for channel in ("order_book_btcusd", "diff_order_book_btcusd"):
@@ -319,6 +376,7 @@ def test_the_feed_speaks_every_channel_others_use(wire_rig: WireRig) -> None:
         subscribed, book = ask("/", text)
         assert subscribed["event"] == "bts:subscription_succeeded"
         assert book["channel"] == channel and book["event"] == "data"
+        assert len(book["data"]["bids"]) == len(book["data"]["asks"]) == 20  # type: ignore[index]
         amount = float(book["data"]["asks"][0][1])  # type: ignore[index]
         assert event_of(amount) % 2 == 1, "Bitstamp's events are odd"
 

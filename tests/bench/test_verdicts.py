@@ -10,9 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.contenders.servers import OURS, TONIC
 from bench.load import frames as F
 from bench.options import Options
-from bench.questions import edge, fanout, ladder, memory, saturation, subscribers, tick, wire
+from bench.questions import (
+    cold,
+    edge,
+    fanout,
+    instruments,
+    ladder,
+    memory,
+    saturation,
+    subscribers,
+    tick,
+    wire,
+)
 from bench.registry import BENCHES
 from bench.report.page import bench_document
 from bench.report.plots import CURVE_POINTS, draw, tail
@@ -59,10 +71,10 @@ def test_a_rate_that_is_not_reached_fails_the_bench() -> None:
 @pytest.mark.parametrize(
     ("ours", "bare", "naive", "missing", "failing"),
     [
-        (13.0, 10.0, 100.0, 0, []),
+        (11.0, 10.0, 100.0, 0, []),
         (21.0, 10.0, 200.0, 0, ["median, ours / bare", "p99, ours / bare"]),
-        (13.0, 10.0, 60.0, 0, ["median, naive / ours", "p99, naive / ours"]),
-        (13.0, 10.0, 100.0, 1, ["frames that never became visible"]),
+        (11.0, 10.0, 50.0, 0, ["median, naive / ours", "p99, naive / ours"]),
+        (11.0, 10.0, 100.0, 1, ["frames that never became visible"]),
     ],
 )
 def test_the_tick_bars_can_fail(
@@ -75,7 +87,7 @@ def test_the_tick_bars_can_fail(
 
 def test_the_subscriber_bar_can_fail() -> None:
     load, options = Load(2000.0, 1.0), TINY
-    for with_many, verdict in ((1200.0, "PASS"), (1300.0, "FAIL")):
+    for with_many, verdict in ((1090.0, "PASS"), (1110.0, "FAIL")):
         runs = {
             (placement_name, count): [run_of(with_many if count else 1000.0)]
             for placement_name in subscribers.PLACEMENTS
@@ -86,25 +98,90 @@ def test_the_subscriber_bar_can_fail() -> None:
 
 
 def test_the_fanout_bar_can_fail() -> None:
-    for part, verdict in ((0.85, "PASS"), (0.75, "FAIL")):
-        served = {
-            "gateway": [fanout.Served(100 * part, 100 * part, 1.0)],
-            "bare grpc.aio": [fanout.Served(100.0, 100.0, 1.0)],
+    good = fanout.Served(60_000, 0, 5.0, 0.5, 0.1, 100.0, 900.0)
+    peer = {
+        **{case: replace(good, cpu_us=12.0) for case in fanout.CASES},
+        fanout.CASES[2]: replace(good, cpu_us=40.0),
+        fanout.CASES[3]: replace(good, cpu_us=40.0),
+    }
+    for changed, failing in (
+        ({}, []),
+        ({"cpu_us": 6.5}, ["100 streams, 1 a", "1,000 streams, 1 a", "100 streams, 10 a",
+                           "1,000 streams, 10 a"]),
+        ({"joined": 1}, ["messages joined"]),
+        ({"busy": 0.16}, ["part of a core"]),
+        ({"cpu_us": 55.0}, ["grpc.aio"]),
+    ):  # fmt: skip
+        runs: fanout.Runs = {
+            case: {OURS: [replace(good, **changed)], TONIC: [peer[case]]} for case in fanout.CASES
         }
-        assert fanout._result(TINY, 100, served).verdict == verdict
+        bars = fanout.result(TINY, runs, [40.0], ()).bars
+        failed = [bar.what for bar in bars if not bar.passes]
+        for text in failing:
+            assert any(text in what for what in failed), (changed, failed)
+        assert bool(failed) == bool(failing), failed
 
 
 def test_the_other_bars_are_the_issue_s() -> None:
-    assert saturation.NAIVE_MIN == 10 and ladder.BAR_RATIO == 1.3
-    assert (tick.BARE_P50_MAX, tick.BARE_P99_MAX, tick.NAIVE_MIN) == (1.5, 2.0, 5.0)
-    assert subscribers.P99_MAX == 1.25 and fanout.PART_MIN == 0.8
+    assert (saturation.NAIVE_MIN, saturation.BARE_MAX, ladder.BAR_RATIO) == (10, 1.5, 1.3)
+    assert (tick.BARE_P50_MAX, tick.BARE_P99_MAX, tick.NAIVE_MIN) == (1.15, 2.0, 5.0)
+    assert (tick.TLS_P50_MAX, subscribers.P99_MAX) == (1.05, 1.1)
+    assert (wire.RATIO_MAX, wire.FAST_RATIO_MAX, wire.FAST_RATE_HZ) == (1.0, 0.7, 1000)
+    assert [case.cpu_ratio_max for case in fanout.CASES] == [0.5, 0.5, 0.15, 0.15, None]
+    assert (fanout.CORE_PART_MAX, fanout.PART_MIN) == (0.15, 0.8)
+    assert (instruments.TICK_RATIO_MAX, instruments.MEMORY_MIB_MAX) == (1.15, 4.0)
+    assert (instruments.MOST_MIB_MAX, instruments.START_S_MAX) == (2560, 1.5)
 
 
 def test_the_wire_bar_fails_on_a_lost_event() -> None:
-    name = wire.OURS[0]
     for missing, verdict in ((0, "PASS"), (1, "FAIL")):
         run = replace(run_of(1000.0, missing), achieved_hz=200.0)
-        assert wire._result(TINY, 200.0, {name: [run]}).verdict == verdict
+        assert wire.result(TINY, {200.0: {OURS: [run]}}, ()).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "ours_ns", "failing"),
+    [(100.0, 1000.0, 0), (100.0, 1001.0, 2), (1000.0, 700.0, 0), (1000.0, 701.0, 2)],
+)
+def test_the_wire_bars_are_the_peer_s_time(rate_hz: float, ours_ns: float, failing: int) -> None:
+    runs = {rate_hz: {OURS: [run_of(ours_ns)], TONIC: [run_of(1000.0)]}}
+    bars = wire.result(TINY, runs, ()).bars
+    assert len(bars) == 3 and sum(not bar.passes for bar in bars) == failing
+
+
+def test_the_cold_bars_can_fail() -> None:
+    def found(*medians_ns: float) -> dict[str, list[cold.Measured]]:
+        stage_ns = np.ones(1)
+        kinds = (cold.OURS, cold.BARE, cold.TLS)
+        return {
+            kind: [cold.Measured(run_of(median_ns), stage_ns, stage_ns)]
+            for kind, median_ns in zip(kinds, medians_ns, strict=True)
+        }
+
+    for ours_ns, tls_ns, failing in ((1140.0, 1190.0, 0), (1160.0, 1210.0, 1), (1000.0, 1060.0, 1)):
+        bars = cold.bars(50.0, found(ours_ns, 1000.0, tls_ns))
+        assert [bar.what for bar in bars] == [
+            "median at 50 a second, ours / bare", "median at 50 a second, wss / ws",
+        ]  # fmt: skip
+        assert sum(not bar.passes for bar in bars) == failing
+
+
+def test_the_bars_of_instruments_can_fail() -> None:
+    few, many = instruments.Held(1.4, 1.5, 150.0), instruments.Held(3.0, 9.0, 2100.0)
+    for tick_ns, held, verdict in (
+        (1140.0, many, "PASS"),
+        (1160.0, many, "FAIL"),
+        (1140.0, replace(many, memory_mib=2200.0), "FAIL"),
+    ):
+        runs = {1: [run_of(1000.0)], 512: [run_of(tick_ns)]}
+        one = instruments.result(TINY, runs, {1: [few], 512: [held]}, ())
+        assert one.verdict == verdict, [vars(bar) for bar in one.bars]
+    late = replace(few, first_book_s=1.6)
+    bars = instruments.result(TINY, {1: [run_of(1.0)], 512: [run_of(1.0)]},
+                              {1: [late], 512: [many]}, ()).bars  # fmt: skip
+    assert [bar.what for bar in bars if not bar.passes] == [
+        "warm start to a subscriber's first book"
+    ]
 
 
 def test_what_the_bench_of_forms_says_follows_the_numbers() -> None:
@@ -254,8 +331,8 @@ def test_the_list_names_every_bench() -> None:
 
 def test_every_bar_has_its_bench() -> None:
     names = [entry.name for entry in chosen((), has_bars=True)]
-    paths = ["decode", "ladder", "tick", "order", "saturation"]
-    assert names == [*paths, "watched", "subscribers", "fanout"]
+    paths = ["decode", "ladder", "tick", "cold", "order", "saturation"]
+    assert names == [*paths, "watched", "subscribers", "fanout", "wire", "instruments"]
     assert not BENCHES["memory"].has_bars, "ten minutes, by its own name"
 
 

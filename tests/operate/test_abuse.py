@@ -23,7 +23,7 @@ import psutil
 import pytest
 import trustme
 
-from bench.clients.h2 import PREFACE, SETTINGS, Connection, frame
+from bench.clients.h2 import PREFACE, SETTINGS, Connections, frame, open_streams
 from proto import orderbook_pb2
 from proto.orderbook_pb2_grpc import OrderbookAggregatorStub
 from proto.pollux.v1 import market_data_pb2 as pb
@@ -107,15 +107,14 @@ def test_a_thousand_subscribers_and_one_that_never_reads() -> None:
         contextlib.ExitStack() as on,
     ):
         engine, target, process = served
-        crowd = [Connection(target, METHOD, PER_CONNECTION) for _ in range(CROWD // PER_CONNECTION)]
-        for each in crowd:
-            on.callback(each.close)
+        crowd = Connections(target, METHOD, [PER_CONNECTION] * (CROWD // PER_CONNECTION))
+        on.callback(crowd.close)
         stop = threading.Event()
         reading = threading.Thread(target=_read_all, args=(crowd, stop), daemon=True)
         reading.start()
         on.callback(reading.join)
         on.callback(stop.set)
-        until(lambda: all(all(each.per_stream) for each in crowd), 20, "a book for everybody")
+        until(lambda: all(crowd.received), 20, "a book for everybody")
         deaf = on.enter_context(grpc.insecure_channel(target, options=[FIXED_WINDOW]))
         unread = OrderbookAggregatorStub(deaf).BookSummary(orderbook_pb2.Empty(), timeout=60)
         next(iter(unread))  # it has its place
@@ -128,7 +127,7 @@ def test_a_thousand_subscribers_and_one_that_never_reads() -> None:
         assert (code, text) == (
             EXHAUSTED, f"this gateway has {CROWD + 2} subscribers ([gateway] subscribers_max)"
         )  # fmt: skip
-        before, late_ms = [int(sum(each.per_stream)) for each in crowd], []
+        before, late_ms = crowd.received, []
         weight = process.memory_info().rss
         for _ in range(15):
             wanted, started_s = engine.publish_next(), time.monotonic()
@@ -136,7 +135,7 @@ def test_a_thousand_subscribers_and_one_that_never_reads() -> None:
                 pass
             late_ms.append((time.monotonic() - started_s) * 1000)
             time.sleep(0.2)
-        until(lambda: all(sum(each.per_stream) > n for each, n in zip(crowd, before, strict=True)))
+        until(lambda: all(now > n for now, n in zip(crowd.received, before, strict=True)))
         grown = process.memory_info().rss - weight
         print(f"the honest one had each book {max(late_ms):.0f} ms later at most; "
               f"{grown >> 10} KiB grown with {CROWD} others")  # fmt: skip
@@ -145,14 +144,9 @@ def test_a_thousand_subscribers_and_one_that_never_reads() -> None:
         unread.cancel()  # type: ignore[no-untyped-call]
 
 
-def _read_all(crowd: list[Connection], stop: threading.Event) -> None:
-    for each in crowd:
-        each.link.settimeout(0.0)
+def _read_all(crowd: Connections, stop: threading.Event) -> None:
     while not stop.is_set():
-        for each in crowd:
-            with contextlib.suppress(BlockingIOError):
-                each.on_readable()
-        time.sleep(0.005)
+        crowd.read(50)
 
 
 def test_connecting_and_leaving_in_a_loop_costs_no_memory() -> None:
@@ -212,9 +206,9 @@ def _come_and_go(target: str, cycle: int) -> None:
             link.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
     else:
         with contextlib.suppress(OSError):
-            subscriber = Connection(target, METHOD, 2)
-            subscriber.link.settimeout(2)
-            while cycle % 4 == 2 and subscriber.link.recv(65536).count(b"binance") < 1:
+            subscriber = open_streams(target, METHOD, 2)
+            subscriber.settimeout(2)
+            while cycle % 4 == 2 and subscriber.recv(65536).count(b"binance") < 1:
                 pass
             subscriber.close()
 

@@ -1,6 +1,7 @@
 """Kraken's broadcasts of one market: what changes among its best levels, and their checksum.
 
-Those are the ten best of a side. No delete is sent of a level that others have pushed out: the client cuts its book.
+Those are the ten best of a side. No delete is sent of a level that others have pushed out: the
+client cuts its book.
 Runs on: the simulator's event loop; no I/O, no clock.
 """
 
