@@ -45,8 +45,8 @@ WINDOW_SLOTS = 1 << 18
 """Ticks in a ladder's window: 2,620 USD of BTC at a tick of 0.01, two megabytes a side. Half of it
 costs 70 ns a frame more on the recorded BTCUSDT, a quarter 150: a level outside is searched for."""
 
-FAR_LEVELS_MAX = 1 << 14
-"""Levels a side outside the window; real whole books have some 6,500 in all."""
+FAR_LEVELS_MAX = 1 << 15
+"""Levels a side outside the window: real whole books have up to 27,195 in all."""
 
 
 @dataclass(frozen=True)

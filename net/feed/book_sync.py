@@ -257,7 +257,8 @@ class BookSync:
 
     def on_large(self, now_ns: int) -> None:
         """A frame that may be this feed's whole book is being decoded by another thread."""
-        if self.state in (L.BUFFERING, L.SYNCING):
+        # What has been kept since an earlier one stays: that may be this feed's own.
+        if self.state in (L.BUFFERING, L.SYNCING) and not self._is_large_awaited:
             self._forget(now_ns)
             self._is_large_awaited = True
             self._engine.restart_stream(self.feed)

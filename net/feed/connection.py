@@ -357,8 +357,9 @@ class FeedConnection:
         messages = self.venue.protocol.subscriptions(self.venue.symbols)
         self._acknowledged.clear()
         self._refusals, self._refused_symbols = [], ()
-        self._expected_acknowledgements = len(messages)
-        if messages:
+        is_confirmed = self.venue.protocol.has_acknowledgements
+        self._expected_acknowledgements = len(messages) if is_confirmed else 0
+        if self._expected_acknowledgements:
             self.venue.on_subscribing()
         self._send(transport, messages)
 

@@ -25,6 +25,7 @@ class MarketDataVenue(VenueProtocol):
     trade_url = ""
     own_settings: type[OwnSettings] = OwnSettings
     used_weight_header = ""
+    has_acknowledgements = True
     has_contracts = False
     metadata_weight = 1
     audit_interval_s = 600

@@ -99,6 +99,8 @@ class VenueProtocol(Protocol):
     trade_url: str
     """Where orders go."""
     rest_limit: RestLimit
+    has_acknowledgements: bool
+    """Whether each message of `subscriptions` is confirmed."""
     has_contracts: bool
     """Whether quantities are contracts, whose value a listing tells."""
     metadata_weight: int

@@ -73,6 +73,7 @@ class Binance:
     rest_limit = RestLimit(weight_max=6000, window_s=60)
     own_settings: type[OwnSettings] = BinanceSettings
     used_weight_header = "X-MBX-USED-WEIGHT-1M"
+    has_acknowledgements = True
     has_contracts = False
     metadata_weight = 20
     audit_interval_s = 600

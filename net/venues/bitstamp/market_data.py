@@ -42,6 +42,7 @@ class Bitstamp:
     rest_limit = RestLimit(weight_max=10_000, window_s=600)
     own_settings = OwnSettings
     used_weight_header = ""
+    has_acknowledgements = True
     has_contracts = False
     metadata_weight = 1
     audit_interval_s = 180

@@ -41,6 +41,8 @@ class Gemini(MarketDataVenue):
     rest_limit = RestLimit(weight_max=60, window_s=60)
     metadata_route = "/v1/symbols/details/"
     audit_interval_s = 600
+    has_acknowledgements = False
+    """The whole book is the answer."""
     maker_fee_ppm = 2_000
 
     def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:

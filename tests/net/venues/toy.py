@@ -59,6 +59,7 @@ class Toy:
     rest_limit = RestLimit(weight_max=100, window_s=1)
     own_settings = OwnSettings
     used_weight_header = ""
+    has_acknowledgements = True
     has_contracts = False
     metadata_weight = 1
     audit_interval_s = 1

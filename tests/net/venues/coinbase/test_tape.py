@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from engine.compiling.jit import JIT_OFF
+from engine.engine import Stage
 from engine.layout import layout as L
 from engine.sharing import meter_layout as M
 from net.tape.tape import TapeLine
@@ -88,6 +89,47 @@ def test_a_large_snapshot_is_decoded_beside_the_stream_and_joined() -> None:
         rig.step(line)
     assert rig.is_live(MARKET.symbol) and rig.played.compared > 40
     assert rig.total(M.FEED_RESYNCS) == 0 and oracle.breaks == 0
+
+
+def numbered(number: int, kind: str, product: str, price: int) -> TapeLine:
+    """A message with one bid and one ask, or with a whole book of some."""
+    prices = range(price - 40, price + 1) if kind == "snapshot" else range(price, price + 1)
+    updates = [
+        {"side": "bid", "event_time": "x", "price_level": str(each), "new_quantity": "1"}
+        for each in prices
+    ]
+    updates.append({**updates[0], "side": "offer", "price_level": str(10_000 + number)})
+    event = {"type": kind, "product_id": product, "updates": updates}
+    head = {"channel": "l2_data", "timestamp": "2026-08-09T02:31:05Z", "sequence_num": number}
+    raw = orjson.dumps({**head, "events": [event]})
+    return TapeLine(1_786_242_665_000_000_000 + number * 10**7, "coinbase", "ws", raw)
+
+
+def test_two_large_snapshots_under_way_at_once_lose_nothing_that_came_between() -> None:
+    """The second one must not make the first one's market forget what has been kept for it."""
+    markets = [Market("BTC-USD", "0.01"), Market("ETH-USD", "0.01")]
+    oracle = CoinbaseOracle()
+    rig = TapeRig(oracle, markets)
+    rig.engine.arena[L.ENGINE_LARGE_FRAME_BYTES] = 1_000
+    kept: list[Any] = []
+    host = rig.replay
+    host.decode_large = lambda *each: kept.append(each)  # type: ignore[method-assign]
+    lines = [
+        numbered(0, "snapshot", "BTC-USD", 100), numbered(1, "update", "BTC-USD", 101),
+        numbered(2, "snapshot", "ETH-USD", 50), numbered(3, "update", "BTC-USD", 102),
+        numbered(4, "update", "ETH-USD", 51),
+    ]  # fmt: skip
+    for line in lines:
+        rig.replay.step(line)
+        oracle.read(orjson.loads(line.raw))
+    for venue, frame, large in kept:
+        stage = Stage()
+        feed = rig.engine.stage_large(venue.connection, frame, stage)
+        venue.on_large_decoded(large, feed, stage, lines[-1].t_ns)
+    for number in range(5, 30):
+        line = numbered(number, "update", ("BTC-USD", "ETH-USD")[number % 2], 52)
+        rig.step(line)
+    assert all(rig.is_live(each.symbol) for each in markets) and rig.played.compared > 0
 
 
 def test_a_number_that_is_missing_beside_a_large_frame_is_seen() -> None:
