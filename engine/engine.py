@@ -13,6 +13,7 @@ import numpy as np
 
 from engine.book import frame as kernels
 from engine.book import spare_book
+from engine.book.frame_kernel import frame_kernel
 from engine.book.merge import NOT_TOUCHED
 from engine.book.routes import list_words, place_lists
 from engine.compiling.atomics import Words, address_of
@@ -112,6 +113,7 @@ class Engine:
         arena = resident_words(lists_offset + list_words(*counts))
         arena[L.ENGINE_INSTRUMENTS], arena[L.ENGINE_FEEDS] = counts
         place_lists(arena, lists_offset)
+        arena[L.ENGINE_FRAME_KERNEL] = frame_kernel()
         arena[L.ENGINE_WINDOW_SLOTS] = window_slots
         arena[L.ENGINE_FAR_MAX] = far_levels_max
         arena[L.ENGINE_INSTRUMENTS_OFFSET] = L.ENGINE_WORDS

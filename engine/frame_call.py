@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from engine.book.frame import on_frame
+from engine.book.frame_kernel import take_frame
 from engine.compiling import builtin as C
 from engine.compiling.atomics import BYTES_HEADER, address_of, view_words
 from engine.compiling.jit import JIT_OFF, callback
@@ -36,7 +37,7 @@ def _call(own: int, arguments: int, count: int) -> int:
         return C.FAILED
     context = view_words(own + BYTES_HEADER, 2)
     frame = words[0] + BYTES_HEADER
-    status = on_frame(context[0], context[1], frame, size, receive_ns, is_last)
+    status = take_frame(context[0], context[1], frame, size, receive_ns, is_last)
     answer: int = C.long_new(status)
     return answer
 

@@ -15,7 +15,7 @@ import socket
 import numpy as np
 
 from bench.rig.kernels import bench_kernel
-from engine.book.frame import on_frame
+from engine.book.frame_kernel import take_frame
 from engine.compiling.atomics import Bytes, Words, int64, load_acquire
 from engine.compiling.clock import CLOCK_REALTIME, clock_ns
 from engine.engine import Engine
@@ -72,7 +72,7 @@ def receive_loop(
             at = base + start + header
             start += header + size
             is_last = int64(1) if start == end else int64(0)
-            status = on_frame(arena_address, connection, at, size, now_ns, is_last)
+            status = take_frame(arena_address, connection, at, size, now_ns, is_last)
             if status != S.APPLIED:
                 stop[REFUSED_AT] += 1
         if start == end:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.rig.kernels import bench_kernel
-from engine.book.frame import on_frame
+from engine.book.frame_kernel import take_frame
 from engine.compiling.atomics import Bytes, Words
 from engine.engine import Engine, Stage
 from engine.layout import status as S
@@ -34,7 +34,7 @@ def drive_frames(
     """
     refused = 0
     for index in range(len(starts) - 1):
-        status = on_frame(
+        status = take_frame(
             arena_address,
             connection + connections[index],
             frames_address + starts[index],

@@ -245,6 +245,16 @@ def kernel(signature: str, *, releases_gil: bool = False) -> Callable[[F], F]:
     return declare
 
 
+def kernel_address(dispatcher: Any) -> int:
+    """The address by which C code calls a kernel: compiled code that calls it so holds no copy of
+    it. 0 without the JIT. Only after `compile_kernels`."""
+    if JIT_OFF:
+        return 0
+    compiled = next(iter(dispatcher.overloads.values()))
+    name = compiled.fndesc.llvm_cfunc_wrapper_name
+    return int(compiled.library.get_pointer_to_function(name))
+
+
 _INNER = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """Nobody but kernels calls an inner function: without its wrappers it compiles a quarter faster."""
 

@@ -12,7 +12,8 @@ Runs on: the main thread.
 
 from __future__ import annotations
 
-from engine.book.frame import feed_at, on_frame, view_arena
+from engine.book.frame import feed_at, view_arena
+from engine.book.frame_kernel import take_frame
 from engine.compiling.atomics import Bytes, Words, view_bytes, view_words
 from engine.compiling.jit import inner, kernel
 from engine.decoding.tape_line import line_end, read_time, read_venue, shape_of, unescape
@@ -73,7 +74,7 @@ def _take_frame(run: Words, arena: Words, raw: Bytes, count: int, venue: int) ->
     run[T.RUN_FRAMES] += 1
     if not _means_nothing(run, raw, count, connection):
         receive_ns = run[T.RUN_LINE_NS]
-        status = on_frame(run[T.RUN_ARENA], connection, run[T.RUN_RAW], count, receive_ns, 1)
+        status = take_frame(run[T.RUN_ARENA], connection, run[T.RUN_RAW], count, receive_ns, 1)
         if status == S.UNKNOWN_SYMBOL:
             run[at + T.TAPE_VENUE_OTHER_SYMBOLS] += 1
         elif status != S.APPLIED:

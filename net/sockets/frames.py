@@ -18,7 +18,7 @@ Runs on: the engine thread.
 
 from __future__ import annotations
 
-from engine.book.frame import on_frame
+from engine.book.frame_kernel import take_frame
 from engine.compiling.atomics import Bytes, Words, int64, view_bytes, view_words
 from engine.compiling.c_calls import call_int, move_bytes
 from engine.compiling.clock import CLOCK_REALTIME, clock_ns
@@ -191,7 +191,7 @@ def _take_texts(words: Words) -> int:
         is_last = int64(0) if is_next else int64(1)
         size = following - text
         frame = words[BUFFER] + text
-        status = on_frame(words[ARENA], words[CONNECTION], frame, size, stamp_ns, is_last)
+        status = take_frame(words[ARENA], words[CONNECTION], frame, size, stamp_ns, is_last)
         words[TAKEN] += 1
         words[START] = following
         if status != S.APPLIED and status != S.OLD:
