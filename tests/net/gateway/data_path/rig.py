@@ -6,11 +6,11 @@ import select
 import socket
 from dataclasses import dataclass, field
 
-from engine.sharing.handoff import HandoffReader, InstrumentInfo
+from engine.layout import layout as L
+from engine.sharing.handoff import HandoffReader, HandoffWriter, InstrumentInfo
 from net.gateway.counters import GatewayCounters
 from net.gateway.data_path import layout as D
 from net.gateway.data_path.data_path import DataPath
-from net.gateway.data_path.frames import instrument_at
 from tests.net.gateway.rig import Engine
 
 SIZES = D.Sizes(instruments=2, streams=64, connections=8)
@@ -72,6 +72,15 @@ class Client:
         self.server_link.close()
 
 
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends of a connection: TCP takes parts of what it is given, a local socket does not."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        theirs = socket.create_connection(door.getsockname())
+        ours, _ = door.accept()
+    ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return ours, theirs
+
+
 class Rig:
     """An engine, a data path over it, and its clients."""
 
@@ -95,9 +104,12 @@ class Rig:
         self, *, send_buffer: int = 0, is_encrypted: bool = False, keeps_bounds: bool = False
     ) -> Client:
         """A connection; with `keeps_bounds` each send(2) is received by itself."""
-        kind = socket.SOCK_SEQPACKET if keeps_bounds else socket.SOCK_STREAM
-        ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+        if keeps_bounds:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        else:
+            ours, theirs = tcp_pair()
         if send_buffer:
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, send_buffer)
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         ours.setblocking(False)
         place = self.path.add_connection(ours.fileno(), is_encrypted)
@@ -114,9 +126,10 @@ class Rig:
         self.path.turn(timeout_ns)
         return self.path.take_notices()
 
-    def words_of(self, instrument: int) -> int:
-        """Where an instrument begins, for a test that looks inside."""
-        return instrument_at(instrument)
+    @staticmethod
+    def ring_at(instrument: int) -> int:
+        """Where an instrument's sequence is in the handoff."""
+        return HandoffWriter.ring_at(instrument) + L.RING_SEQUENCE
 
     def close(self) -> None:
         for client in self.clients:

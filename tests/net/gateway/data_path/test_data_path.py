@@ -17,7 +17,7 @@ from net.gateway.data_path.turn import turn
 from proto import orderbook_pb2
 from proto.pollux.v1 import market_data_pb2 as pb
 from tests.net.gateway.data_path.rig import SIZES, Client, Rig
-from tests.net.gateway.rig import ladder
+from tests.net.gateway.rig import eventually, ladder
 
 pytestmark = pytest.mark.kernel
 
@@ -196,16 +196,25 @@ def test_a_full_socket_keeps_one_frame_begun_and_then_has_the_newest(rig: Rig) -
         stuck += rig.turn()
     assert stuck == [(D.NOTICE_STUCK, client.place)], "told once"
     assert rig.path.backlog_bytes(client.place) <= 9 + 1500, "a part of one frame"
-    for _ in range(20):
-        client.read()
-        rig.path.unstick(client.place)
-        rig.turn()
-    client.read()
+    assert eventually(lambda: take_all(rig, client))
     for stream_id in range(1, 9, 2):
         found = sequences(client, stream_id)
         assert found[-1] == 300 and found == sorted(set(found)) and len(found) < 150
     assert not client.raw, "whole frames to the last"
+    at = int(rig.path.words[D.CONNECTIONS_AT]) + client.place * D.CONNECTION_WORDS
+    sent = sum(size for _, size in client.frames)
+    opened = D.INITIAL_WINDOW_BYTES + (1 << 30)
+    assert rig.path.words[at + D.CONNECTION_WINDOW] == opened - sent, "what was never sent is back"
     assert rig.counters.conflated == 4 * 300 - rig.counters.sent
+
+
+def take_all(rig: Rig, client: Client) -> bool:
+    """Read and have the rest sent; whether every stream has its newest book."""
+    client.read()
+    rig.path.unstick(client.place)
+    rig.turn()
+    client.read()
+    return all(sequences(client, each)[-1:] == [300] for each in range(1, 9, 2)) and not client.raw
 
 
 def test_who_is_stuck_delays_nobody(rig: Rig) -> None:
@@ -224,10 +233,18 @@ def test_a_client_that_is_gone_is_told_of(rig: Rig) -> None:
     client = rig.connect()
     rig.follow(client.stream(1), BTC_BOOK)
     client.link.close()
-    rig.engine.publish(*ladder(500))
-    assert rig.turn() == [(D.NOTICE_BROKEN, client.place)]
-    rig.engine.publish(*ladder(501))
-    assert rig.turn() == []
+    told: list[tuple[int, int]] = []
+
+    def is_told() -> bool:
+        """The first frame to it is answered with a reset, which the next one meets."""
+        rig.engine.publish(*ladder(500 + rig.counters.books))
+        told.extend(rig.turn())
+        return bool(told)
+
+    assert eventually(is_told)
+    assert told == [(D.NOTICE_BROKEN, client.place)]
+    rig.engine.publish(*ladder(400))
+    assert rig.turn() == [], "once"
 
 
 def test_python_s_frames_go_behind_what_was_begun(rig: Rig) -> None:
@@ -262,6 +279,34 @@ def test_an_encrypted_connection_s_frames_are_python_s_to_send(rig: Rig) -> None
     client._parse()
     assert sorted(client.messages) == [1, 3, 5, 7]
     assert not select.select([client.link], [], [], 0)[0], "nothing in the clear"
+
+
+def test_the_part_of_a_frame_that_a_socket_did_not_take_is_kept(rig: Rig) -> None:
+    """Sockets of any room: somewhere a frame is cut, and its rest is the backlog."""
+    cut = 0
+    for room in range(4608, 9216, 512):
+        client = rig.connect(send_buffer=room)
+        rig.path.walk(client.place, b"\0\0\x04\x08\0\0\0\0\0\x40\0\0\0", 0)
+        stream = client.stream(1, window=1 << 30)
+        rig.follow(stream, BTC_BOOK)
+        for step in range(60):
+            rig.engine.publish(*ladder(500 + step + room))
+            rig.turn()
+        cut += rig.path.backlog_bytes(client.place) > 0
+        newest = int(rig.engine.writer.words[rig.ring_at(0)])
+
+        def has_newest(client: Client = client, newest: int = newest) -> bool:
+            client.read()
+            rig.path.unstick(client.place)
+            rig.turn()
+            return sequences(client, 1)[-1:] == [newest] and not client.raw
+
+        assert eventually(has_newest)
+        found = sequences(client, 1)
+        assert found == sorted(set(found))
+        rig.path.remove_stream(stream)
+        rig.path.remove_connection(client.place)
+    assert cut, "no frame was cut"
 
 
 # --- messages of Python's ------------------------------------------------------------------------
@@ -361,6 +406,33 @@ def test_who_leaves_leaves_his_place(rig: Rig) -> None:
     assert rig.path.words[D.WANTED] == 1
     assert rig.path._streams.room == SIZES.streams - 1
     assert rig.path._cursors.room == SIZES.cursors - 1
+
+
+def test_a_place_that_was_to_be_served_next_is_another_s_now(rig: Rig) -> None:
+    """The stream whose turn it is leaves, and another connection is given its place."""
+    first, second = rig.connect(), rig.connect()
+    rig.engine.publish(*ladder(500))
+    streams = [first.stream(n, window=1 << 30) for n in range(1, 9, 2)]
+    for stream in streams:
+        rig.follow(stream, BTC_BOOK)
+    for step in range(70):
+        rig.engine.publish(*ladder(501 + step))
+        rig.turn()
+    at = int(rig.path.words[D.CONNECTIONS_AT]) + first.place * D.CONNECTION_WORDS
+    turn_of = int(rig.path.words[at + D.CONNECTION_TURN])
+    assert rig.path.words[at + D.CONNECTION_WINDOW] == 0 and turn_of in streams
+    rig.path.remove_stream(turn_of)
+    assert second.stream(77) == turn_of
+    rig.path.walk(first.place, b"\0\0\x04\x08\0\0\0\0\0\x40\0\0\0", 0)
+    rig.follow(turn_of, BTC_BOOK)
+    for step in range(3):
+        rig.engine.publish(*ladder(900 + step))
+        rig.turn()
+    time.sleep(0.05)
+    for client in (first, second):
+        client.read()
+    assert {stream for stream, _ in second.frames} == {77}
+    assert 77 not in {stream for stream, _ in first.frames}
 
 
 def test_places_are_bounded(rig: Rig) -> None:
