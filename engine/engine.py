@@ -18,6 +18,7 @@ from engine.book.merge import NOT_TOUCHED
 from engine.book.routes import list_words, place_lists
 from engine.compiling.atomics import Words, address_of
 from engine.compiling.jit import compile_kernels
+from engine.decoding.decode_kernel import decode_kernel
 from engine.decoding.scale import (
     PRICE_LIMIT,
     QUANTITY_LIMIT,
@@ -113,7 +114,10 @@ class Engine:
         arena = resident_words(lists_offset + list_words(*counts))
         arena[L.ENGINE_INSTRUMENTS], arena[L.ENGINE_FEEDS] = counts
         place_lists(arena, lists_offset)
-        arena[L.ENGINE_FRAME_KERNEL] = frame_kernel()
+        arena[L.ENGINE_FRAME_KERNEL], arena[L.ENGINE_DECODE_KERNEL] = (
+            frame_kernel(),
+            decode_kernel(),
+        )
         arena[L.ENGINE_WINDOW_SLOTS] = window_slots
         arena[L.ENGINE_FAR_MAX] = far_levels_max
         arena[L.ENGINE_INSTRUMENTS_OFFSET] = L.ENGINE_WORDS

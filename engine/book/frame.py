@@ -23,7 +23,8 @@ from engine.book.rules import (
 from engine.book.side import side_at
 from engine.compiling.atomics import Bytes, Words, view_bytes, view_words
 from engine.compiling.jit import hot, inlined, inner, kernel
-from engine.decoding.decode import KIND_SNAPSHOT, decode
+from engine.decoding.decode import KIND_SNAPSHOT
+from engine.decoding.decode_kernel import decode
 from engine.decoding.frame_template import learn_template, read_by_template
 from engine.decoding.schema import FIELD_LAST_ID
 from engine.decoding.staging import drop_priceless, is_symbol, rows_at, scale_rows

@@ -28,7 +28,8 @@ from engine.book.merge import publish
 from engine.book.side import far_keys_at, lots_at, side_at
 from engine.compiling.atomics import Words, view_bytes, view_words
 from engine.compiling.jit import inner, kernel
-from engine.decoding.decode import KIND_DIFF, KIND_SNAPSHOT, decode
+from engine.decoding.decode import KIND_DIFF, KIND_SNAPSHOT
+from engine.decoding.decode_kernel import decode
 from engine.decoding.staging import drop_priceless, rows_at, scale_rows, survey_rows
 from engine.layout import layout as L
 from engine.layout import status as S

@@ -77,12 +77,14 @@ NO_KEY = -(2**63)
     ENGINE_ROUTES,
     ENGINE_ROUTES_OFFSET,
     ENGINE_FRAME_KERNEL,
+    ENGINE_DECODE_KERNEL,
     ENGINE_WORDS,
-) = range(26)
+) = range(27)
 """MAKERS_DUE: a bit for each market maker whose instrument was touched, until it is stepped.
 TOUCHED: how many instruments wait to be published; the offsets of each are at TOUCHED_OFFSET.
 ROUTES: how many words guess the feed of a frame (engine.book.routes), 0 where nothing is guessed.
-FRAME_KERNEL: the address of the kernel that takes a frame (engine.book.frame_kernel).
+FRAME_KERNEL, DECODE_KERNEL: the addresses of the kernels that take a frame and read a message
+(engine.book.frame_kernel, engine.decoding.decode_kernel).
 """
 
 (
