@@ -180,6 +180,7 @@ def test_a_member_that_comes_twice_or_is_escaped_is_refused() -> None:
 @pytest.mark.skipif(JIT_OFF, reason="33,000 levels take a minute without the JIT")
 def test_more_levels_than_a_frame_may_have_are_refused_on_each_side() -> None:
     rig = rig_of(SIDED)
+    rig.engine.arena[L.ENGINE_LARGE_FRAME_BYTES] = 1 << 62  # or another thread would read them
     for side in ("bid", "offer"):
         rows = [level(side, "1", "1")] * (L.FRAME_LEVELS_MAX + 1)
         assert rig.feed(frame(levels=rows)) == S.TOO_MANY_LEVELS

@@ -321,13 +321,15 @@ def test_what_has_waited_through_a_standstill_is_told_of_first() -> None:
 def test_no_frame_waits_for_the_interpreter() -> None:
     """A thread that keeps the lock to itself sees the book of a frame that it sends meanwhile."""
     ready, done = threading.Event(), threading.Event()
-    worlds: list[Any] = []
+    worlds: list[tuple[Any, int]] = []
 
     async def body() -> None:
         async with connected("ws") as world:
             world.venue.say(3)
             await until(world.is_at)
-            worlds.append(world)
+            assert world.venue.transport is not None
+            underlying = world.venue.transport.underlying_transport
+            worlds.append((world, underlying.get_extra_info("socket").fileno()))
             ready.set()
             while not done.is_set():
                 await asyncio.sleep(0.5)
@@ -335,10 +337,9 @@ def test_no_frame_waits_for_the_interpreter() -> None:
     thread = threading.Thread(target=spinning, args=(body,))
     thread.start()
     assert ready.wait(30)
-    (world,) = worlds
+    ((world, descriptor),) = worlds
     raw = binance_diff(world.venue.next_id, world.venue.next_id, [("50.00", "7")])
     said = bytes([0x81, 126]) + len(raw).to_bytes(2, "big") + raw
-    descriptor = world.venue.transport.underlying_transport.get_extra_info("socket").fileno()
     engine, send = world.desk.engine, ctypes.PyDLL(None).send  # keeps the lock, as PyDLL does
     interval_s = sys.getswitchinterval()
     try:
