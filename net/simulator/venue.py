@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from net.simulator.tape_file import TapeLine
 
 
+NO_PATH = re.compile(r"(?!)")
+"""Of an exchange whose whole books come in the stream: it matches nothing."""
+
+
 @dataclass(frozen=True)
 class BookForm:
     """How an exchange writes diffs and whole books: for what reads a tape or spoils a message.
@@ -32,18 +36,18 @@ class BookForm:
     """Texts that every diff has, and nothing else that is sent."""
     sides: tuple[str, str]
     """Keys of a diff's bids and asks."""
-    first_id: str
-    """Key of the first update id; empty where a stamp stands for ids, so that no gap shows."""
-    last_id: str
-    time_ms: str
-    """Key of the exchange's time, where it is no id."""
     foreign: dict[str, str]
     """The keys that name a market, each with a value of one that nobody asked for."""
-    pads_zeros: bool
+    first_id: str = ""
+    """Key of the first update id; empty where a stamp stands for ids, so that no gap shows."""
+    last_id: str = ""
+    time_ms: str = ""
+    """Key of the exchange's time, where it is no id."""
+    pads_zeros: bool = False
     """Numbers are printed with more decimals than the market has."""
-    snapshot_path: re.Pattern[str]
+    snapshot_path: re.Pattern[str] = NO_PATH
     """REST path and query of a whole book; the first group is its symbol."""
-    snapshot_id: str
+    snapshot_id: str = ""
     body: str = "data"
     """Key of the object that holds the levels, or of a list with that alone; the message itself
     where it has none such."""
@@ -68,12 +72,12 @@ class SimulatedVenue:
     """The crowd of its synthetic markets."""
     instrument: Callable[[str, str], VenueInstrument]
     """The market of a base and a quote asset, as this exchange names and prints it."""
-    read_frame: Callable[[str, int], TapeLine | None] | None
-    """A recorded frame and when it is due; None where it is nobody's data. Left out where tapes of
-    the exchange are not played."""
-    order_scheme: str
-    """Of the address that orders go to: ws or http."""
-    order_path: str
     own_faults: tuple[str, ...]
     """The faults not known to every exchange that can happen at this one."""
     form: BookForm
+    read_frame: Callable[[str, int], TapeLine | None] | None = None
+    """A recorded frame and when it is due; None where it is nobody's data. Left out where tapes of
+    the exchange are not played."""
+    order_scheme: str = ""
+    """Of the address that orders go to: ws or http. Left out where it takes none."""
+    order_path: str = ""

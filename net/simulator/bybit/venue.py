@@ -5,8 +5,6 @@ Runs on: none (plain values and pure functions).
 
 from __future__ import annotations
 
-import re
-
 from net.simulator.bybit.protocol import BybitServer
 from net.simulator.bybit.publisher import BybitPublisher
 from net.simulator.calibration import MODEST
@@ -27,20 +25,12 @@ VENUES = {
         publisher=BybitPublisher,
         profile=MODEST,
         instrument=instrument,
-        read_frame=None,
-        order_scheme="",
-        order_path="",
         own_faults=("refused-subscription", "late-ack"),
         form=BookForm(
             diff_marks=('"topic":"orderbook.', '"type":"delta"'),
             sides=("b", "a"),
-            first_id="",
             last_id="u",
-            time_ms="",
             foreign={"s": "NOSUCHUSDT"},
-            pads_zeros=False,
-            snapshot_path=re.compile(r"(?!)"),
-            snapshot_id="",
         ),
     )
     for name in ("bybit", "bybit-linear")

@@ -5,8 +5,6 @@ Runs on: none (plain values and pure functions).
 
 from __future__ import annotations
 
-import re
-
 from net.simulator.calibration import MODEST
 from net.simulator.coinbase.protocol import CoinbaseServer
 from net.simulator.coinbase.publisher import CoinbasePublisher
@@ -28,20 +26,11 @@ VENUES = {
         publisher=CoinbasePublisher,
         profile=MODEST,
         instrument=instrument,
-        read_frame=None,
-        order_scheme="",
-        order_path="",
         own_faults=("refused-subscription",),
         form=BookForm(
             diff_marks=('"channel":"l2_data"', '"type":"update"'),
             sides=("updates", "updates"),
-            first_id="",
-            last_id="",
-            time_ms="",
             foreign={"product_id": "NOSUCH-USD"},
-            pads_zeros=False,
-            snapshot_path=re.compile(r"(?!)"),
-            snapshot_id="",
             body="events",
             levels=SidedForm(("bid", "offer"), ("side", "price_level", "new_quantity")),
         ),

@@ -27,9 +27,6 @@ VENUES = {
         publisher=GatePublisher,
         profile=MODEST,
         instrument=instrument,
-        read_frame=None,
-        order_scheme="",
-        order_path="",
         own_faults=("gap", "refused-subscription"),
         form=BookForm(
             diff_marks=('"spot.order_book_update"', '"event":"update"'),
@@ -38,7 +35,6 @@ VENUES = {
             last_id="u",
             time_ms="t",
             foreign={"s": "NOSUCH_USDT"},
-            pads_zeros=False,
             snapshot_path=re.compile(r"/api/v4/spot/order_book\?currency_pair=([^&]+)(?:&.*)?"),
             snapshot_id="id",
             body="result",

@@ -5,8 +5,6 @@ Runs on: none (plain values and pure functions).
 
 from __future__ import annotations
 
-import re
-
 from net.simulator.calibration import MODEST
 from net.simulator.gemini.protocol import GeminiServer
 from net.simulator.gemini.publisher import GeminiPublisher
@@ -27,20 +25,11 @@ VENUES = {
         publisher=GeminiPublisher,
         profile=MODEST,
         instrument=instrument,
-        read_frame=None,
-        order_scheme="",
-        order_path="",
         own_faults=("refused-subscription",),
         form=BookForm(
             diff_marks=('"type":"l2_updates"', "]]}"),
             sides=("changes", "changes"),
-            first_id="",
-            last_id="",
-            time_ms="",
             foreign={"symbol": "NOSUCHUSD"},
-            pads_zeros=False,
-            snapshot_path=re.compile(r"(?!)"),
-            snapshot_id="",
             levels=SidedForm(("buy", "sell")),
         ),
     )

@@ -5,8 +5,6 @@ Runs on: none (plain values and pure functions).
 
 from __future__ import annotations
 
-import re
-
 from net.simulator.calibration import MODEST
 from net.simulator.kraken.protocol import KrakenServer
 from net.simulator.kraken.publisher import KrakenPublisher
@@ -31,20 +29,11 @@ VENUES = {
         publisher=KrakenPublisher,
         profile=MODEST,
         instrument=instrument,
-        read_frame=None,
-        order_scheme="",
-        order_path="",
         own_faults=("wrong-checksum", "refused-subscription", "late-ack"),
         form=BookForm(
             diff_marks=('"channel":"book"', '"type":"update"'),
             sides=("bids", "asks"),
-            first_id="",
-            last_id="",
-            time_ms="",
             foreign={"symbol": "NOSUCH/USD"},
-            pads_zeros=False,
-            snapshot_path=re.compile(r"(?!)"),
-            snapshot_id="",
             levels=ObjectsForm("price", "qty"),
             checksum="checksum",
         ),

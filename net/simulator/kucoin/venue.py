@@ -28,9 +28,6 @@ VENUES = {
         publisher=KucoinPublisher,
         profile=MODEST,
         instrument=instrument,
-        read_frame=None,
-        order_scheme="",
-        order_path="",
         own_faults=("gap", "refused-subscription"),
         form=BookForm(
             diff_marks=('"subject":"trade.l2update"',),
@@ -39,7 +36,6 @@ VENUES = {
             last_id="sequenceEnd",
             time_ms="time",
             foreign={"topic": "/market/level2:NOSUCH-USDT"},
-            pads_zeros=False,
             snapshot_path=re.compile(
                 r"/api/v1/market/orderbook/level2_100\?symbol=([^&]+)(?:&.*)?"
             ),
