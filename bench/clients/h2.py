@@ -12,20 +12,24 @@ Runs on: a worker process of the harness, off the server's CPU.
 
 from __future__ import annotations
 
-import ctypes
 import select
 import socket
 from collections.abc import Sequence
 
-import numba.types as nbtypes
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.rig.kernels import bench_kernel
 from engine.compiling.atomics import Bytes, Words, int64, view_bytes
+from engine.compiling.c_calls import (
+    EPOLL_EVENT_BYTES,
+    MSG_DONTWAIT,
+    epoll_descriptor,
+    epoll_wait,
+    recv,
+)
 from engine.compiling.clock import CLOCK_REALTIME, clock_ns
-from engine.compiling.jit import JIT_OFF, inner
-from net.sockets.polling import DATA_AT, EVENT_BYTES, MSG_DONTWAIT, recv
+from engine.compiling.jit import inner
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 (DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE) = (0, 1, 3, 4, 6, 7, 8)
@@ -56,17 +60,6 @@ NO_EVENT = -1
 TIMED_OUT = -1
 
 Rows = NDArray[np.int64]
-
-if JIT_OFF:
-    _libc = ctypes.CDLL(None)
-
-    def _epoll_wait(descriptor: int, address: int, count: int, timeout_ms: int) -> int:
-        return int(_libc.epoll_wait(descriptor, ctypes.c_void_p(address), count, timeout_ms))
-
-else:
-    _epoll_wait = nbtypes.ExternalFunction(
-        "epoll_wait", nbtypes.int32(nbtypes.int32, nbtypes.intp, nbtypes.int32, nbtypes.int32)
-    )
 
 
 @inner
@@ -218,12 +211,11 @@ def read_connections(
     if answered >= 0 and _take_in(answered, buffer, connections, streams, log, state):
         return answered
     while True:
-        count = _epoll_wait(epoll, events.ctypes.data, EVENTS_MAX, timeout_ms)
+        count = epoll_wait(epoll, events.ctypes.data, EVENTS_MAX, timeout_ms)
         if count <= 0:
             return TIMED_OUT
         for number in range(count):
-            at = number * EVENT_BYTES + DATA_AT
-            descriptor = int64(events[at]) | (int64(events[at + 1]) << 8)
+            descriptor = epoll_descriptor(events, number * EPOLL_EVENT_BYTES)
             index = int64(by_descriptor[descriptor])
             if _take_in(index, buffer, connections, streams, log, state):
                 return index
@@ -264,7 +256,7 @@ class Connections:
         self._state: Words = np.zeros(STATE_WORDS, np.int64)
         # Pages that nothing is received into are never touched.
         self._buffer: Bytes = np.zeros(len(streams) * BUFFER_BYTES, np.uint8)
-        self._events: Bytes = np.zeros(EVENTS_MAX * EVENT_BYTES, np.uint8)
+        self._events: Bytes = np.zeros(EVENTS_MAX * EPOLL_EVENT_BYTES, np.uint8)
         self._epoll = select.epoll()
         self._answered = TIMED_OUT
         self._links: list[socket.socket] = []

@@ -17,10 +17,10 @@ import numpy as np
 from bench.rig.kernels import bench_kernel
 from engine.book.frame_kernel import take_frame
 from engine.compiling.atomics import Bytes, Words, int64, load_acquire
+from engine.compiling.c_calls import MSG_DONTWAIT, recv
 from engine.compiling.clock import CLOCK_REALTIME, clock_ns
 from engine.engine import Engine
 from engine.layout import status as S
-from net.sockets.polling import MSG_DONTWAIT, recv
 
 BUFFER_BYTES = 1 << 20
 """As much as one recv takes in; a frame of a bench fits many times."""

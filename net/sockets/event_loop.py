@@ -35,6 +35,7 @@ from aiofastnet.selector_transport import SelectorSocketTransport
 from aiofastnet.ssl_transport import SSLTransport_Socket
 
 from engine.compiling.atomics import Words
+from engine.compiling.c_calls import EPOLL_EVENT_BYTES
 from engine.sharing import meter_layout as M
 from engine.sharing.meters import observe_value
 from net.sockets import frames as RF
@@ -96,7 +97,7 @@ class SpinSelector(selectors.EpollSelector):
         self._spin_ns = spin_ns
         self._meters = meters
         self._by_descriptor: dict[int, selectors.SelectorKey] = {}
-        self._events = np.zeros(polling.EVENTS_MAX * polling.EVENT_BYTES, np.uint8)
+        self._events = np.zeros(polling.EVENTS_MAX * EPOLL_EVENT_BYTES, np.uint8)
         self._state = np.zeros(polling.STATE_WORDS, np.int64)
         self._state[polling.EPOLL] = self.fileno()
         self._state[polling.EVENTS_ADDRESS] = self._events.ctypes.data

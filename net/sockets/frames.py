@@ -19,8 +19,8 @@ Runs on: the engine thread.
 from __future__ import annotations
 
 from engine.book.frame_kernel import take_frame
-from engine.compiling.atomics import Bytes, Words, int64, view_bytes, view_words
-from engine.compiling.c_calls import call_int, move_bytes
+from engine.compiling.atomics import Bytes, Words, copy_bytes, int64, view_bytes, view_words
+from engine.compiling.c_calls import call_int
 from engine.compiling.clock import CLOCK_REALTIME, clock_ns
 from engine.compiling.jit import JIT_OFF, callback, inner, kernel
 from engine.layout import layout as L
@@ -154,7 +154,8 @@ def _rest(words: Words, total: int) -> int:
         return _hand_over(words, start, end - start)
     if start > 0:
         if end > start:
-            move_bytes(words[BUFFER], words[BUFFER] + start, end - start)
+            held = view_bytes(words[BUFFER], end)
+            copy_bytes(held, 0, held, start, end - start)
         words[START] = 0
         words[END] = end - start
     return DONE

@@ -11,13 +11,20 @@ Runs on: the engine thread.
 
 from __future__ import annotations
 
-import ctypes
-import platform
 from errno import EAGAIN, EINTR
 
 from engine.compiling.atomics import Words, int64, view_bytes, view_words
+from engine.compiling.c_calls import (
+    EPOLL_EVENT_BYTES,
+    MSG_DONTWAIT,
+    epoll_descriptor,
+    epoll_mask,
+    epoll_wait,
+    error_number,
+    recv,
+)
 from engine.compiling.clock import CLOCK_BOOTTIME, clock_ns
-from engine.compiling.jit import JIT_OFF, inner, kernel
+from engine.compiling.jit import inner, kernel
 from engine.sharing import meter_layout as M
 from engine.sharing.meters import observe
 from net.sockets import frames as RF
@@ -33,15 +40,8 @@ STANDSTILL_NS = 2_000_000_000
 """A loop that has a faster timer and did not come round for so long was stopped, or its host slept:
 what it reads now has waited. A busy host holds up a thread for less."""
 
-IS_PACKED = platform.machine() in ("x86_64", "AMD64")
-"""struct epoll_event is packed to 12 bytes on x86-64 and 16 bytes long elsewhere (epoll_ctl(2))."""
-EVENT_BYTES = 12 if IS_PACKED else 16
-DATA_AT = 4 if IS_PACKED else 8
-
 EPOLLIN = 0x1
 """From sys/epoll.h."""
-MSG_DONTWAIT = 0x40
-"""From sys/socket.h on Linux: -1 at once where nothing is waiting."""
 INTAKES_MAX = 8
 """Sockets that are received from in compiled code; any others are asyncio's."""
 INTAKE_WORDS = 4
@@ -80,38 +80,6 @@ ASKS = BYTES_MASK
 NO_ROOM = 105
 """ENOBUFS, from asm-generic/errno.h: a BIO that should have been empty was not."""
 
-if JIT_OFF:
-    _libc = ctypes.CDLL(None, use_errno=True)
-    _libc.recv.restype = ctypes.c_ssize_t
-
-    def _epoll_wait(descriptor: int, address: int, count: int, timeout_ms: int) -> int:
-        where = ctypes.c_void_p(int(address))
-        return int(_libc.epoll_wait(int(descriptor), where, count, timeout_ms))
-
-    def recv(descriptor: int, address: int, size: int, flags: int) -> int:
-        """recv(2)."""
-        where = (ctypes.c_void_p(int(address)), ctypes.c_size_t(int(size)))
-        return int(_libc.recv(int(descriptor), *where, int(flags)))
-
-    def _errno() -> int:
-        return ctypes.get_errno()
-
-else:
-    import numba.types as nbtypes
-
-    _epoll_wait = nbtypes.ExternalFunction(
-        "epoll_wait", nbtypes.int32(nbtypes.int32, nbtypes.intp, nbtypes.int32, nbtypes.int32)
-    )
-    recv = nbtypes.ExternalFunction(
-        "recv", nbtypes.int64(nbtypes.int32, nbtypes.intp, nbtypes.intp, nbtypes.int32)
-    )
-    _errno_location = nbtypes.ExternalFunction("__errno_location", nbtypes.intp())
-
-    @inner
-    def _errno() -> int:
-        """The calling thread's errno: below 256 in all of Linux, so its first byte says it."""
-        return int64(view_bytes(_errno_location(), 4)[0])
-
 
 @inner
 def _is_intake(intakes: Words, descriptor: int) -> bool:
@@ -123,19 +91,12 @@ def _is_intake(intakes: Words, descriptor: int) -> bool:
 
 @inner
 def _others(events_address: int, count: int, intakes: Words, ready: Words) -> int:
-    """Descriptors and masks of epoll's events, without the readability of intakes; how many.
-
-    The upper half of epoll's 64-bit data is garbage: only 32 bits are ours.
-    """
-    raw = view_bytes(events_address, EVENTS_MAX * EVENT_BYTES)
+    """Descriptors and masks of epoll's events, without the readability of intakes; how many."""
+    raw = view_bytes(events_address, EVENTS_MAX * EPOLL_EVENT_BYTES)
     left = 0
     for index in range(count):
-        at = index * EVENT_BYTES
-        mask = int64(0)
-        number = int64(0)
-        for byte in range(4):
-            mask |= int64(raw[at + byte]) << (8 * byte)
-            number |= int64(raw[at + DATA_AT + byte]) << (8 * byte)
+        at = index * EPOLL_EVENT_BYTES
+        mask, number = epoll_mask(raw, at), epoll_descriptor(raw, at)
         if _is_intake(intakes, number):
             mask &= ~EPOLLIN
         if mask != 0:
@@ -172,7 +133,7 @@ def _receive(state: Words, intakes: Words, first: int) -> int:
                 size = words[RF.BUFFER_BYTES] - words[RF.END]
         received = recv(intakes[at + DESCRIPTOR], buffer, size, MSG_DONTWAIT)
         if received < 0:
-            received = -_errno()
+            received = -error_number()
             if received == -EAGAIN or received == -EINTR:
                 continue
         if received > 0 and intakes[at + RECEIVER] != 0:
@@ -224,7 +185,7 @@ def _poll(state: Words, intakes: Words, ready: Words, meters: Words, spin_ns: in
         turn = state[TURN]
         state[TURN] = turn + 1
         if turn % EPOLL_EVERY == 0:
-            count = _epoll_wait(state[EPOLL], state[EVENTS_ADDRESS], EVENTS_MAX, 0)
+            count = epoll_wait(state[EPOLL], state[EVENTS_ADDRESS], EVENTS_MAX, 0)
             count = _others(state[EVENTS_ADDRESS], count, intakes, ready)
             if count > 0:
                 break

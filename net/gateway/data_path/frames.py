@@ -15,12 +15,12 @@ Runs on: the gateway's event loop, without the GIL.
 
 from __future__ import annotations
 
-import ctypes
 from errno import EAGAIN, EINTR
 
-from engine.compiling.atomics import Bytes, Words, copy_bytes, int64, view_bytes, view_words
+from engine.compiling.atomics import Bytes, Words, copy_bytes, int64, view_words
+from engine.compiling.c_calls import MSG_DONTWAIT, MSG_NOSIGNAL, error_number, send
 from engine.compiling.clock import CLOCK_BOOTTIME, clock_ns
-from engine.compiling.jit import JIT_OFF, inlined, inner
+from engine.compiling.jit import inlined, inner
 from engine.sharing.meters import observe
 from net.gateway.counters import (
     BOOKS_CONFLATED,
@@ -32,37 +32,10 @@ from net.gateway.data_path import layout as D
 from net.gateway.data_path.encode import message_at
 from net.gateway.subscribers import CONFLATED, SENT
 
-MSG_AT_ONCE, MSG_NOSIGNAL = 0x40, 0x4000
-"""From sys/socket.h on Linux: -1 at once where there is no room; no SIGPIPE."""
 BATCHES_MAX = 16
 """Batches of one connection before another one's turn: a thousand streams."""
 INTERVAL_STEP_NS = 1_000_000
 """Intervals are whole milliseconds, and so is when they end: one look serves many streams."""
-
-if JIT_OFF:
-    _libc = ctypes.CDLL(None, use_errno=True)
-    _libc.send.restype = ctypes.c_ssize_t
-
-    def _send(descriptor: int, address: int, size: int, flags: int) -> int:
-        where = (ctypes.c_void_p(int(address)), ctypes.c_size_t(int(size)))
-        return int(_libc.send(int(descriptor), *where, int(flags)))
-
-    def error_number() -> int:
-        """The calling thread's errno."""
-        return ctypes.get_errno()
-
-else:
-    import numba.types as nbtypes
-
-    _send = nbtypes.ExternalFunction(
-        "send", nbtypes.int64(nbtypes.int32, nbtypes.intp, nbtypes.intp, nbtypes.int32)
-    )
-    _errno_location = nbtypes.ExternalFunction("__errno_location", nbtypes.intp())
-
-    @inner
-    def error_number() -> int:
-        """errno is below 256 in all of Linux, so its first byte says it."""
-        return int64(view_bytes(_errno_location(), 4)[0])
 
 
 @inner
@@ -119,8 +92,8 @@ def _send_now(words: Words, connection: int, start: int, size: int) -> int:
     """Send raw[start : start + size]; how much the socket took, less where it is stuck."""
     at = connection_at(words, connection)
     address = words[D.RAW_ADDRESS] + start
-    flags = MSG_AT_ONCE | MSG_NOSIGNAL
-    sent = _send(words[at + D.CONNECTION_DESCRIPTOR], address, size, flags)
+    flags = MSG_DONTWAIT | MSG_NOSIGNAL
+    sent = send(words[at + D.CONNECTION_DESCRIPTOR], address, size, flags)
     if sent == size:
         return sent
     if sent < 0:

@@ -12,9 +12,6 @@ Runs on: the gateway's event loop, without the GIL.
 
 from __future__ import annotations
 
-import ctypes
-import platform
-
 from engine.compiling.atomics import (
     Bytes,
     Words,
@@ -24,8 +21,15 @@ from engine.compiling.atomics import (
     view_bytes,
     view_words,
 )
+from engine.compiling.c_calls import (
+    EPOLL_EVENT_BYTES,
+    epoll_descriptor,
+    epoll_mask,
+    epoll_wait,
+    ppoll,
+)
 from engine.compiling.clock import CLOCK_BOOTTIME, CLOCK_REALTIME, clock_ns
-from engine.compiling.jit import JIT_OFF, inner, kernel
+from engine.compiling.jit import inner, kernel
 from engine.layout import layout as L
 from engine.layout.units import NEVER_NS, NS_PER_S
 from engine.sharing.handoff import READ_TRIES_MAX, copy_slot
@@ -43,37 +47,11 @@ from net.gateway.data_path.frames import (
     stream_at,
 )
 
-FOUND_BYTES = 12 if platform.machine() in ("x86_64", "AMD64") else 16
-"""struct epoll_event is packed to 12 bytes on x86-64 and 16 bytes long elsewhere (epoll_ctl(2))."""
-FOUND_DATA_AT = FOUND_BYTES - 8
 POLLIN = 1
 PAUSE_PART, PAUSE_GROWTH_MAX = 128, 5
 """A pause is at most this part of the time since the last book, and so many times the shortest."""
 SPINS_A_LOOK = 16
 """Looks at the published count between two at the sockets and the clock, which cost 300 ns."""
-
-if JIT_OFF:
-    _libc = ctypes.CDLL(None, use_errno=True)
-
-    def _epoll_wait(descriptor: int, address: int, count: int, timeout_ms: int) -> int:
-        where = ctypes.c_void_p(int(address))
-        return int(_libc.epoll_wait(int(descriptor), where, int(count), int(timeout_ms)))
-
-    def _ppoll(address: int, count: int, timeout_address: int, mask: int) -> int:
-        where = (ctypes.c_void_p(int(address)), ctypes.c_ulong(count))
-        return int(
-            _libc.ppoll(*where, ctypes.c_void_p(int(timeout_address)), ctypes.c_void_p(mask))
-        )
-
-else:
-    import numba.types as nbtypes
-
-    _epoll_wait = nbtypes.ExternalFunction(
-        "epoll_wait", nbtypes.int32(nbtypes.int32, nbtypes.intp, nbtypes.int32, nbtypes.int32)
-    )
-    _ppoll = nbtypes.ExternalFunction(
-        "ppoll", nbtypes.int32(nbtypes.intp, nbtypes.uint64, nbtypes.intp, nbtypes.intp)
-    )
 
 
 # --- books coming in -----------------------------------------------------------------------------
@@ -204,17 +182,12 @@ def _ready_when_due(words: Words, now_ns: int) -> None:
 def _find_events(words: Words, raw: Bytes) -> int:
     """Which descriptors are ready for what, in the words from FOUND_AT on; how many."""
     address = words[D.RAW_ADDRESS] + words[D.EVENTS_AT]
-    count = _epoll_wait(words[D.EPOLL], address, D.DESCRIPTORS_FOUND_MAX, 0)
+    count = epoll_wait(words[D.EPOLL], address, D.DESCRIPTORS_FOUND_MAX, 0)
     count = max(int64(count), int64(0))
     for index in range(count):
-        at = words[D.EVENTS_AT] + index * FOUND_BYTES
-        mask = int64(0)
-        number = int64(0)
-        for byte in range(4):
-            mask |= int64(raw[at + byte]) << (8 * byte)
-            number |= int64(raw[at + FOUND_DATA_AT + byte]) << (8 * byte)
-        words[words[D.FOUND_AT] + 2 * index] = number
-        words[words[D.FOUND_AT] + 2 * index + 1] = mask
+        at = words[D.EVENTS_AT] + index * EPOLL_EVENT_BYTES
+        words[words[D.FOUND_AT] + 2 * index] = epoll_descriptor(raw, at)
+        words[words[D.FOUND_AT] + 2 * index + 1] = epoll_mask(raw, at)
     words[D.FOUND] = count
     return count
 
@@ -229,7 +202,7 @@ def _sleep(words: Words, duration_ns: int) -> bool:
     words[D.POLL_AT + 1] = duration_ns // NS_PER_S
     words[D.POLL_AT + 2] = duration_ns % NS_PER_S
     address = words[D.WORDS_ADDRESS] + 8 * D.POLL_AT
-    return _ppoll(address, 1, address + 8, 0) != 0
+    return ppoll(address, 1, address + 8, 0) != 0
 
 
 @inner
