@@ -104,14 +104,33 @@ def count_fill(table: Words, venue: int, side: int, price: int, lots: int) -> No
 
 
 @inner
-def reprice_fill(
+def _owe(table: Words, venue: int, lots: int, value: int) -> None:
+    """Change what is counted in advance, or no longer is where both are of the other sign."""
+    ring = O.ACCOUNT_WORDS + venue * O.VENUE_WORDS
+    owed_lots = table[ring + O.VENUE_OWED_LOTS] + lots
+    owed_cash = table[ring + O.VENUE_OWED_CASH] + value
+    table[ring + O.VENUE_OWED_LOTS] = bounded(table, owed_lots, O.POSITION_LOTS_MAX)
+    table[ring + O.VENUE_OWED_CASH] = bounded(table, owed_cash, O.VALUE_MAX)
+
+
+@inner
+def count_ahead(table: Words, venue: int, side: int, price: int, lots: int) -> None:
+    """`count_fill` of lots whose execution has not come: `price` is the order's."""
+    count_fill(table, venue, side, price, lots)
+    value, sign = value_of(table, price, lots, side == O.BUY), 1 if side == O.BUY else -1
+    _owe(table, venue, sign * lots, -sign * value)
+
+
+@inner
+def settle_ahead(
     table: Words, venue: int, side: int, counted_at: int, price: int, lots: int
 ) -> None:
-    """The price of lots that were counted before it was known, at another one."""
+    """The execution of lots that were counted ahead at a price: it may have another one."""
+    is_buy, sign = side == O.BUY, 1 if side == O.BUY else -1
+    counted = value_of(table, counted_at, lots, is_buy)
+    _owe(table, venue, -sign * lots, sign * counted)
     if price != counted_at:
-        is_buy = side == O.BUY
-        value = value_of(table, counted_at, lots, is_buy) - value_of(table, price, lots, is_buy)
-        _add_cash(table, venue, value if is_buy else -value)
+        _add_cash(table, venue, sign * (counted - value_of(table, price, lots, is_buy)))
 
 
 @inner

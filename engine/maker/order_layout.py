@@ -148,12 +148,15 @@ FORGOTTEN = 64
     VENUE_CASH_VALUE,
     VENUE_RATE,
     VENUE_RATED_CASH,
-) = range(11)
+    VENUE_OWED_LOTS,
+    VENUE_OWED_CASH,
+) = range(13)
 """CANNOT_REPLACE: a quote moves by a cancel and, once that is done, a new order. POSITION_LOTS: the
 venue's part of the position, FEE_VALUE: of the fees, CASH_VALUE: of the cash, both in its own quote
 currency. BUYS, SELLS: fills so far, TRADED: what they have traded. RATE: what one of the venue's
 quote currency is worth in the account's, in 1e-8 (engine.maker.rates); RATED_CASH: what the
-account's cash has of this venue's."""
+account's cash has of this venue's. OWED: what of POSITION_LOTS and CASH_VALUE only a cumulative
+quantity has told: the execution, with its fee, is still to come."""
 TRADED_LOTS_MASK = POSITION_LOTS_MAX - 1
 """Traded lots count on from zero after it: only differences of them mean something."""
 VENUE_EXECUTIONS_AT = 2 * CACHE_LINE_WORDS

@@ -25,7 +25,14 @@ from engine.compiling.atomics import Words
 from engine.compiling.jit import inner, kernel
 from engine.layout.layout import VENUES_MAX
 from engine.maker import order_layout as O
-from engine.maker.account import bounded, count_fee, count_fill, reprice_fill, value_of
+from engine.maker.account import (
+    bounded,
+    count_ahead,
+    count_fee,
+    count_fill,
+    settle_ahead,
+    value_of,
+)
 
 IGNORE = -1
 """The transition of an event that cannot matter: the state stays, and the event is counted."""
@@ -213,7 +220,7 @@ def _unowed_lots(table: Words, venue: int, order_id: int, side: int, price: int,
         if table[at + O.FORGOTTEN_ID] == order_id:
             counted = min(table[at + O.FORGOTTEN_OWED_LOTS], lots)
             table[at + O.FORGOTTEN_OWED_LOTS] -= counted
-            reprice_fill(table, venue, side, table[at + O.FORGOTTEN_PRICE], price, counted)
+            settle_ahead(table, venue, side, table[at + O.FORGOTTEN_PRICE], price, counted)
             return lots - counted
         at += O.FORGOTTEN_WORDS
     return lots
@@ -281,9 +288,9 @@ def _absorb(table: Words, row: int, price: int, lots: int, cumulative_lots: int)
     if known > 0:
         count_fill(table, venue, side, price, known)
     if lots > known:
-        reprice_fill(table, venue, side, table[row + O.ORDER_PRICE], price, lots - known)
+        settle_ahead(table, venue, side, table[row + O.ORDER_PRICE], price, lots - known)
     if filled - before > known:
-        count_fill(table, venue, side, table[row + O.ORDER_PRICE], filled - before - known)
+        count_ahead(table, venue, side, table[row + O.ORDER_PRICE], filled - before - known)
         table[O.ACCOUNT_INFERRED_FILLS] += 1
     if filled > table[row + O.ORDER_LOTS]:
         table[O.ACCOUNT_ANOMALIES] += 1

@@ -195,21 +195,39 @@ class Accounts:
             if spec is None or neutral_lots is None:
                 continue
             account = spec.account
-            at = O.venue_word(each, O.VENUE_POSITION_LOTS)
             before = self._ledger.holdings.get(account)
             known = before.execution_id if before is not None else 0
-            now = Holding(neutral_lots, int(self._table[at]), account.is_live, known)
+            now = Holding(neutral_lots, self._executed_lots(each), account.is_live, known)
             is_execution = each == venue and execution_id > 0
             if is_execution or now != before:
                 self._ledger.set_holding(account, now, execution_id if is_execution else 0)
 
+    def _executed_lots(self, venue: int) -> int:
+        """A venue's position as far as executions make it up. What is counted ahead of them is no
+        part of what is remembered: the next run would take the execution, with its price and its
+        fee, for one that has been counted."""
+        words = (O.VENUE_POSITION_LOTS, O.VENUE_OWED_LOTS)
+        position, owed = (int(self._table[O.venue_word(venue, word)]) for word in words)
+        return position - owed
+
+    def _executed_cash(self) -> int:
+        """The same of the cash, in the maker's currency."""
+        cash = int(self._table[O.ACCOUNT_CASH_VALUE])
+        for venue in range(len(self._spec.venues)):
+            words = (O.VENUE_OWED_CASH, O.VENUE_RATE)
+            owed, rate = (int(self._table[O.venue_word(venue, word)]) for word in words)
+            cash += -owed * rate // O.RATE_ONE
+        return cash
+
     def _position_lots(self) -> int:
         """What is held at all quoted accounts: as remembered where it is not known yet."""
-        lots = int(self._table[O.ACCOUNT_POSITION_LOTS])
+        lots = 0
         for venue, spec in enumerate(self._spec.venues):
             if spec is not None and self._neutral_lots[venue] is None:
                 holding = self._ledger.holdings.get(spec.account)
                 lots += holding.position_lots if holding is not None else 0
+            elif spec is not None:
+                lots += self._executed_lots(venue)
         return lots
 
     def _look_at_result(self) -> None:
@@ -217,7 +235,7 @@ class Accounts:
         now = Result(
             mantissa,
             decimals,
-            int(self._table[O.ACCOUNT_CASH_VALUE]),
+            self._executed_cash(),
             int(self._table[O.ACCOUNT_FEE_VALUE]),
             int(self._risk[O.RISK_DAY]),
             int(self._risk[O.RISK_DAY_START_VALUE]),

@@ -80,7 +80,7 @@ def settle(memory: Memory, opening: Opening) -> Start:
     difference_lots = held_lots - neutral_lots - position_lots
     missed = [trade for trade in ours if not memory.has_counted(trade.execution_id)]
     for first in range(len(missed) + 1):
-        # Those that came last may be missing: of earlier ones a sum may have been counted.
+        # Those that came last may be missing: earlier ones may be of before the first run.
         if _held_lots(missed[first:], memory.base) == difference_lots:
             return Start(neutral_lots, position_lots, tuple(missed[first:]))
     rest_lots = difference_lots - _held_lots(missed, memory.base)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ STORM_MESSAGES, STORM_NS = 60, S
 cancel, a question and a new order."""
 START_VENUE = "binance"
 """Where a position at the beginning is."""
+ORDER_NAME = re.compile(rb"(?:newClientOrderId\W+|\bclient_order_id=)(pollux-[0-9a-f-]+)")
 PLACING = (b"order.place", b"order.cancelReplace", b"/api/v2/buy/", b"/api/v2/sell/")
 
 
@@ -86,10 +88,14 @@ class Judge:
         self._is_dirty = False
         self._epoch = 0
         self._off = ""
+        self._after_kill: set[int | None] = set()
+        """Orders that were sent between a kill and its release."""
         self._belated: set[int] = set()
         """Orders of an earlier process that reached a venue after the present one began."""
         self._unseen_lots = [0, 0]
         """Filled of those, or after a cancel had been confirmed: no limit holds against that."""
+        self._bound_lots = [0, 0]
+        """What a position and the open orders of a side come to at most."""
         self._alone_until_ns: dict[str, int] = {}
         self._messages_ns: dict[str, deque[int]] = defaultdict(lambda: deque(maxlen=STORM_MESSAGES))
         self._orders_ns: dict[str, deque[int]] = defaultdict(
@@ -98,11 +104,14 @@ class Judge:
 
     def on_start(self, epoch: int, off: str = "") -> None:
         """A process begins: it counts what it sends anew. It knows nothing of what was filled at a
-        venue that is `off`: no limit holds against that."""
+        venue that is `off`: no limit holds against that. What the other venues hold, and what is
+        open there, may be beyond the limit from the first moment on; nothing may be added."""
         self._off = off
         self._epoch = epoch
         self._orders_ns.clear()
         self._alone_until_ns.clear()
+        open_lots = self._open_lots(self._known_orders())
+        self._bound_lots = [self._worst_lots(side, open_lots) for side in (O.BUY, O.SELL)]
 
     # --- what is sent ----------------------------------------------------------------------------
 
@@ -117,6 +126,9 @@ class Judge:
             return
         if self.is_killed and not self.is_flattened:
             raise WrongError(f"an order is sent to {venue} that must not be: {message!r:.100}")
+        if self.is_killed:
+            (name,) = ORDER_NAME.findall(message)
+            self._after_kill.add(parse_client_id(name.decode()))
         if self.now_ns < self._alone_until_ns.get(venue, 0):
             raise WrongError(f"{venue} has asked to be left alone: {message!r:.100}")
         limit, span_ns = self._limits.own_rate
@@ -143,9 +155,11 @@ class Judge:
         """An order reaches a venue, whatever the venue makes of it."""
         account, limits = self.accounts[venue], self._limits
         rules, price = account.rules, wanted.price_ticks * account.tick_units
-        takes = parse_client_id(wanted.client_order_id) in self.takes
+        order_id = parse_client_id(wanted.client_order_id)
+        takes = order_id in self.takes
         self._check(wanted.is_post_only != takes, "an order that may take", wanted)
-        if self.is_killed and takes:
+        if order_id in self._after_kill:
+            self._check(takes, "a quote that was sent after a kill", wanted)
             after = wanted.side * self.position_lots + wanted.qty_lots
             is_reducing = after <= sum(self._unseen_lots)
             self._check(is_reducing, "more than the position", (self.position_lots, wanted))
@@ -212,10 +226,9 @@ class Judge:
         if not self._is_dirty:
             return
         self._is_dirty = False
-        open_lots = [0, 0]
         best = [0, 1 << 62]
         slots: Counter[int] = Counter()
-        found = [each for each in self.open_orders() if each[1].order_id not in self._belated]
+        found = self._known_orders()
         for venue, order in found:
             order_id = parse_client_id(order.client_order_id)
             self._check(order_id in self.slots, "an order nobody sent", order)
@@ -223,17 +236,35 @@ class Judge:
             slots[self.slots[order_id]] += 1
             price = order.price_ticks * self.accounts[venue].tick_units
             side = O.BUY if order.side == BID else O.SELL
-            open_lots[side] += order.open_lots if venue != self._off else 0
             best[side] = max(best[0], price) if side == O.BUY else min(best[1], price)
         self._check_all(max(slots.values(), default=0) <= 1, "two orders in one slot", found)
         self._check_all(best[0] < best[1], "own orders that cross", found)
         is_few = len(found) <= self._limits.open_orders_max
         self._check_all(is_few, "too many open orders", found)
+        open_lots = self._open_lots(found)
+        for side in (O.BUY, O.SELL):
+            worst = self._worst_lots(side, open_lots)
+            limit = self._limits.position_lots_max + self._unseen_lots[side]
+            self._bound_lots[side] = max(limit, min(self._bound_lots[side], worst))
+            is_within = worst <= self._bound_lots[side]
+            self._check_all(is_within, "a position beyond its limit", found)
+
+    def _known_orders(self) -> list[tuple[str, Order]]:
+        """All that is open and that the present process can know of."""
+        return [each for each in self.open_orders() if each[1].order_id not in self._belated]
+
+    def _open_lots(self, found: list[tuple[str, Order]]) -> list[int]:
+        """What may still be bought, and sold, where the present process quotes."""
+        open_lots = [0, 0]
+        for venue, order in found:
+            if venue != self._off:
+                open_lots[O.BUY if order.side == BID else O.SELL] += order.open_lots
+        return open_lots
+
+    def _worst_lots(self, side: int, open_lots: list[int]) -> int:
+        """The position where all of one side is filled, positive in the side's direction."""
         position = self._quoted_lots
-        for side, sign in ((O.BUY, 1), (O.SELL, -1)):
-            worst = sign * position + open_lots[side]
-            bound = self._limits.position_lots_max + self._unseen_lots[side]
-            self._check_all(worst <= bound, "a position beyond its limit", found)
+        return (position if side == O.BUY else -position) + open_lots[side]
 
     def _check(self, is_right: bool, what: str, about: object) -> None:
         if not is_right:

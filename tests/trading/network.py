@@ -219,7 +219,7 @@ class Http:
 
     def post(self, request: HttpRequest, key: int) -> None:
         world, rng = self._world, self._rng
-        world.judge.note_sent(self._venue.name, request.path.encode())
+        world.judge.note_sent(self._venue.name, request.path.encode() + b"&" + request.body)
         world.say("{} > {} {}", self._venue.name, request.path, request.body)
         kind = world.schedule.strike(ON_POST, self._venue.name, world.now_ns)
         travel_ns = rng.randrange(TRAVEL_MS[0] * MS, TRAVEL_MS[1] * MS)

@@ -115,6 +115,11 @@ class Ending(Taking):
 
     taking = TakingSettings(flatten_on_halt=True, flatten_on_kill=True, slippage_bps=30.0)
 
+    def start_life(self) -> None:
+        """A fault may be a kill too."""
+        self.judge.is_flattened = True
+        super().start_life()
+
 
 def end_position(world: Taking, halt: Callable[[Life], None]) -> int:
     """Through the faults, then halt in a position: what is left of it in the end."""
@@ -123,7 +128,6 @@ def end_position(world: Taking, halt: Callable[[Life], None]) -> int:
     world.await_position(1_000_000)
     life = world.life
     assert life is not None
-    world.judge.is_flattened = True
     halt(life)
     world.judge.is_killed = True
     taken = len(world.judge.takes)

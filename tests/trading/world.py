@@ -310,11 +310,12 @@ class World:
 
     def _release(self) -> None:
         """An operator's release, of whichever life there is: a kill outlives the killed."""
-        if self.life is None or self.life.maker.recovery.disputed:
+        life = self.life
+        if life is None or life.maker.halts.is_stopping or life.maker.recovery.disputed:
             self.after(RESTART_NS, self._release)
-        elif not self.life.maker.halts.is_stopping:
+        else:
             self.judge.is_killed = False
-            self.life.maker.halts.release()
+            life.maker.halts.release()
 
     def _crash(self, venue: int, lasts_ns: int) -> None:
         """The process is gone; the next one starts with what the journal says."""
@@ -427,6 +428,7 @@ class World:
         life.maker.halts.kill(J.REASON_OPERATOR, self.steady_ns)
         self.judge.is_killed = self._is_slow = True
         self._until(lambda: life.maker.is_quiet, QUIET_NS, "quiet")
+        self._await_rest(life)
         end_ns = self.now_ns + DETECT_NS
         while self.now_ns < end_ns:
             self._check_nothing_open()
@@ -453,12 +455,16 @@ class World:
         self._is_slow = True
         self._until(lambda: maker.is_quiet and maker.recovery.is_known, QUIET_NS, "quiet")
         self.report.quiet_ns = self.now_ns - begin_ns
-        # What was under way meanwhile: late requests of an earlier life, fills that are told late.
+        self._await_rest(self.life)
+
+    def _await_rest(self, life: Life) -> None:
+        """What was under way when it was quiet has arrived, and the maker has seen to it: late
+        requests of an earlier life, fills that are told late."""
         self._until(lambda: not self.under_way, STUCK_MS[1] * MS, "at rest")
         end_ns = self.now_ns + DETECT_NS
         while self.now_ns < end_ns:
             self.step()
-        self._until(lambda: maker.is_quiet, QUIET_NS, "quiet again")
+        self._until(lambda: life.maker.is_quiet, QUIET_NS, "quiet again")
 
     def _compare(self) -> None:
         """What the maker believes is what is so."""

@@ -180,6 +180,7 @@ class World:
                     on_disconnect(self.maker.table, number)
                     self.faults["disconnects"] += 1
             self.step()
+            self.check_owed()
 
     def settle(self) -> None:
         """No more faults and no new quotes: everything is answered."""
@@ -199,6 +200,28 @@ class World:
             for order_id, order in venue.open.items()
         }
         assert self.maker.table[O.ACCOUNT_ANOMALIES] == 0
+
+    def check_owed(self) -> None:
+        """What is counted ahead of its execution is what the rows have more of sums than of
+        executions. Needs executions that are all remembered."""
+        table, owed = self.maker.table, [[0, 0], [0, 0]]
+        for venue in range(len(self.venues)):
+            at = O.venue_word(venue, O.VENUE_ROWS_AT)
+            rows = table[at : at + O.VENUE_SLOTS * O.SLOT_WORDS].reshape(-1, O.ORDER_WORDS)
+            for row in rows.tolist():
+                lots = row[O.ORDER_FILLED_LOTS] - row[O.ORDER_EXECUTED_LOTS]
+                if row[O.ORDER_ID] and row[O.ORDER_STATE] != O.FREE:
+                    sign = 1 if row[O.ORDER_SLOT] // O.SLOT_LEVELS % 2 == O.BUY else -1
+                    owed[venue][0] += sign * lots
+                    owed[venue][1] -= sign * lots * row[O.ORDER_PRICE]
+            words = (O.VENUE_OWED_LOTS, O.VENUE_OWED_CASH)
+            found = [int(table[O.venue_word(venue, word)]) for word in words]
+            forgotten = table[O.venue_word(venue, O.VENUE_FORGOTTEN_AT) :][
+                : O.FORGOTTEN * O.FORGOTTEN_WORDS
+            ].reshape(-1, O.FORGOTTEN_WORDS)
+            if not forgotten[:, O.FORGOTTEN_OWED_LOTS].any():
+                assert found == owed[venue]
+                self.faults["owed"] += found[0] != 0
 
 
 def run(seed: int) -> World:
@@ -236,7 +259,7 @@ def test_nothing_is_lost_whatever_the_venues_do(group: int) -> None:
         seen["ignored"] += int(table[O.ACCOUNT_IGNORED_EVENTS])
         for code, count in world.maker.refused().items():
             seen[R.TEXTS[code]] += count
-    for fault in ("timeouts", "disconnects", "fills", "doubled", "inferred", "ignored"):
+    for fault in ("timeouts", "disconnects", "fills", "doubled", "inferred", "ignored", "owed"):
         assert seen[fault] > 0, f"no seed of the group saw {fault}"
     # Some limits are reached by one seed in ten: they are asked of a full run only.
     rare = () if JIT_OFF or BOUNDS_CHECKED else (R.OPEN_ORDERS, R.RATE_OWN)

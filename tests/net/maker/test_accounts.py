@@ -12,7 +12,7 @@ from engine.maker.risk_gate import new_risk
 from net.journal.ledger import Account, Holding, Ledger, Result
 from net.maker.accounts import Accounts, AccountSpec, AccountsSpec
 from net.maker.recovery import Memory, Start
-from tests.engine.maker.rig import LIMITS
+from tests.engine.maker.rig import FAIR, LIMITS
 from tests.engine.maker.rig import Maker as Gate
 
 pytestmark = pytest.mark.kernel
@@ -108,6 +108,30 @@ def test_a_position_is_the_tables_once_and_written_with_each_execution() -> None
     bench.accounts.end({0})
     assert not bench.ledger.holdings[ACCOUNT].may_have_orders
     bench.accounts.end({1})
+
+
+def test_what_only_a_sum_has_told_is_remembered_once_its_execution_comes() -> None:
+    """Seed 567: a venue said that an order was filled, the run ended, and the next one took the
+    execution for one that had been counted; its fee was never."""
+    bench = Bench(ledger_of(Holding(100, 0, False, 0)))
+    bench.accounts.open(1, Start(100, 0), 7)
+    order = bench.gate.open(O.BUY, FAIR - 1, 10, venue=1)
+    bench.gate.fill(order, 5, O.BUY, FAIR - 1, 4, venue=1)
+    bench.accounts.look(5, 1)
+    assert bench.ledger.holdings[ACCOUNT].position_lots == 4
+    cash = bench.ledger.results[KEY].cash_value
+    assert cash == -4 * (FAIR - 1)
+    bench.gate.event(O.CANCEL_ACK, order, 10, venue=1)
+    bench.accounts.look()
+    assert bench.gate.position == 10, "limits count it at once"
+    assert bench.ledger.holdings[ACCOUNT].position_lots == 4
+    result = bench.ledger.results[KEY]
+    assert result.cash_value == cash and result.position_lots == 4
+    bench.gate.fill(order, 6, O.BUY, FAIR - 2, 6, venue=1, fee_value=3)
+    bench.accounts.look(6, 1)
+    assert bench.gate.position == bench.ledger.holdings[ACCOUNT].position_lots == 10
+    result = bench.ledger.results[KEY]
+    assert result.cash_value == cash - 6 * (FAIR - 2) - 3 and result.position_lots == 10
 
 
 def test_a_halt_of_the_gate_is_remembered_and_a_kill_at_the_end_is_not() -> None:

@@ -8,12 +8,13 @@ Runs on: the tests' thread.
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -31,6 +32,17 @@ WHOLE_BOOK_EVERY = 20 if JIT_OFF else 50
 """Frames between two comparisons of all levels of a book; the best ones are compared at each."""
 TOP = 10
 Side = dict[Decimal, Decimal]
+_Number = TypeVar("_Number", int, Decimal)
+
+
+def _best(
+    levels: Iterable[tuple[_Number, _Number]], count: int | None, *, reverse: bool
+) -> list[tuple[_Number, _Number]]:
+    """The first `count` of the levels in the order of their prices; None: all of them."""
+    if count is None:
+        return sorted(levels, reverse=reverse)
+    choose = heapq.nlargest if reverse else heapq.nsmallest
+    return choose(count, levels)
 
 
 class OracleBook:
@@ -54,9 +66,9 @@ class OracleBook:
         else:
             self.sides[is_asks].pop(Decimal(price), None)
 
-    def ordered(self, is_asks: int) -> list[tuple[Decimal, Decimal]]:
-        """Best first."""
-        return sorted(self.sides[is_asks].items(), reverse=not is_asks)
+    def ordered(self, is_asks: int, count: int | None = None) -> list[tuple[Decimal, Decimal]]:
+        """The best `count` levels, or all of them, best first."""
+        return _best(self.sides[is_asks].items(), count, reverse=not is_asks)
 
 
 class Oracle:
@@ -137,8 +149,10 @@ class TapeRig:
         """The same of all markets."""
         return sum(self.meter(symbol, place) for symbol in self.feeds)
 
-    def levels(self, symbol: str, is_asks: int) -> list[tuple[Decimal, Decimal]]:
-        """All levels of the engine's book, best first."""
+    def levels(
+        self, symbol: str, is_asks: int, count: int | None = None
+    ) -> list[tuple[Decimal, Decimal]]:
+        """The best `count` levels of the engine's book, or all of them, best first."""
         feed = self.feeds[symbol]
         side = read_side(self.checker, feed, self.checker.active_book(feed), is_asks)
         units = self.engine.units(feed)
@@ -148,7 +162,7 @@ class TapeRig:
                 (abs(Decimal(key)) * mantissa).scaleb(-decimals),
                 Decimal(lots).scaleb(-units.lot_decimals),
             )
-            for key, lots in sorted(side.levels.items(), reverse=True)
+            for key, lots in _best(side.levels.items(), count, reverse=True)
         ]
 
     def step(self, line: TapeLine) -> None:
@@ -173,8 +187,8 @@ class TapeRig:
         is_whole = self.played.compared % WHOLE_BOOK_EVERY == 1
         count = None if is_whole else TOP
         for is_asks in range(2):
-            wanted = list(islice(book.ordered(is_asks), count))
-            found = list(islice(self.levels(symbol, is_asks), count))
+            wanted = book.ordered(is_asks, count)
+            found = self.levels(symbol, is_asks, count)
             assert found == wanted, f"{symbol}, frame {self.played.frames}, asks {is_asks}"
         if is_whole:
             self.played.whole += 1

@@ -59,7 +59,7 @@ class OkxOracle(Oracle):
     def text(self, symbol: str, book: OracleBook) -> str:
         """25 bids and asks in turn."""
         sides = [
-            [self.texts[symbol, is_asks, price] for price, _ in book.ordered(is_asks)[:25]]
+            [self.texts[symbol, is_asks, price] for price, _ in book.ordered(is_asks, 25)]
             for is_asks in range(2)
         ]
         rows = [side[at] for at in range(25) for side in sides if at < len(side)]
