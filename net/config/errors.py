@@ -6,6 +6,7 @@ Runs on: the main thread, once.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -57,11 +58,14 @@ def _as_given(location: tuple[Any, ...], given: Any) -> list[Any]:
     return ["maker", *location[2:]] if location[:2] == ("maker", 0) else list(location)
 
 
-def explain(error: ValidationError, model: type[Section], given: Any = None) -> str:
+def explain(
+    error: ValidationError, model: type[Section], given: Any = None, alone: Sequence[str] = ()
+) -> str:
     """The first error as one line: key, value and what is allowed; `model`: what was read, `given`:
-    as it was written."""
+    as it was written, `alone`: keys that `[maker]` has where it is the only one."""
     errors = error.errors()
-    first = errors[0]
+    # A key with a slip of the pen is missing too: what there is says more.
+    first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
     cause = first.get("ctx", {}).get("error")
     parts = _as_given(first["loc"], given)
     parts += [cause.key] if isinstance(cause, SettingError) else []
@@ -71,7 +75,9 @@ def explain(error: ValidationError, model: type[Section], given: Any = None) -> 
     if isinstance(cause, SettingError):
         message = cause.text
     if kind == "extra_forbidden":
-        text = f"unknown key; allowed here: {_allowed_keys(model, first['loc'])}"
+        is_alone = parts[:1] == ["maker"] and len(parts) == 2
+        allowed = (_allowed_keys(model, first["loc"]), *(alone if is_alone else ()))
+        text = f"unknown key; allowed here: {', '.join(allowed)}"
     elif kind == "missing":
         text = "is missing"
     elif kind == "literal_error":

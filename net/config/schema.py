@@ -27,7 +27,7 @@ from net.config.maker_contradictions import (
     refuse_rates,
     refuse_weights,
 )
-from net.config.makers import MakersSettings, gather_common
+from net.config.makers import COMMON_KEYS, MakersSettings, gather_common
 from net.config.section import PositiveDecimal, Section
 from net.config.venue import VenueSections, VenueSettings, known_venue
 from net.gateway.options import (
@@ -388,7 +388,8 @@ def parse_config(text: str, source: str) -> Config:
     try:
         return Config.model_validate(value)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {one_line(explain(error, Config, value))}") from None
+        found = explain(error, Config, value, COMMON_KEYS)
+        raise ConfigError(f"{source}: {one_line(found)}") from None
 
 
 def load_config(path: Path) -> Config:

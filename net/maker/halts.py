@@ -123,14 +123,21 @@ class Halts:
         """Quote again, from the next step on: an operator's word."""
         if self.is_stopping:
             return
-        if self.is_blocked:
-            self._host.note_maker("error", "release refused: the kill file is there")
-        elif self._recovery.disputed or self._accounts.left_behind:
-            self._host.note_maker(
-                "error", "release refused: an account is disputed (pollux accept)"
-            )
+        if obstacle := self.obstacle:
+            self._host.note_maker("error", f"release refused: {obstacle}")
         elif self.is_halted:
             self._release()
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why a release is refused now; None where it is not."""
+        if self.is_blocked:
+            return "the kill file is there"
+        if self._recovery.disputed:
+            return "an account is disputed (pollux accept)"
+        if self._accounts.left_behind:
+            return "orders of an earlier run may be open elsewhere: wait, or pollux accept"
+        return None
 
     def _release(self) -> None:
         """End the halt, and say what that resets."""

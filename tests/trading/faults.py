@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from net.simulator.connection import CANCEL, FILL, PLACE, SIGNED
+from net.simulator.orders.accounts import COMPLETE, FAILED, PENDING
 from tests.simulation.faults import Bout
 
 ON_MESSAGE = ("stall", "cut", "half-open", "garbage")
@@ -38,6 +39,10 @@ MOMENTS = (
     "kill", "crash", "no-book", "reconnect-notice", "clock-step", "deposit", "transfer",
     "switch-off", "reconfigure",
 )  # fmt: skip
+CLOCK_STEPS_S = (-86_400, -3_600, -30, 30, 3_600, 86_400)
+"""By how much the host's wall clock is set."""
+TRANSFER_STATES = (COMPLETE, COMPLETE, PENDING, FAILED)
+"""What becomes of a deposit or a withdrawal."""
 """What happens once, at a moment."""
 FAULTS = (
     *ON_MESSAGE, *ON_EVENT, *ON_CONNECT, *ON_POST, *ON_POST_ANSWER, *ON_ORDER, *ON_ANSWER, *MOMENTS,

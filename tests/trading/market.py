@@ -17,6 +17,8 @@ from tests.engine.rig import binance_frame, binance_snapshot, bitstamp_frame, bi
 
 CROWD = "crowd"
 LEVELS = 5
+MIDDLE_UNITS = 6_000_000
+"""Where the price begins."""
 GAP_UNITS = 500
 """Between two levels: about a basis point."""
 LEVEL_UNITS = (0.05, 0.5)

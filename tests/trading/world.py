@@ -25,13 +25,13 @@ from engine.maker import order_layout as O
 from engine.maker.client_ids import parse_client_id
 from net.journal.files import Header, Record
 from net.journal.ledger import Account, Holding, Ledger
-from net.simulator.orders.accounts import COMPLETE, FAILED, PENDING
+from net.simulator.orders.accounts import COMPLETE
 from net.sockets.private_connection import IDLE_PING_S
-from tests.trading.faults import Schedule
+from tests.trading.faults import CLOCK_STEPS_S, TRANSFER_STATES, Schedule
 from tests.trading.judge import Account as JudgedAccount
 from tests.trading.judge import Judge, WrongError
 from tests.trading.life import Life, Report, SeedFailedError
-from tests.trading.market import Crowd
+from tests.trading.market import MIDDLE_UNITS, Crowd
 from tests.trading.network import STUCK_MS
 from tests.trading.process import start_process
 from tests.trading.setup import (
@@ -50,8 +50,6 @@ START_NS = 1_700_006_395 * S
 """Five seconds later a day begins, for results and rates."""
 BOOT_NS = START_NS - 1_000 * S
 """When steady time began."""
-STEPS_S = (-86_400, -3_600, -30, 30, 3_600, 86_400)
-"""By how much the host's wall clock is set."""
 FAULTS_NS = 14 * S
 TIMER_MS, SLOW_TIMER_MS = 250, 1_500
 """The daemon's timer is faster, which would only take longer; and slower while all that is left is
@@ -63,8 +61,6 @@ END_NS = int(1.5 * S)
 SWITCHED_OFF_NS = 14 * S
 """Long enough to be clean, where the venue can be reached."""
 WHOLE_NS = 60 * S
-STATES = (COMPLETE, COMPLETE, PENDING, FAILED)
-"""What becomes of a transfer."""
 RESUME_NS, QUIET_NS = 900 * S, 1_200 * S
 """After the faults a maker that is neither killed nor stopped quotes again within the longest wait
 there is, a bar of 600 s and the pause after it; one that is stopped knows all within that and two
@@ -77,7 +73,6 @@ ACCEPT_SHARE = 0.05
 STEPS_MAX = 60_000
 TRACE_LINES = 80
 START_EPOCH = 7
-MIDDLE_UNITS = 6_000_000
 
 
 class World:
@@ -310,12 +305,12 @@ class World:
 
     def _release(self) -> None:
         """An operator's release, of whichever life there is: a kill outlives the killed."""
-        life = self.life
-        if life is None or life.maker.halts.is_stopping or life.maker.recovery.disputed:
+        maker = self.life.maker if self.life is not None else None
+        if maker is None or maker.halts.is_stopping or maker.halts.obstacle:
             self.after(RESTART_NS, self._release)
         else:
             self.judge.is_killed = False
-            life.maker.halts.release()
+            maker.halts.release()
 
     def _crash(self, venue: int, lasts_ns: int) -> None:
         """The process is gone; the next one starts with what the journal says."""
@@ -365,7 +360,7 @@ class World:
     def _transfer(self, venue: int, lasts_ns: int) -> None:
         """A deposit or a withdrawal, whose history is asked for at the next start."""
         rng, side = self.rng, self.venues[venue]
-        lots, state = rng.choice((-1, 1)) * rng.randrange(1, 10**6), rng.choice(STATES)
+        lots, state = rng.choice((-1, 1)) * rng.randrange(1, 10**6), rng.choice(TRANSFER_STATES)
         change = side.deposit(lots, rng.choice((0, 0, 777)), state, is_listed=True)
         self.judge.accounts[side.name].deposited_lots += change
 
@@ -384,7 +379,7 @@ class World:
 
     def _set_clock(self, venue: int, lasts_ns: int) -> None:
         """Whoever keeps our host's wall clock sets it, and sets it right again a while later."""
-        step_ns = self.rng.choice(STEPS_S) * S
+        step_ns = self.rng.choice(CLOCK_STEPS_S) * S
         self.wall_step_ns += step_ns
         self.after(lasts_ns, partial(self._set_clock_back, step_ns))
 

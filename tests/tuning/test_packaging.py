@@ -14,7 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from net.config.schema import load_config
 from net.daemon.service_reports import EXTENSION_S, PERIOD_S, PERIODS_IN_WATCHDOG
+from net.feed.specs import instrument_specs
 from net.gateway.counters import GatewayCounters
+from net.maker.build import plain_market
+from net.maker.scaled_settings import make_rules
 from net.observe.stat.read import ENGINE_SILENT_AFTER_NS
 from net.process.signals import END_LIMIT_S
 from tests.net.gateway.maker_engine import MakerEngine
@@ -142,6 +145,19 @@ def test_the_unit_keeps_what_the_guide_promises() -> None:
     pattern = re.compile("Limit|Kill|Watchdog|Timeout|Runtime|Ambient")
     notable = [name for name in unit if pattern.match(name)]
     assert [name for name in notable if name not in told] == []
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGING.glob("*.toml")), ids=lambda path: path.name)
+def test_each_configuration_to_start_from_is_right(path: Path) -> None:
+    """As far as no venue is asked: the rules of its market makers are made too."""
+    config = load_config(path)
+    ticks = {(each.name, each.symbol): "0.01" for one in config.instrument for each in one.venue}
+    specs = {spec.symbol: spec for spec in instrument_specs(config, ticks)}
+    for maker in config.maker:
+        spec = specs[config.quoted_instrument(maker).symbol]
+        markets = tuple(plain_market(feed.symbol, feed.tick_size) for feed in spec.feeds)
+        assert all(make_rules(maker, spec, markets).is_quoted)
+    assert len(config.maker) == {"paper.toml": 1, "makers.toml": 2}.get(path.name, 0)
 
 
 def test_the_numbers_of_the_unit_fit_those_of_the_program() -> None:

@@ -192,6 +192,16 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         load_config(tmp_path / "latin.toml")
 
 
+@pytest.mark.parametrize(("section", "is_alone"), [("[maker]", True), ("[[maker]]", False)])
+def test_an_unknown_key_of_a_market_maker_names_what_it_may_have(
+    section: str, is_alone: bool
+) -> None:
+    with pytest.raises(ConfigError, match=r"maker.*\.sise: unknown key") as caught:
+        parse_config(f"{MINIMAL}\n{section}\nsise = 1\n", "c.toml")
+    allowed = str(caught.value).partition("allowed here: ")[2].partition(" (")[0].split(", ")
+    assert "quotes" in allowed and ("journal" in allowed) == is_alone
+
+
 def test_a_venues_own_setting_is_unknown_to_another() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_config(f"{MINIMAL}\n[venue.bitstamp]\nsnapshot_depth = 1000\n", "c.toml")
