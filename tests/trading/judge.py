@@ -92,7 +92,7 @@ class Judge:
         """Orders that were sent between a kill and its release."""
         self._belated: set[int] = set()
         """Orders of an earlier process that reached a venue after the present one began."""
-        self._unseen_lots = [0, 0]
+        self.unseen_lots = [0, 0]
         """Filled of those, or after a cancel had been confirmed: no limit holds against that."""
         self._bound_lots = [0, 0]
         """What a position and the open orders of a side come to at most."""
@@ -110,8 +110,7 @@ class Judge:
         self._epoch = epoch
         self._orders_ns.clear()
         self._alone_until_ns.clear()
-        open_lots = self._open_lots(self._known_orders())
-        self._bound_lots = [self._worst_lots(side, open_lots) for side in (O.BUY, O.SELL)]
+        self._bound_lots = [self.worst_lots(side) for side in (O.BUY, O.SELL)]
 
     # --- what is sent ----------------------------------------------------------------------------
 
@@ -161,7 +160,7 @@ class Judge:
         if order_id in self._after_kill:
             self._check(takes, "a quote that was sent after a kill", wanted)
             after = wanted.side * self.position_lots + wanted.qty_lots
-            is_reducing = after <= sum(self._unseen_lots)
+            is_reducing = after <= sum(self.unseen_lots)
             self._check(is_reducing, "more than the position", (self.position_lots, wanted))
         self._check(wanted.qty_lots <= limits.order_lots_max, "too large an order", wanted)
         value = price * wanted.qty_lots
@@ -186,7 +185,7 @@ class Judge:
         if made is not None:
             account = self.accounts[venue]
             if order.order_id in self._belated:
-                self._unseen_lots[O.BUY if made.side == BID else O.SELL] += made.qty_lots
+                self.unseen_lots[O.BUY if made.side == BID else O.SELL] += made.qty_lots
             account.position_lots += made.qty_lots if made.side == BID else -made.qty_lots
             if made.fee_asset == account.rules.market.base:
                 account.position_lots -= made.fee_lots
@@ -197,7 +196,7 @@ class Judge:
     def on_lie(self, venue: str, fill: Fill) -> None:
         """A cancel is confirmed of an order that has filled, which is said later."""
         side = self.accounts[venue].desk.orders[fill.order_id].side
-        self._unseen_lots[O.BUY if side == BID else O.SELL] += fill.qty_lots
+        self.unseen_lots[O.BUY if side == BID else O.SELL] += fill.qty_lots
 
     # --- after every step ------------------------------------------------------------------------
 
@@ -241,10 +240,9 @@ class Judge:
         self._check_all(best[0] < best[1], "own orders that cross", found)
         is_few = len(found) <= self._limits.open_orders_max
         self._check_all(is_few, "too many open orders", found)
-        open_lots = self._open_lots(found)
         for side in (O.BUY, O.SELL):
-            worst = self._worst_lots(side, open_lots)
-            limit = self._limits.position_lots_max + self._unseen_lots[side]
+            worst = self.worst_lots(side)
+            limit = self._limits.position_lots_max + self.unseen_lots[side]
             self._bound_lots[side] = max(limit, min(self._bound_lots[side], worst))
             is_within = worst <= self._bound_lots[side]
             self._check_all(is_within, "a position beyond its limit", found)
@@ -253,18 +251,14 @@ class Judge:
         """All that is open and that the present process can know of."""
         return [each for each in self.open_orders() if each[1].order_id not in self._belated]
 
-    def _open_lots(self, found: list[tuple[str, Order]]) -> list[int]:
-        """What may still be bought, and sold, where the present process quotes."""
-        open_lots = [0, 0]
-        for venue, order in found:
-            if venue != self._off:
-                open_lots[O.BUY if order.side == BID else O.SELL] += order.open_lots
-        return open_lots
-
-    def _worst_lots(self, side: int, open_lots: list[int]) -> int:
-        """The position where all of one side is filled, positive in the side's direction."""
-        position = self._quoted_lots
-        return (position if side == O.BUY else -position) + open_lots[side]
+    def worst_lots(self, side: int) -> int:
+        """The position where the present process quotes, all of one side's orders there filled;
+        positive in the side's direction."""
+        worst = self._quoted_lots if side == O.BUY else -self._quoted_lots
+        for venue, order in self._known_orders():
+            is_side = (order.side == BID) == (side == O.BUY)
+            worst += order.open_lots if is_side and venue != self._off else 0
+        return worst
 
     def _check(self, is_right: bool, what: str, about: object) -> None:
         if not is_right:

@@ -16,7 +16,6 @@ from engine.layout.layout import LOT_DECIMALS
 from engine.maker import order_layout as O
 from engine.maker.shared_limits import SHARED_WORDS, SharedLimits, SharedLimitsSpec
 from net.maker.maker import Maker
-from net.simulator.market import BID
 from tests.trading.judge import PLACING, WrongError
 from tests.trading.life import Life, Report, SeedFailedError
 from tests.trading.network import STUCK_MS
@@ -39,10 +38,13 @@ class Desk:
         self._kept: list[Maker] = []
         """Those of earlier lives: the limits read their words until there is a successor."""
         self._sent_ns: dict[str, deque[int]] = defaultdict(deque)
+        self._bound_lots = [0, 0]
+        """What both may come to at most, as `Judge` has it for one."""
 
     def join(self, number: int, maker: Maker) -> None:
-        """A life has begun."""
+        """A life has begun, maybe beyond the limit where it quotes elsewhere than the last one."""
         self._kept.append(maker)
+        self._bound_lots = [self._worst_lots(side) for side in (O.BUY, O.SELL)]
         per_value = Fraction(maker.rules.value_size) * 10**LOT_DECIMALS
         pair, rate = ("BTC", "USD"), Fraction(1)
         self.shared.add(number, maker.table, maker.risk, pair, per_value, rate, ACCOUNTS)
@@ -78,18 +80,16 @@ class Desk:
 
     def look(self) -> None:
         """What both could hold together, should every order of a side fill."""
-        for side, sign in ((O.BUY, 1), (O.SELL, -1)):
-            worst, bound = 0, self.exposure_lots_max
-            for world in self.worlds:
-                judge = world.judge
-                worst += sign * judge._quoted_lots
-                bound += judge._unseen_lots[side]
-                for venue, order in judge.open_orders():
-                    is_side = (order.side == BID) == (side == O.BUY)
-                    is_known = order.order_id not in judge._belated and venue != world.off
-                    worst += order.open_lots if is_side and is_known else 0
-            if worst > bound:
+        for side in (O.BUY, O.SELL):
+            worst = self._worst_lots(side)
+            unseen = sum(world.judge.unseen_lots[side] for world in self.worlds)
+            limit = self.exposure_lots_max + unseen
+            self._bound_lots[side] = max(limit, min(self._bound_lots[side], worst))
+            if worst > self._bound_lots[side]:
                 raise WrongError(f"both could hold {worst} lots, and may {self.exposure_lots_max}")
+
+    def _worst_lots(self, side: int) -> int:
+        return sum(world.judge.worst_lots(side) for world in self.worlds)
 
 
 class _Half(World):
