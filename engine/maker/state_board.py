@@ -148,6 +148,8 @@ class MakerVenue(NamedTuple):
     """What it has taken so far."""
     difference_lots: int
     """What the account holds that nobody has counted, until it is accepted."""
+    rate: int
+    """What one of its quote currency is worth in the market maker's, in 1e-8."""
 
 
 @dataclass(frozen=True)

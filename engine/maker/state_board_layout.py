@@ -79,13 +79,15 @@ SLOT_VENUES_AT = SLOT_RISK_AT + SLOT_RISK_WORDS
     VENUE_FEE_PPM,
     VENUE_FEE_VALUE,
     VENUE_DIFFERENCE_LOTS,
-) = range(9)
+    VENUE_RATE,
+) = range(10)
 VENUE_WORDS = 2 * CACHE_LINE_WORDS
 """Written by the market maker as things happen. ENTRY_STATE: net.orders.interface.EntryState.
 TROUBLE: the last one's class, as the place in net.orders.errors.ErrorClass; 0 for none. The
 others count what was sent, and the fills that came. FEE_PPM: what the venue takes of a fill, in
 millionths; FEE_VALUE: what it has taken so far. DIFFERENCE: what the account holds that nobody has
-counted, until it is accepted."""
+counted, until it is accepted. RATE: what one of the venue's quote currency is worth in the market
+maker's, in 1e-8 (engine.maker.rates)."""
 
 SLOT_ORDERS_AT = SLOT_VENUES_AT + VENUES_MAX * VENUE_WORDS
 ORDERS_MAX = VENUES_MAX * O.VENUE_SLOTS * O.SLOT_ROWS

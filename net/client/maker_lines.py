@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engine.maker import order_layout as O
 from engine.maker.client_ids import format_client_id
 from net.client.decimals import decimal_text
 from proto.pollux.v1 import maker_pb2
@@ -141,9 +142,17 @@ def _venue_lines(maker: maker_pb2.Maker) -> Iterator[str]:
             f"  {venue.trouble or '-'}"
         )
     for venue in maker.venues:
+        if venue.rate_e8 not in (0, O.RATE_ONE):
+            yield f"  {venue.venue}: one of its quote currency counts {rate_text(venue)}"
         if venue.difference_lots:
             text = amount_text(maker, venue.difference_lots, signed=True)
             yield f"  {venue.venue}: {text} held that nobody has counted: pollux accept takes it so"
+
+
+def rate_text(venue: maker_pb2.MakerVenue) -> str:
+    """What one of a venue's quote currency is worth in the market maker's; a daemon of an earlier
+    version does not say, which is 0."""
+    return decimal_text(venue.rate_e8, 8).rstrip("0").rstrip(".")
 
 
 def order_name(order: maker_pb2.MakerOrder) -> str:
@@ -215,6 +224,7 @@ def maker_facts(maker: maker_pb2.Maker) -> dict[str, object]:
                 "fee_ppm": venue.fee_ppm,
                 "fees": value(venue.fees_units),
                 "difference": amount(venue.difference_lots),
+                "rate": rate_text(venue) if venue.rate_e8 else None,
             }
             for venue in maker.venues
         },

@@ -108,6 +108,7 @@ class MakerForm:
             fee_ppm=venue.fee_ppm,
             fees_units=venue.fee_value,
             difference_lots=venue.difference_lots,
+            rate_e8=venue.rate,
         )
 
     def _order(self, order: MakerOrder) -> maker_pb2.MakerOrder:

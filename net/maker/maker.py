@@ -220,6 +220,7 @@ class Maker:
                 fees = int(self.table[O.venue_word(venue, O.VENUE_FEE_VALUE)])
                 self.board.set_venue(venue, B.VENUE_FEE_VALUE, fees)
                 self.board.set_venue(venue, B.VENUE_FEE_PPM, self.fees.maker_ppm[venue])
+                self.board.set_venue(venue, B.VENUE_RATE, self.rate_of(venue))
         self.table[O.ACCOUNT_UNCONFIRMED] = len(self.halts.earlier)
         self.board.publish(self.table, self.risk, self.fair, self.wall_ns(), now_ns)
 

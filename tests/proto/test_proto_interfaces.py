@@ -147,7 +147,7 @@ MAKER_FIELDS = {
     ),
     "MakerVenue": (
         "venue entry_state trouble orders cancels replaces fills fee_ppm fees_units"
-        " difference_lots"
+        " difference_lots rate_e8"
     ),
     "MakerOrder": (
         "venue side level state price_ticks price amount_lots amount filled_lots order_id"

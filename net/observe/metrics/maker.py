@@ -105,7 +105,14 @@ def _of_venues(state: MakerState, info: StateBoardInfo) -> Iterator[Metric]:
     )
     for name, venue in zip(info.venues, state.venues, strict=True):
         fees.add_metric((info.symbol, name), venue.fee_ppm / 1e6)
-    yield from (ready, fees)
+    rates = GaugeMetricFamily(
+        "pollux_maker_rate",
+        "what one of a venue's quote currency is worth in the market maker's",
+        labels=_VENUE_LABELS,
+    )
+    for name, venue in zip(info.venues, state.venues, strict=True):
+        rates.add_metric((info.symbol, name), venue.rate / O.RATE_ONE)
+    yield from (ready, fees, rates)
     for title, text, counts in (
         ("orders_sent", "orders sent", [venue.orders for venue in state.venues]),
         ("cancels_sent", "cancels sent", [venue.cancels for venue in state.venues]),

@@ -149,6 +149,7 @@ function showMaker(maker, all) {
         cell(String(venue.orders), "number"),
         cell(String(venue.fills), "number"),
         cell(String(venue.fee_ppm / 100), "number"),
+        cell(venue.rate ?? "-", "number"),
         cell(venue.trouble || "-"),
       ),
     ),

@@ -609,6 +609,7 @@ class MakerVenue(_message.Message):
     FEE_PPM_FIELD_NUMBER: _builtins.int
     FEES_UNITS_FIELD_NUMBER: _builtins.int
     DIFFERENCE_LOTS_FIELD_NUMBER: _builtins.int
+    RATE_E8_FIELD_NUMBER: _builtins.int
     venue: _builtins.str
     entry_state: Global___EntryState.ValueType
     trouble: _builtins.str
@@ -628,6 +629,10 @@ class MakerVenue(_message.Message):
     """What the account held at the start that nobody has counted, in lots of the base currency; 0
     once it is accepted.
     """
+    rate_e8: _builtins.int
+    """What one of the venue's quote currency is worth in the market maker's, in 1e-8: 100000000 where
+    they are one, or nothing else is configured.
+    """
     def __init__(
         self,
         *,
@@ -641,10 +646,11 @@ class MakerVenue(_message.Message):
         fee_ppm: _builtins.int = ...,
         fees_units: _builtins.int = ...,
         difference_lots: _builtins.int = ...,
+        rate_e8: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancels", b"cancels", "difference_lots", b"difference_lots", "entry_state", b"entry_state", "fee_ppm", b"fee_ppm", "fees_units", b"fees_units", "fills", b"fills", "orders", b"orders", "replaces", b"replaces", "trouble", b"trouble", "venue", b"venue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancels", b"cancels", "difference_lots", b"difference_lots", "entry_state", b"entry_state", "fee_ppm", b"fee_ppm", "fees_units", b"fees_units", "fills", b"fills", "orders", b"orders", "rate_e8", b"rate_e8", "replaces", b"replaces", "trouble", b"trouble", "venue", b"venue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

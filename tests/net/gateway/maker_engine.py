@@ -40,6 +40,8 @@ class MakerEngine:
         self.maker.risk[O.RISK_REFUSALS_AT :][: O.REFUSALS_MAX] = 0
         self.writer.set_venue(0, B.VENUE_FEE_PPM, 750)
         self.writer.set_venue(0, B.VENUE_FEE_VALUE, 6)
+        self.writer.set_venue(0, B.VENUE_RATE, 99_870_000)
+        self.writer.set_venue(1, B.VENUE_RATE, O.RATE_ONE)
         self.writer.set_venue(0, B.VENUE_ENTRY_STATE, 3)
         self.writer.set_venue(1, B.VENUE_TROUBLE, 3)
         self.writer.count_venue(0, B.VENUE_ORDERS)

@@ -85,6 +85,7 @@ def test_the_state_is_exact(engine: Engine, maker: MakerEngine) -> None:
     assert (said.result_units, said.result, said.day_result_units) == (39, 39e-10, 39)
     assert (said.fees_units, said.fees, said.fee_base_lots, said.unvalued_fees) == (6, 6e-10, 0, 0)
     assert [(each.fee_ppm, each.fees_units) for each in said.venues] == [(750, 6), (0, 0)]
+    assert [each.rate_e8 for each in said.venues] == [99_870_000, 100_000_000]
     first, second = said.venues
     assert (first.venue, first.entry_state, first.orders) == (
         "binance",

@@ -76,6 +76,7 @@ def test_stat_shows_books_venues_and_the_market_maker(
         "ETH-USD: nothing published yet",
         "market maker BTC-USD, on paper: NORMAL",
         "fair price 100.0050",
+        "binance: one of its quote currency counts 0.9987",
         "position +0.00000015 of at most 0.00001",
         "open 0.00000025 to buy, 0.0000003 to sell, 2 of at most 40 orders",
         "result +0.00 today, halts at -0.01",
@@ -107,6 +108,7 @@ def test_stat_as_json_is_exact(
         0,
     )
     assert shown["venues"]["binance"]["fee_ppm"] == 750
+    assert [each["rate"] for each in shown["venues"].values()] == ["0.9987", "1"]
     assert shown["venues"]["binance"]["fees"] == "0.0000000006"
     assert [order["state"] for order in shown["orders"]] == ["PENDING_CANCEL"] * 2
 

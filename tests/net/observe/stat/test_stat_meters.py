@@ -185,7 +185,7 @@ def test_json_has_every_series_raw(counting: Counting) -> None:
     assert run_stat(StatOptions(counting.name, json=True), out) == 0
     said = json.loads(out.getvalue())
     assert {"name", "pid", "trouble", "t", "heartbeat_age_ns", "measures", "books", "maker",
-            "maker_trouble", "engine", "gateway"} == set(said)  # fmt: skip
+            "makers", "maker_trouble", "engine", "gateway"} == set(said)  # fmt: skip
     series = said["engine"]["series"]
     assert len(series) == len(counting.engine.reader().series)
     (gaps,) = [each for each in series if each["name"] == "gaps" and each["value"]]
