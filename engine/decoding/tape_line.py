@@ -19,7 +19,7 @@ NEWLINE = 0x0A
 SLASH = 0x2F
 ASCII_MAX = 0x7E
 TIME_DIGITS_MAX = 18
-"""Digits of a time behind its first, so that it fits."""
+"""Digits of a time behind its first, which is none of 0 and 9: so it fits."""
 
 _TIME = np.frombuffer(b'{"t":', np.uint8).copy()
 _VENUE = np.frombuffer(b',"venue":"', np.uint8).copy()
