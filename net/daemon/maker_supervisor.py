@@ -178,7 +178,9 @@ class MakerSupervisor:
         """Whether all is known of the markets of a market maker."""
         wanted = self._config.quoted_instrument(settings)
         missing = [v.name for v in wanted.venue if (v.name, v.symbol) not in self._markets]
-        is_ready = not missing and wanted in config.instrument
+        # By name: what a generation serves has what the venues say of their markets too.
+        served = {each.symbol: len(each.venue) for each in config.instrument}
+        is_ready = not missing and served.get(wanted.symbol) == len(wanted.venue)
         if not is_ready:
             facts = {"instrument": wanted.symbol, "venues": sorted(missing)}
             self._log("warning", "not quoting yet: markets unknown", **facts)

@@ -19,6 +19,7 @@ from engine.maker import journal_codes as J
 from engine.maker.state_board import open_boards
 from net.config.schema import Config, ConfigError, parse_config
 from net.daemon.maker_supervisor import MakerSupervisor
+from net.daemon.tick_sizes import known_part
 from net.feed.specs import instrument_specs
 from net.journal.ledger import Account, Holding, Ledger, Result, read_ledger
 from net.journal.reader import JournalReader
@@ -114,7 +115,12 @@ def test_there_is_no_market_maker_before_every_market_is_known(tmp_path: Path) -
         assert supervisor.make_makers(config, engine) is None
         supervisor.add_market("bitstamp", replace(markets[1], is_trading=False))
         assert told == ["not quoting yet: markets unknown"] * 2 + ["the market does not trade now"]
-        makers = supervisor.make_makers(config, engine)
+        ticks = {("binance", "BTCUSDT"): "0.01", ("bitstamp", "btcusd"): "1"}
+        half = known_part(config, {("binance", "BTCUSDT"): "0.01"})
+        assert half is not None and supervisor.make_makers(half, engine) is None
+        served = known_part(config, ticks, dict.fromkeys(ticks, "1"))
+        assert served is not None
+        makers = supervisor.make_makers(served, engine)
         assert makers is not None and makers.all[0].is_guarded, "paper orders need no watchdog"
         assert told[-1] == "market maker"
         makers.close()
