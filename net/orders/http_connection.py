@@ -61,6 +61,8 @@ class HttpLine:
         self._waiting: deque[tuple[HttpRequest, int]] = deque(maxlen=UNDER_WAY_MAX)
         self._tasks: set[asyncio.Task[None]] = set()
         self._lock = asyncio.Lock()
+        self._running: asyncio.Task[None] | None = None
+        """Held here: asyncio holds no task, and one that only waits is garbage without a holder."""
 
     def post(self, request: HttpRequest, key: int) -> None:
         """Send, in the order of the calls; the owner is told of the answer by `key`."""
@@ -71,6 +73,7 @@ class HttpLine:
 
     async def run(self, owner: HttpOwner) -> None:
         """Be there for an owner until cancelled; requests that are under way then fail."""
+        self._running = asyncio.current_task()
         secure = self._ssl_context() if self._base_url.startswith("https:") else True
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(_on_headers_sent)

@@ -87,8 +87,9 @@ def test_the_next_run_cancels_what_it_does_not_quote(tmp_path: Path, case: str) 
             gone = "binance" if case != "swapped symbol" else "bitstamp"
             until(lambda: not left[gone] & names_at(venues, gone), CLEAN_S, "no order left")
             assert stat(f"left-{port}")["maker"]["risk_state"] == "NORMAL"
-            until(lambda: open_at(venues), CLEAN_S, "quotes, once it is clean")
-            assert not set.union(*left.values()) & set(open_at(venues))
+            earlier = set.union(*left.values())
+            until(lambda: set(open_at(venues)) - earlier, CLEAN_S, "quotes, once it is clean")
+            assert not earlier & set(open_at(venues))
             killed = run("kill", "--name", f"left-{port}")
             assert killed.returncode == 0 and not open_at(venues), killed.stderr
             assert it.process.end() == 0

@@ -47,7 +47,7 @@ class Case:
 
     @property
     def venues(self) -> tuple[str, ...]:
-        return read_order(self.orders[0]).venues
+        return tuple(name for name in read_order(self.orders[0]).venues if name in SYMBOLS)
 
 
 def harmless(order: str, counted: str = "") -> Case:
@@ -165,7 +165,7 @@ def inflict(lab: Lab, *orders: str) -> tuple[Look, Look]:
             now.strikes(venue).get(each.fault.name, 0)
             >= before.strikes(venue).get(each.fault.name, 0) + each.times
             for each in wanted
-            for venue in each.venues
+            for venue in set(each.venues) & set(SYMBOLS)
         )
 
     lab.until(is_struck, 12, f"{orders} to strike")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import ssl
 import threading
@@ -266,6 +267,31 @@ def test_the_end_fails_what_is_under_way_and_what_comes_after() -> None:
                 7: ("the program ends", True),
                 8: ("the program ends", False),
             }
+
+    asyncio.run(main())
+
+
+def test_who_holds_the_line_holds_what_runs_it() -> None:
+    """Seen: the watchdog's orders to Bitstamp ended with the first garbage collection."""
+
+    async def main() -> None:
+        async with served(says(whole(b"{}"))) as here:
+            loop, owner = asyncio.get_running_loop(), Owner()
+            address = here.line._base_url
+            line = HttpLine(
+                address, loop=loop, owner_loop=loop, ssl_context=ssl.create_default_context
+            )
+            ended = asyncio.run_coroutine_threadsafe(line.run(owner), loop)
+            del ended
+            await asyncio.sleep(0.05)
+            gc.collect()
+            await asyncio.sleep(0)
+            line.post(request(), 1)
+            await owner.told(1)
+            assert not owner.failures
+            assert line._running is not None
+            line._running.cancel()
+            await asyncio.sleep(0.05)
 
     asyncio.run(main())
 
