@@ -132,9 +132,11 @@ CASES = (
 )
 
 ELSEWHERE = {"drop", "reorder", "same-time", "future", "crossed", "tls", "venue-clock"} | {
-    name for name, fault in FAULTS.items() if fault.occasion in ORDER_ENTRY
+    name
+    for name, fault in FAULTS.items()
+    if fault.occasion in ORDER_ENTRY or not set(fault.venues) & set(SYMBOLS)
 }
-"""Faults with a test of their own: here, in test_names_and_tls.py, tests/net/simulator,
+"""Faults of other venues, or with a test of their own: here, in test_names_and_tls.py, tests/net/simulator,
 tests/operate, or tests/net/feed: the times of these venues, which run fast, are not looked at."""
 
 
