@@ -33,6 +33,7 @@ from bench.rig.stamps import new_stamps
 from bench.rig.workers import Worker, WorkerError
 from engine.maker import fair_codes
 from engine.maker import quote_layout as Q
+from net.venues.registry import VENUES
 from proto import orderbook_pb2
 from tests.bench.leftovers import segments_of
 from tests.tuning.trees import SMT, plant, snapshot
@@ -96,7 +97,10 @@ def test_decode() -> None:
     result = run("decode")
     table, counting = result.tables
     assert table.rows[0][1] == 200, "two hundred recorded frames"
-    assert len(table.rows) == 5 and len(counting.rows) == 2
+    names = [str(row[0]) for row in table.rows]
+    venues = [name.removeprefix("recorded ") for name in names[5:]]
+    assert [name.split()[0] for name in names[:5]] == ["recorded", *["synthetic,"] * 4]
+    assert set(venues) <= set(VENUES) and len(counting.rows) == 2
     assert 0 < value_of(result, "counters and histograms") < 100_000
 
 
@@ -189,7 +193,15 @@ def test_tick() -> None:
     result = run("tick")
     (table,) = result.tables
     names = {str(row[0]) for row in table.rows}
-    assert names == {"ours", "ours, TLS", "bare loop", "asyncio", "uvloop", "naive"}
+    assert names == {
+        "ours",
+        "ours, through picows",
+        "ours, TLS",
+        "bare loop",
+        "asyncio",
+        "uvloop",
+        "naive",
+    }
     assert all(row[1] == 500 for row in table.rows), "one run of 500 frames each"
     assert_percentiles(result)
     assert value_of(result, "never became visible") == 0
