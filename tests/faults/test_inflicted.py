@@ -136,8 +136,9 @@ ELSEWHERE = {"drop", "reorder", "same-time", "future", "crossed", "tls", "venue-
     for name, fault in FAULTS.items()
     if fault.occasion in ORDER_ENTRY or not set(fault.venues) & set(SYMBOLS)
 }
-"""Faults of other venues, or with a test of their own: here, in test_names_and_tls.py, tests/net/simulator,
-tests/operate, or tests/net/feed: the times of these venues, which run fast, are not looked at."""
+"""Faults of other venues, or with tests of their own: here, in test_names_and_tls.py,
+tests/net/simulator, tests/operate, or tests/net/feed: the times of these venues, which run fast,
+are not looked at."""
 
 
 @pytest.fixture(scope="module")
