@@ -184,16 +184,18 @@ def halves(frame: Frame) -> list[Frame]:
 
 
 def of_the_future(frame: Frame, ahead_s: int) -> Frame:
-    """The frame with a time ahead of every clock: refused where times are the order."""
+    """The frame with a time ahead of every clock: refused where times are the order. How late it
+    is nobody can tell."""
     market = frame.market
     assert market is not None
     if market.spec.rules == BINANCE.rules:
         now_ms = frame.sent_ns // NS_PER_MS
         ahead_ms = now_ms + 1000 * ahead_s
-        return replace(frame, raw=frame.raw.replace(b'"E":%d' % now_ms, b'"E":%d' % ahead_ms))
+        raw = frame.raw.replace(b'"E":%d' % now_ms, b'"E":%d' % ahead_ms)
+        return replace(frame, raw=raw, sent_ns=0)
     ahead = b'"microtimestamp":"%d"' % (frame.last_id + ahead_s * US_PER_S)
     raw = frame.raw.replace(b'"microtimestamp":"%d"' % frame.last_id, ahead)
-    return replace(frame, raw=raw, must_be_refused=True)
+    return replace(frame, raw=raw, sent_ns=0, must_be_refused=True)
 
 
 def flipped(raw: bytes, rng: random.Random) -> bytes:

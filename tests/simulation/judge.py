@@ -236,6 +236,8 @@ class Judge:
             limit_ns = REACH_LIMIT_NS + SLACK_NS
         else:
             self._heard_elsewhere_ns.pop(market.feed, None)
+        # While it was not shown nobody had to ask; once it is again, somebody must.
+        since_ns = max(since_ns, self._live_since_ns[market.feed]) if since_ns else 0
         if since_ns and now_ns - max(since_ns, disturbed_ns) > limit_ns:
             raise WrongBookError(
                 f"{market.spec.venue} {market.spec.symbol} has been wrong since {since_ns}"
