@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from engine.book.frame import feed_at, view_handoff
 from engine.book.merge import ask_for_next_slot
-from engine.book.side import bitmap_at, lots_at, side_at
+from engine.book.side import bitmap_at, lots_at, side_at, window_slots
 from engine.compiling.atomics import Words, prefetch
 from engine.compiling.jit import inner
 from engine.layout import layout as L
@@ -27,7 +27,8 @@ def _prefetch_words(words: Words, first: int, count: int) -> None:
 
 
 @inner
-def _prefetch_side(arena: Words, side: int, slots: int) -> None:
+def _prefetch_side(arena: Words, side: int) -> None:
+    slots = window_slots(arena, side)
     _prefetch_words(arena, side, L.SIDE_SUMMARY_AT)
     best = arena[side + L.SIDE_BEST]
     if best == L.NO_KEY:
@@ -46,7 +47,7 @@ def prefetch_feed(arena: Words, index: int) -> None:
     _prefetch_words(arena, feed, L.FEED_BOOKS_AT)
     for is_asks in range(2):
         side = side_at(arena, feed, arena[feed + L.FEED_ACTIVE_BOOK], is_asks)
-        _prefetch_side(arena, side, arena[L.ENGINE_WINDOW_SLOTS])
+        _prefetch_side(arena, side)
     instrument = arena[feed + L.FEED_INSTRUMENT]
     _prefetch_words(arena, instrument, L.INSTRUMENT_WORDS)
     ring, sequence = (
