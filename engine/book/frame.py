@@ -13,6 +13,7 @@ from __future__ import annotations
 from engine.book.integrity import note_printed, settle_book
 from engine.book.ladder import set_levels
 from engine.book.merge import NOT_PUBLISHED, publish
+from engine.book.prefetch import prefetch_other
 from engine.book.routes import guess_feed, remember_feed, touch
 from engine.book.rules import (
     CONTINUITY_CHAIN,
@@ -278,6 +279,8 @@ def _read_as_before(arena: Words, connection: int, frame: Bytes, stage: Words) -
         if index < 0:
             continue
         feed = feed_at(arena, index)
+        if attempt < 2:
+            prefetch_other(arena, index, feed)
         if arena[feed + L.FEED_CONNECTION] == connection and read_by_template(
             frame, arena, feed, stage
         ):
