@@ -83,9 +83,7 @@ class OwnSettings(BaseModel):
     methods are then given an instance of that class.
     """
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class VenueProtocol(Protocol):
