@@ -30,9 +30,16 @@ from engine.frame_call import FrameHandler, frame_handler
 from engine.layout import layout as L
 from engine.sharing import meter_layout as M
 from engine.sharing.handoff import HandoffError, HandoffReader, HandoffWriter, InstrumentInfo
-from engine.sharing.memory import resident_words
+from engine.sharing.memory import SparseMemory
 from engine.sharing.meter_layout import EngineMeters
-from engine.specs import FeedSpec, InstrumentSpec, check_specs
+from engine.specs import (
+    FAR_LEVELS_MAX,
+    WINDOW_SLOTS,
+    FeedSpec,
+    InstrumentSpec,
+    check_specs,
+    kept_window_slots,
+)
 from engine.stage import Stage
 from engine.units import (
     DIGITS_MAX,
@@ -42,13 +49,6 @@ from engine.units import (
     multipliers,
     place_units,
 )
-
-WINDOW_SLOTS = 1 << 18
-"""Ticks in a ladder's window: 2,620 USD of BTC at a tick of 0.01, two megabytes a side. Half of it
-costs 70 ns a frame more on the recorded BTCUSDT, a quarter 150: a level outside is searched for."""
-
-FAR_LEVELS_MAX = 1 << 15
-"""Levels a side outside the window: real whole books have up to 27,195 in all."""
 
 
 @dataclass(frozen=True)
@@ -104,28 +104,29 @@ class Engine:
 
     def _new_arena(self, window_slots: int, far_levels_max: int, reads_clock: bool) -> Words:
         feed_words = L.feed_words(window_slots, far_levels_max)
-        connections_offset = L.ENGINE_WORDS + len(self.instruments) * L.INSTRUMENT_WORDS
+        self._side_words = L.side_words(window_slots, far_levels_max)
+        connections_offset = self.instrument_at(len(self.instruments))
         connections = 1 + max(feed.connection for feed in self.feeds)
         rules_offset = connections_offset + connections * L.CONNECTION_WORDS
         rules = tuple(dict.fromkeys(feed.rules for feed in self.feeds))
         feeds_offset = rules_offset + len(rules) * L.RULES_WORDS
         counts = len(self.instruments), len(self.feeds)
         lists_offset = feeds_offset + len(self.feeds) * feed_words
-        arena = resident_words(lists_offset + list_words(*counts))
+        self._memory = SparseMemory(lists_offset + list_words(*counts))
+        arena = self._memory.words
         arena[L.ENGINE_INSTRUMENTS], arena[L.ENGINE_FEEDS] = counts
         place_lists(arena, lists_offset)
-        arena[L.ENGINE_FRAME_KERNEL], arena[L.ENGINE_DECODE_KERNEL] = (
-            frame_kernel(),
-            decode_kernel(),
-        )
+        arena[L.ENGINE_FRAME_KERNEL] = frame_kernel()
+        arena[L.ENGINE_DECODE_KERNEL] = decode_kernel()
         arena[L.ENGINE_WINDOW_SLOTS] = window_slots
         arena[L.ENGINE_FAR_MAX] = far_levels_max
+        arena[L.ENGINE_FAR_AT] = L.far_at(window_slots)
         arena[L.ENGINE_INSTRUMENTS_OFFSET] = L.ENGINE_WORDS
         arena[L.ENGINE_CONNECTIONS_OFFSET] = connections_offset
         arena[L.ENGINE_FEEDS_OFFSET] = feeds_offset
         arena[L.ENGINE_LARGE_FRAME_BYTES] = L.LARGE_FRAME_BYTES
         arena[L.ENGINE_FEED_WORDS] = feed_words
-        arena[L.ENGINE_SIDE_WORDS] = L.side_words(window_slots, far_levels_max)
+        arena[L.ENGINE_SIDE_WORDS] = self._side_words
         arena[L.ENGINE_HANDOFF_ADDRESS] = self.handoff.words.ctypes.data
         arena[L.ENGINE_HANDOFF_WORDS] = len(self.handoff.words)
         arena[L.ENGINE_STAGE_ADDRESS] = self._stage.words.ctypes.data
@@ -161,7 +162,7 @@ class Engine:
                 self._describe_feed(feed, feed_spec)
                 self.arena[feed + L.FEED_INSTRUMENT] = at
                 self.arena[feed + L.FEED_VENUE] = venue
-                self._place_meters(feed, self.meters.feed_at[index])
+                self._place_sides(feed, self.meters.feed_at[index])
                 index += 1
             self._place_units(number)
 
@@ -199,14 +200,14 @@ class Engine:
             contract = decimal_unit(self.feeds[index].contract_value)
             place_units(arena, feed, units, *multipliers(units, (unit, lot_decimals)), contract)
 
-    def _place_meters(self, feed: int, counters: int) -> None:
+    def _place_sides(self, feed: int, counters: int) -> None:
         """Tell a feed and its sides where they count; both books have the same meters."""
         self.arena[feed + L.FEED_METERS] = counters
-        for number in range(4):
-            side = feed + L.FEED_BOOKS_AT + number * int(self.arena[L.ENGINE_SIDE_WORDS])
-            is_asks = number % 2
-            side_meters = counters + M.FEED_SIDES_AT + is_asks * M.SIDE_WORDS
-            self.arena[side + L.SIDE_METERS] = side_meters
+        for book in range(2):
+            for is_asks, side in enumerate(self._sides(feed, book)):
+                side_meters = counters + M.FEED_SIDES_AT + is_asks * M.SIDE_WORDS
+                self.arena[side + L.SIDE_METERS] = side_meters
+                self.arena[side + L.SIDE_WINDOW_SLOTS] = self.arena[L.ENGINE_WINDOW_SLOTS]
 
     def instrument_at(self, index: int) -> int:
         """Where an instrument begins in the arena."""
@@ -404,8 +405,15 @@ class Engine:
         return bool(spare_book.is_spare_crossed(self.address, feed))
 
     def activate(self, feed: int, now_ns: int) -> None:
-        """Swap the spare book in, LIVE, and publish."""
+        """Swap the spare book in, LIVE, and publish. A large one that was shown is forgotten."""
         spare_book.activate(self.address, feed, now_ns)
+        at = self._feed_at(feed)
+        sides = self._sides(at, 1 - int(self.arena[at + L.FEED_ACTIVE_BOOK]))
+        slots = max(self.arena[side + L.SIDE_WINDOW_SLOTS] for side in sides)
+        if slots > kept_window_slots(len(self.feeds)):
+            spare_book.clear_spare(self.address, feed)
+            for side in sides:
+                self._memory.give_back(side + L.SIDE_SUMMARY_AT, side + self._side_words)
 
     # --- looking ---------------------------------------------------------------------------------
 
@@ -449,9 +457,13 @@ class Engine:
 
     def _active_sides(self, feed: int) -> tuple[int, int]:
         """Where the sides of the feed's active book begin."""
-        at, side_words = self._feed_at(feed), int(self.arena[L.ENGINE_SIDE_WORDS])
-        bids = at + L.FEED_BOOKS_AT + 2 * int(self.arena[at + L.FEED_ACTIVE_BOOK]) * side_words
-        return bids, bids + side_words
+        at = self._feed_at(feed)
+        return self._sides(at, int(self.arena[at + L.FEED_ACTIVE_BOOK]))
+
+    def _sides(self, feed: int, book: int) -> tuple[int, int]:
+        """Where the sides of a book begin; `feed`: where the feed does."""
+        bids = feed + L.FEED_BOOKS_AT + 2 * book * self._side_words
+        return bids, bids + self._side_words
 
     def best_ticks(self, feed: int) -> tuple[int, int]:
         """The feed's best bid and ask in the ticks that its venue declares, as last published: a

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from engine.compiling.atomics import Words
 from engine.decoding.decode import KIND_SNAPSHOT
 from engine.layout import layout as L
 from engine.layout import status as S
+from engine.sharing.memory import sparse_words
 
 
 @dataclass
@@ -30,7 +29,7 @@ class Stage:
     is_frame: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
-        self.words = np.zeros(L.stage_words(self.levels_max), np.int64)
+        self.words = sparse_words(L.stage_words(self.levels_max))
         self.words[L.STAGE_LEVELS_MAX] = self.levels_max
 
     @property

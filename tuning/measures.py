@@ -25,12 +25,11 @@ import psutil
 from tuning.doctor.resources import CAP_IPC_LOCK, has_capability
 from tuning.host import CPU, Host, UnknownError
 from tuning.plan import REALTIME_PRIORITY_MAX
-from tuning.settings import DMA_LATENCY, THP
+from tuning.settings import DMA_LATENCY
 
 TIMER_SLACK_NS = 1
 """The least: 0 stands for the default of 50 us."""
 PR_SET_TIMERSLACK = 29
-PR_SET_THP_DISABLE = 41
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
 """From asm-generic/mman.h: on x86, ARM and RISC-V. On fault: nothing grows that is not touched."""
 
@@ -78,7 +77,7 @@ def tuned(
     CpuError: the CPU cannot be used. A refusal of anything else is only told.
     """
     measures = [pin(cpu)] if cpu is not None else []
-    measures += [timer_slack(), huge_pages(host)]
+    measures.append(timer_slack())
     if lock_memory:
         measures.append(locked_memory(host))
     with contextlib.ExitStack() as stack:
@@ -107,26 +106,6 @@ def timer_slack(slack_ns: int = TIMER_SLACK_NS) -> Measure:
     if reason:
         return _refused("timer slack", reason)
     return _applied("timer slack", f"{slack_ns} ns")
-
-
-def allow_huge_pages(is_allowed: bool) -> str:
-    """Whether memory of this process that is touched later may be in huge pages; why not set."""
-    return _call("prctl", PR_SET_THP_DISABLE, *map(ctypes.c_ulong, (not is_allowed, 0, 0, 0)))
-
-
-def huge_pages(host: Host) -> Measure:
-    """Whether the ladders, which ask for huge pages, got some (smaps_rollup in proc(5))."""
-    name = "huge pages"
-    try:
-        if host.choice(f"{THP}/enabled") == "never":
-            return _refused(name, f"{THP}/enabled is never: sudo pollux tune apply")
-        for line in host.text("/proc/self/smaps_rollup").splitlines():
-            words = line.split()
-            if words[:1] == ["AnonHugePages:"] and words[1:2] != ["0"]:
-                return _applied(name, f"{' '.join(words[1:])}")
-    except UnknownError as error:
-        return _refused(name, str(error))
-    return _refused(name, "the kernel had none free, or nothing is large enough")
 
 
 def locked_memory(host: Host) -> Measure:

@@ -56,7 +56,7 @@ class Setting:
 
 FIXED = (
     Setting("transparent huge pages", f"{THP}/enabled", "madvise",
-            "the ladders ask for huge pages; for all else they mean stalls", "choice"),
+            "nothing here asks for huge pages; where they come unasked they mean stalls", "choice"),
     Setting("transparent huge pages", f"{THP}/defrag", "madvise",
             "nobody waits for compaction who has not asked for it", "choice"),
     Setting("busy poll", "/proc/sys/net/core/busy_read", str(BUSY_POLL_US),

@@ -57,7 +57,7 @@ from net.process.bound_child import bound_arguments
 from net.process.child import child_environment
 from net.sockets import event_loop as spin  # noqa: F401 (declares a kernel)
 from tuning.clock import steady_ns
-from tuning.measures import allow_huge_pages, timer_slack
+from tuning.measures import timer_slack
 
 STOP_LIMIT_S = 10.0
 READY_LIMIT_S = 60.0
@@ -203,7 +203,6 @@ class Target:
 
             stamps = Stamps(Path(request["stamps"]), request["columns"])
             return lambda: run_naive(port, snapshot, stamps)
-        allow_huge_pages(request.get("without") != "huge pages")
         beside = int(request.get("makers_beside", 0))
         instruments = int(request.get("instruments", 1))
         engine = self._engine = Engine(

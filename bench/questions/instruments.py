@@ -41,7 +41,8 @@ MOST_MIB_MAX = 2560.0
 START_S_MAX = 1.5
 WARM_UP_S = 2.0
 """Every instrument must have its snapshot, and a frame or two, before anything counts."""
-LIVE_LIMIT_S = 60.0
+LIVE_LIMIT_S = 150.0
+"""Books of 512 instruments take two windows, of a minute, of Binance's request limit."""
 SETTLE_S = 1.0
 """After the last book: what is loaded later than that is seen too."""
 

@@ -16,7 +16,7 @@ from bench.options import Options, Say
 from bench.report.result import Bar, Result, Table
 from bench.report.stats import ratios, spread
 from bench.rig.compiled_loop import Batch, new_engine, seed
-from engine.engine import WINDOW_SLOTS
+from engine.specs import WINDOW_SLOTS
 
 QUESTION = "cost of a changed level, whatever rests in the book"
 BAR_RATIO = 1.3

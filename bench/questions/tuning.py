@@ -57,7 +57,7 @@ class Variant:
 
 def variants() -> list[Variant]:
     """Those of the engine thread."""
-    taken = (NOTHING, "affinity", "priority", "timer slack", "huge pages", "garbage collector")
+    taken = (NOTHING, "affinity", "priority", "timer slack", "garbage collector")
     cpu = placement().engine
     added = {
         "locked memory": "lock_memory = true\n",

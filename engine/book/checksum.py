@@ -114,7 +114,7 @@ def _printed(value: int, decimals: int, printed_decimals: int) -> int:
 
 
 @inner
-def digits_checksum(arena: Words, feed: int, book: int, slots: int) -> int:
+def digits_checksum(arena: Words, feed: int, book: int) -> int:
     """Over price and quantity digits, one behind the other, of ten asks and then of ten bids."""
     mantissa = arena[feed + L.FEED_PRICE_MANTISSA]
     price_decimals = arena[feed + L.FEED_PRICE_DECIMALS]
@@ -127,7 +127,7 @@ def digits_checksum(arena: Words, feed: int, book: int, slots: int) -> int:
         side = side_at(arena, feed, book, is_asks)
         key, far = arena[side + L.SIDE_BEST], arena[side + L.SIDE_FAR_LEVELS]
         for _ in range(DIGITS_LEVELS):
-            level, lots, key, far = walk_level(arena, side, slots, key, far)
+            level, lots, key, far = walk_level(arena, side, key, far)
             if level == L.NO_KEY:
                 break
             crc = _add_number(crc, _printed(abs(level) * mantissa, price_decimals, printed_price))
@@ -158,7 +158,7 @@ def _add_decimal(crc: int, value: int, decimals: int) -> int:
 
 
 @inner
-def text_checksum(arena: Words, feed: int, book: int, slots: int) -> int:
+def text_checksum(arena: Words, feed: int, book: int) -> int:
     """Over `price:quantity` of 25 bids and asks in turn, joined by colons; a shorter side ends."""
     mantissa = arena[feed + L.FEED_PRICE_MANTISSA]
     price_decimals = arena[feed + L.FEED_PRICE_DECIMALS]
@@ -172,9 +172,9 @@ def text_checksum(arena: Words, feed: int, book: int, slots: int) -> int:
     ask, ask_far = arena[asks + L.SIDE_BEST], arena[asks + L.SIDE_FAR_LEVELS]
     for turn in range(2 * TEXT_LEVELS):
         if turn & 1 == 0:
-            level, lots, bid, bid_far = walk_level(arena, bids, slots, bid, bid_far)
+            level, lots, bid, bid_far = walk_level(arena, bids, bid, bid_far)
         else:
-            level, lots, ask, ask_far = walk_level(arena, asks, slots, ask, ask_far)
+            level, lots, ask, ask_far = walk_level(arena, asks, ask, ask_far)
         if level == L.NO_KEY:
             continue
         if not is_first:

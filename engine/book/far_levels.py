@@ -30,9 +30,9 @@ def _far_find(arena: Words, keys: int, count: int, key: int) -> int:
 
 
 @inner
-def far_lots(arena: Words, side: int, slots: int, key: int) -> int:
+def far_lots(arena: Words, side: int, key: int) -> int:
     """The lots of a level worse than the window; 0 where there is none."""
-    keys = far_keys_at(side, slots)
+    keys = far_keys_at(arena, side)
     count = arena[side + L.SIDE_FAR_LEVELS]
     place = _far_find(arena, keys, count, key)
     if place < count and arena[keys + place] == key:
@@ -41,21 +41,21 @@ def far_lots(arena: Words, side: int, slots: int, key: int) -> int:
 
 
 @inner
-def _far_shift(arena: Words, side: int, slots: int, place: int) -> None:
+def _far_shift(arena: Words, side: int, place: int) -> None:
     """Make a gap at `place` by moving the better far entries up by one."""
     count = arena[side + L.SIDE_FAR_LEVELS] - place
     assert arena[side + L.SIDE_FAR_LEVELS] < arena[L.ENGINE_FAR_MAX], "the far store is full"
     assert place >= 0 and count >= 0, "a place outside the far store"
-    keys = far_keys_at(side, slots) + place
+    keys = far_keys_at(arena, side) + place
     lots = keys + arena[L.ENGINE_FAR_MAX]
     move_words(arena, keys + 1, keys, count)
     move_words(arena, lots + 1, lots, count)
 
 
 @inner
-def _far_compact(arena: Words, side: int, slots: int, start: int) -> None:
+def _far_compact(arena: Words, side: int, start: int) -> None:
     """Close the gaps of deleted entries, and forget the first `start` entries."""
-    keys = far_keys_at(side, slots)
+    keys = far_keys_at(arena, side)
     lots = keys + arena[L.ENGINE_FAR_MAX]
     kept = 0
     for index in range(start, arena[side + L.SIDE_FAR_LEVELS]):
@@ -68,28 +68,28 @@ def _far_compact(arena: Words, side: int, slots: int, start: int) -> None:
 
 
 @inner
-def far_make_room(arena: Words, side: int, slots: int) -> None:
+def far_make_room(arena: Words, side: int) -> None:
     """Close the gaps of a full far store; without any, drop its worst quarter, counted.
 
     The horizon rises over what is dropped.
     """
     far_max = arena[L.ENGINE_FAR_MAX]
     if arena[side + L.SIDE_FAR_DELETED] > 0:
-        _far_compact(arena, side, slots, 0)
+        _far_compact(arena, side, 0)
         return
     dropped = max(far_max >> 2, 1)
-    last_dropped = arena[far_keys_at(side, slots) + dropped - 1]
+    last_dropped = arena[far_keys_at(arena, side) + dropped - 1]
     arena[side + L.SIDE_HORIZON] = max(arena[side + L.SIDE_HORIZON], last_dropped)
     view_meters(arena)[arena[side + L.SIDE_METERS] + M.SIDE_FAR_DROPPED] += dropped
     arena[side + L.SIDE_TOP_IS_STALE] = 1
-    _far_compact(arena, side, slots, dropped)
+    _far_compact(arena, side, dropped)
     assert arena[side + L.SIDE_FAR_LEVELS] < far_max, "room was made"
 
 
 @inner
-def far_trim(arena: Words, side: int, slots: int) -> None:
+def far_trim(arena: Words, side: int) -> None:
     """Let the far store end with a level that exists, so that its best one is its last one."""
-    lots = far_keys_at(side, slots) + arena[L.ENGINE_FAR_MAX]
+    lots = far_keys_at(arena, side) + arena[L.ENGINE_FAR_MAX]
     count = arena[side + L.SIDE_FAR_LEVELS]
     while count > 0 and arena[lots + count - 1] == 0:
         count -= 1
@@ -99,12 +99,12 @@ def far_trim(arena: Words, side: int, slots: int) -> None:
 
 
 @inner
-def far_set(arena: Words, side: int, slots: int, key: int, lots: int) -> bool:
+def far_set(arena: Words, side: int, key: int, lots: int) -> bool:
     """Set or, with zero lots, delete a level worse than the window; whether anything changed.
 
     A deleted entry keeps its place with zero lots: prices come back, and nothing has to move.
     """
-    keys = far_keys_at(side, slots)
+    keys = far_keys_at(arena, side)
     far_max = arena[L.ENGINE_FAR_MAX]
     count = arena[side + L.SIDE_FAR_LEVELS]
     place = _far_find(arena, keys, count, key)
@@ -114,15 +114,15 @@ def far_set(arena: Words, side: int, slots: int, key: int, lots: int) -> bool:
         arena[at] = lots
         arena[side + L.SIDE_FAR_DELETED] += (1 if lots == 0 else 0) - (1 if before == 0 else 0)
         if lots == 0 and place == count - 1:
-            far_trim(arena, side, slots)
+            far_trim(arena, side)
         return before != lots
     if lots == 0:
         return False
     if count == far_max:
-        far_make_room(arena, side, slots)
+        far_make_room(arena, side)
         count = arena[side + L.SIDE_FAR_LEVELS]
         place = _far_find(arena, keys, count, key)
-    _far_shift(arena, side, slots, place)
+    _far_shift(arena, side, place)
     arena[keys + place] = key
     arena[keys + far_max + place] = lots
     arena[side + L.SIDE_FAR_LEVELS] = count + 1

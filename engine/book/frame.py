@@ -13,6 +13,7 @@ from __future__ import annotations
 from engine.book.integrity import note_printed, settle_book
 from engine.book.ladder import set_levels
 from engine.book.merge import NOT_PUBLISHED, publish
+from engine.book.prefetch import prefetch_other
 from engine.book.routes import guess_feed, remember_feed, touch
 from engine.book.rules import (
     CONTINUITY_CHAIN,
@@ -20,7 +21,7 @@ from engine.book.rules import (
     CONTINUITY_NONE,
     CONTINUITY_TIME,
 )
-from engine.book.side import side_at
+from engine.book.side import side_at, window_slots
 from engine.compiling.atomics import Bytes, Words, view_bytes, view_words
 from engine.compiling.jit import hot, inlined, inner, kernel
 from engine.decoding.decode import KIND_SNAPSHOT
@@ -165,11 +166,11 @@ def apply_diff(arena: Words, feed: int, book: int, stage: Words) -> int:
 
     How many levels were deleted that the book did not have.
     """
-    slots = arena[L.ENGINE_WINDOW_SLOTS]
     depth = arena[arena[feed + L.FEED_INSTRUMENT] + L.INSTRUMENT_DEPTH]
     unknown_deletes = 0
     for is_asks in range(2):
         side = side_at(arena, feed, book, is_asks)
+        slots = window_slots(arena, side)
         sign = -1 if is_asks else 1
         count = stage[L.STAGE_ASKS] if is_asks else stage[L.STAGE_BIDS]
         row = rows_at(stage, is_asks)
@@ -278,6 +279,8 @@ def _read_as_before(arena: Words, connection: int, frame: Bytes, stage: Words) -
         if index < 0:
             continue
         feed = feed_at(arena, index)
+        if attempt < 2:
+            prefetch_other(arena, index, feed)
         if arena[feed + L.FEED_CONNECTION] == connection and read_by_template(
             frame, arena, feed, stage
         ):

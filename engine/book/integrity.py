@@ -10,7 +10,7 @@ from __future__ import annotations
 from engine.book.checksum import digits_checksum, text_checksum
 from engine.book.ladder import set_level, worst_key
 from engine.book.rules import CHECKSUM_DIGITS, CHECKSUM_NONE
-from engine.book.side import side_at
+from engine.book.side import side_at, window_slots
 from engine.compiling.atomics import Words
 from engine.compiling.jit import inner
 from engine.decoding.staging import rows_at
@@ -48,8 +48,9 @@ def note_printed(stage: Words, arena: Words, feed: int, is_anew: bool) -> None:
 
 
 @inner
-def _cut_side(arena: Words, side: int, slots: int, bound: int) -> None:
+def _cut_side(arena: Words, side: int, bound: int) -> None:
     """Drop the levels beyond the best `bound`."""
+    slots = window_slots(arena, side)
     levels = arena[side + L.SIDE_WINDOW_LEVELS] + arena[side + L.SIDE_FAR_LEVELS]
     levels -= arena[side + L.SIDE_FAR_DELETED]
     for _ in range(levels - bound):
@@ -64,18 +65,17 @@ def settle_book(arena: Words, feed: int, book: int, stage: Words) -> int:
     Not of one that was applied again, whose checksum is of an earlier moment.
     """
     rules = arena[feed + L.FEED_RULES]
-    slots = arena[L.ENGINE_WINDOW_SLOTS]
     bound, checksum = arena[rules + L.RULES_BOUND], arena[rules + L.RULES_CHECKSUM]
     if bound > 0:
         for is_asks in range(2):
-            _cut_side(arena, side_at(arena, feed, book, is_asks), slots, bound)
+            _cut_side(arena, side_at(arena, feed, book, is_asks), bound)
     if checksum == CHECKSUM_NONE:
         return S.APPLIED
     if checksum == CHECKSUM_DIGITS:
-        found = digits_checksum(arena, feed, book, slots)
+        found = digits_checksum(arena, feed, book)
     elif stage[L.STAGE_CHECKSUM] <= 0:
         return S.APPLIED
     else:
-        found = text_checksum(arena, feed, book, slots)
+        found = text_checksum(arena, feed, book)
     view_meters(arena)[arena[feed + L.FEED_METERS] + M.FEED_CHECKSUMS] += 1
     return S.APPLIED if found == stage[L.STAGE_CHECKSUM] else S.BAD_CHECKSUM

@@ -9,7 +9,7 @@ Runs on: the engine thread.
 from __future__ import annotations
 
 from engine.book.ladder import read_top
-from engine.book.side import side_at
+from engine.book.side import side_at, window_slots
 from engine.compiling.atomics import Words, prefetch
 from engine.compiling.clock import CLOCK_REALTIME, clock_ns
 from engine.compiling.jit import hot, inner
@@ -39,13 +39,13 @@ def _active_side(arena: Words, feed: int, is_asks: int) -> int:
 
 
 @inner
-def _refresh_tops(arena: Words, feed: int, slots: int, depth: int) -> int:
+def _refresh_tops(arena: Words, feed: int, depth: int) -> int:
     """Read the top levels again where they may have changed: 1 for bids, 2 for asks, 3 both."""
     read = 0
     for is_asks in range(2):
         side = _active_side(arena, feed, is_asks)
         if arena[side + L.SIDE_TOP_IS_STALE] != 0:
-            read_top(arena, side, slots, depth)
+            read_top(arena, side, window_slots(arena, side), depth)
             read |= 1 + is_asks
     return read
 
@@ -253,7 +253,6 @@ def publish(
     Returns when it was published, in ns, or NOT_PUBLISHED. Forced: a venue's state changed, which
     subscribers must see even where no level did.
     """
-    slots = arena[L.ENGINE_WINDOW_SLOTS]
     depth = arena[instrument + L.INSTRUMENT_DEPTH]
     arena[instrument + L.INSTRUMENT_TRIGGER] = NOT_TOUCHED
     arena[L.ENGINE_MAKERS_DUE] |= arena[instrument + L.INSTRUMENT_MAKER_BIT]
@@ -261,7 +260,7 @@ def publish(
     for venue in range(arena[instrument + L.INSTRUMENT_VENUES]):
         feed = arena[instrument + L.INSTRUMENT_FEEDS_AT + venue]
         if arena[feed + L.FEED_STATE] == L.LIVE:
-            read_here = _refresh_tops(arena, feed, slots, depth)
+            read_here = _refresh_tops(arena, feed, depth)
             if read_here != 0:
                 arena[feed + L.FEED_IS_INCOMPLETE] = is_incomplete(arena, feed, depth)
             read |= read_here

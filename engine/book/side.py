@@ -17,6 +17,12 @@ def side_at(arena: Words, feed: int, book: int, is_asks: int) -> int:
 
 
 @inner
+def window_slots(arena: Words, side: int) -> int:
+    """Of the side's window as it is now: a power of two."""
+    return arena[side + L.SIDE_WINDOW_SLOTS]
+
+
+@inner
 def summary_words(slots: int) -> int:
     """Words of the summary: eight bytes, each for a bitmap word of 64 slots."""
     return (slots + 511) >> 9
@@ -33,5 +39,5 @@ def lots_at(side: int, slots: int) -> int:
 
 
 @inner
-def far_keys_at(side: int, slots: int) -> int:
-    return lots_at(side, slots) + slots
+def far_keys_at(arena: Words, side: int) -> int:
+    return side + arena[L.ENGINE_FAR_AT]

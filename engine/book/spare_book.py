@@ -23,9 +23,16 @@ from engine.book.frame import (
     view_stage,
 )
 from engine.book.integrity import settle_book
-from engine.book.ladder import clear_side, next_worse, place_window, read_top, set_level
+from engine.book.ladder import (
+    clear_side,
+    next_worse,
+    place_window,
+    read_top,
+    set_level,
+    size_window,
+)
 from engine.book.merge import publish
-from engine.book.side import far_keys_at, lots_at, side_at
+from engine.book.side import far_keys_at, lots_at, side_at, window_slots
 from engine.compiling.atomics import Words, view_bytes, view_words
 from engine.compiling.jit import inner, kernel
 from engine.decoding.decode import KIND_DIFF, KIND_SNAPSHOT
@@ -103,9 +110,10 @@ def _load_side(arena: Words, side: int, stage: Words, is_asks: int, levels_limit
     Rows come best first, as a rule; walked backwards the far store is then only appended to. In any
     other order they are walked as they stand, so that of a price named twice the last row counts.
     """
-    slots = arena[L.ENGINE_WINDOW_SLOTS]
-    clear_side(arena, side, slots)
+    clear_side(arena, side)
     count = stage[L.STAGE_ASKS] if is_asks else stage[L.STAGE_BIDS]
+    is_cut = levels_limit > 0 and count + stage[L.STAGE_DROPPED] >= levels_limit
+    slots = size_window(arena, side, count, is_cut)
     sign = -1 if is_asks else 1
     first = rows_at(stage, is_asks)
     best = L.NO_KEY
@@ -129,7 +137,7 @@ def _load_side(arena: Words, side: int, stage: Words, is_asks: int, levels_limit
         index = count - 1 - step if is_sorted else step
         row = first + index * L.ROW_WORDS
         set_level(arena, side, slots, sign * stage[row + L.ROW_PRICE], stage[row + L.ROW_LOTS])
-    if levels_limit > 0 and count + stage[L.STAGE_DROPPED] >= levels_limit:
+    if is_cut:
         if is_sorted and count > levels_limit:  # who sends more need not send all between
             worst = sign * stage[first + (levels_limit - 1) * L.ROW_WORDS + L.ROW_PRICE]
         arena[side + L.SIDE_HORIZON] = max(arena[side + L.SIDE_HORIZON], worst - 1)
@@ -206,13 +214,12 @@ def differing_levels(arena_address: int, index: int) -> int:
     """
     arena = view_arena(arena_address)
     feed = feed_at(arena, index)
-    slots = arena[L.ENGINE_WINDOW_SLOTS]
     differing = 0
     for is_asks in range(2):
         one = side_at(arena, feed, 0, is_asks)
         other = side_at(arena, feed, 1, is_asks)
-        read_top(arena, one, slots, L.DEPTH_MAX)
-        read_top(arena, other, slots, L.DEPTH_MAX)
+        read_top(arena, one, window_slots(arena, one), L.DEPTH_MAX)
+        read_top(arena, other, window_slots(arena, other), L.DEPTH_MAX)
         horizon = max(arena[one + L.SIDE_HORIZON], arena[other + L.SIDE_HORIZON])
         for level in range(L.DEPTH_MAX):
             has_one = level < arena[one + L.SIDE_TOP_LEVELS]
@@ -263,8 +270,16 @@ def clear_books(arena_address: int, index: int) -> None:
     feed = feed_at(arena, index)
     for book in range(2):
         for is_asks in range(2):
-            side = side_at(arena, feed, book, is_asks)
-            clear_side(arena, side, arena[L.ENGINE_WINDOW_SLOTS])
+            clear_side(arena, side_at(arena, feed, book, is_asks))
+
+
+@kernel("void(int64, int64)")
+def clear_spare(arena_address: int, index: int) -> None:
+    """Empty a feed's spare book: all words of its windows are zero then."""
+    arena = view_arena(arena_address)
+    feed = feed_at(arena, index)
+    for is_asks in range(2):
+        clear_side(arena, side_at(arena, feed, 1 - arena[feed + L.FEED_ACTIVE_BOOK], is_asks))
 
 
 @inner
@@ -275,8 +290,8 @@ def _does_side_fit(
 
     `is_change`: they are divided by it.
     """
-    slots, far_max = arena[L.ENGINE_WINDOW_SLOTS], arena[L.ENGINE_FAR_MAX]
-    far = far_keys_at(side, slots)
+    slots, far_max = window_slots(arena, side), arena[L.ENGINE_FAR_MAX]
+    far = far_keys_at(arena, side)
     index = arena[side + L.SIDE_FAR_LEVELS] - 1
     key = arena[side + L.SIDE_BEST]
     while key != L.NO_KEY or index >= 0:

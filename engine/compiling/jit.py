@@ -210,7 +210,8 @@ def cache_directory() -> Path:
     for path in _source_files():
         digest.update(path.relative_to(ROOT).as_posix().encode())
         digest.update(path.read_bytes())
-    settings = (numba.__version__, sys.version, numba_config.BOUNDSCHECK, numba_config.OPT)
+    # numba finds a kernel by where its source lies: that of another checkout is none of ours.
+    settings = (numba.__version__, sys.version, numba_config.BOUNDSCHECK, numba_config.OPT, ROOT)
     digest.update(repr(settings).encode())
     chosen = os.environ.get("POLLUX_CACHE_DIR")
     if chosen:

@@ -11,7 +11,7 @@ any process.
     schema     | SCHEMA header | names | KEY 0..K-1 |
     feed       | FEED header | symbol | price scale | quantity scale | book 0 | book 1 |
     book       | side 0 (bids) | side 1 (asks) |
-    side       | SIDE header | top keys | top lots | summary | bitmap | lots per slot
+    side       | SIDE header | top keys | top lots | summary | bitmap | lots per slot | unused
                | far keys | far lots |
     stage      | STAGE header | bids: mantissas, lots, decimals | asks: the same |
     handoff    | HANDOFF header | RING 0..I-1 |
@@ -78,9 +78,11 @@ NO_KEY = -(2**63)
     ENGINE_ROUTES_OFFSET,
     ENGINE_FRAME_KERNEL,
     ENGINE_DECODE_KERNEL,
+    ENGINE_FAR_AT,
     ENGINE_WORDS,
-) = range(27)
-"""MAKERS_DUE: a bit for each market maker whose instrument was touched, until it is stepped.
+) = range(28)
+"""WINDOW_SLOTS: the most that a side's window may have. FAR_AT: where in a side its far store is.
+MAKERS_DUE: a bit for each market maker whose instrument was touched, until it is stepped.
 TOUCHED: how many instruments wait to be published; the offsets of each are at TOUCHED_OFFSET.
 ROUTES: how many words guess the feed of a frame (engine.book.routes), 0 where nothing is guessed.
 FRAME_KERNEL, DECODE_KERNEL: the addresses of the kernels that take a frame and read a message
@@ -252,6 +254,7 @@ FEED_LOT_SCALE_AT = FEED_PRICE_SCALE_AT + (DECIMALS_MAX + 1) * SCALE_WORDS
 FEED_BOOKS_AT = FEED_LOT_SCALE_AT + (DECIMALS_MAX + 1) * SCALE_WORDS
 
 (
+    SIDE_WINDOW_SLOTS,
     SIDE_WINDOW_LOW,
     SIDE_BEST,
     SIDE_WINDOW_LEVELS,
@@ -262,9 +265,9 @@ FEED_BOOKS_AT = FEED_LOT_SCALE_AT + (DECIMALS_MAX + 1) * SCALE_WORDS
     SIDE_TOP_LEVELS,
     SIDE_TOP_IS_STALE,
     SIDE_TOP_KEYS_AT,
-) = range(10)
-"""Each METERS word: where the instrument's, feed's or side's begin (engine.sharing.meter_layout).
-"""
+) = range(11)
+"""WINDOW_SLOTS: of its window as it is now, chosen by its last snapshot (engine.book.ladder).
+METERS: where the side's begin (engine.sharing.meter_layout)."""
 SIDE_TOP_LOTS_AT = SIDE_TOP_KEYS_AT + DEPTH_MAX
 SIDE_SUMMARY_AT = SIDE_TOP_LOTS_AT + DEPTH_MAX
 """One byte for each word of the bitmap behind it: whether it has a bit set."""
@@ -327,10 +330,14 @@ def stage_words(levels_max: int) -> int:
     return STAGE_ROWS_AT + 2 * levels_max * ROW_WORDS
 
 
+def far_at(window_slots: int) -> int:
+    """Where a side's far store begins: behind the largest window."""
+    return SIDE_SUMMARY_AT + -(-window_slots // 512) + window_slots // 64 + window_slots
+
+
 def side_words(window_slots: int, far_max: int) -> int:
     """Words of one side of one book."""
-    words = SIDE_SUMMARY_AT + -(-window_slots // 512) + window_slots // 64
-    words += window_slots + 2 * far_max
+    words = far_at(window_slots) + 2 * far_max
     return -(-words // CACHE_LINE_WORDS) * CACHE_LINE_WORDS
 
 

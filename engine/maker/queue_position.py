@@ -163,7 +163,6 @@ def advance(arena: Words, feed: int, words: Words) -> int:
     words[P.QUEUE_FILLS] = 0
     if words[P.QUEUE_ROWS] == 0 or arena[feed + L.FEED_STATE] != L.LIVE:
         return 0
-    slots = arena[L.ENGINE_WINDOW_SLOTS]
     book = arena[feed + L.FEED_ACTIVE_BOOK]
     for row in range(words[P.QUEUE_ROWS]):
         at = _row_at(row)
@@ -173,7 +172,7 @@ def advance(arena: Words, feed: int, words: Words) -> int:
             _fill(words, row, words[at + P.RESTING_LEFT_LOTS], P.BY_PRICE)
             continue
         own = side_at(arena, feed, book, side)
-        now = level_lots(arena, own, slots, key)
+        now = level_lots(arena, own, key)
         _take_level(arena, feed, words, row, now, arena[own + L.SIDE_BEST] < key)
     if words[P.QUEUE_FILLS] > 0:
         _close_gaps(words)
@@ -216,7 +215,7 @@ def join_queue(
         if _is_reached(arena, feed, side, key):
             return P.WOULD_TAKE
         own = side_at(arena, feed, arena[feed + L.FEED_ACTIVE_BOOK], side)
-        level = level_lots(arena, own, arena[L.ENGINE_WINDOW_SLOTS], key)
+        level = level_lots(arena, own, key)
         epoch = arena[feed + L.FEED_UNITS_EPOCH]
     at = _row_at(count)
     words[at + P.RESTING_ID] = order_id

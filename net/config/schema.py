@@ -10,6 +10,7 @@ from __future__ import annotations
 import grp
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -42,6 +43,9 @@ from net.gateway.options import (
 from net.log.one_line import one_line
 from net.venues.registry import VENUES
 from tuning.plan import REALTIME_PRIORITY_MAX
+
+INSTRUMENTS_MAX = 512
+"""Merged books of one daemon: at 4 MiB each they take 2 GiB."""
 
 
 class ConfigError(Exception):
@@ -248,7 +252,7 @@ class LogSettings(Section):
 class Config(Section):
     """The whole file."""
 
-    instrument: Annotated[tuple[Instrument, ...], Field(min_length=1, max_length=64)]
+    instrument: Annotated[tuple[Instrument, ...], Field(min_length=1, max_length=INSTRUMENTS_MAX)]
     """The merged books; the first is the default one."""
     venue: VenueSections = VenueSections()  # type: ignore[valid-type]
     """How to reach the venues."""
@@ -286,13 +290,13 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _symbols_once(self) -> Config:
-        symbols = [each.symbol for each in self.instrument]
-        for symbol in symbols:
-            if symbols.count(symbol) > 1:
+        symbols = Counter(each.symbol for each in self.instrument)
+        for symbol, count in symbols.items():
+            if count > 1:
                 raise ValueError(f"instrument {symbol!r} is configured twice")
-        streams = [(v.name, v.symbol) for each in self.instrument for v in each.venue]
-        for name, symbol in streams:
-            if streams.count((name, symbol)) > 1:
+        streams = Counter((v.name, v.symbol) for each in self.instrument for v in each.venue)
+        for (name, symbol), count in streams.items():
+            if count > 1:
                 raise ValueError(f"{name}'s {symbol!r} belongs to two instruments")
         return self
 

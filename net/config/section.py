@@ -15,9 +15,7 @@ from engine.decoding.scale import ScaleError, decimal_unit
 class Section(BaseModel):
     """The base of every section. The text below a key describes it in the table of options."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 def _positive(value: str) -> str:

@@ -6,6 +6,11 @@ Runs on: the main thread.
 
 from __future__ import annotations
 
+import ast
+import functools
+import inspect
+import itertools
+import textwrap
 import types
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -36,7 +41,7 @@ def options_table() -> str:
                 f"`{name}`",
                 _default(field),
                 ", ".join(_allowed(field.annotation, field.metadata)),
-                " ".join((field.description or "").split()),
+                " ".join(_meaning(model, name).split()),
             )
             rows.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
     return "\n".join(rows) + "\n"
@@ -70,6 +75,33 @@ def _venue_sections(place: str) -> Iterator[Titled]:
         own = [key for key in model.model_fields if key not in VenueSettings.model_fields]
         if own:
             yield f"[{place}.{name}]", model, own
+
+
+def _meaning(model: type[Section], name: str) -> str:
+    """The text below a key, where the key is declared."""
+    for each in model.__mro__:
+        if name in vars(each).get("__annotations__", {}):
+            texts = _texts(each)
+            if name in texts:
+                return texts[name]
+    return ""
+
+
+@functools.cache
+def _texts(model: type) -> dict[str, str]:
+    """A class's keys and the texts below them; pydantic would read them at every start."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(model)))
+    except (OSError, TypeError):  # it was made without a source, and declares nothing
+        return {}
+    assert isinstance(tree.body[0], ast.ClassDef)
+    return {
+        key.target.id: text.value.value
+        for key, text in itertools.pairwise(tree.body[0].body)
+        if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+        if isinstance(text.value.value, str)
+    }
 
 
 def _default(field: FieldInfo) -> str:

@@ -15,7 +15,7 @@ import click
 
 from net.config.command_line import read_config
 from net.process.command import FILE, CommandError
-from net.process.progress import compile_with_progress
+from net.process.progress import compile_with_progress, tell_cache_refusals
 from net.process.signals import closing
 
 if TYPE_CHECKING:
@@ -45,7 +45,10 @@ def demo(seconds: float | None, symbol: str, seed: int, quote: bool) -> int:
 def serve(config_file: Path) -> int:
     """Run the daemon until SIGTERM or Ctrl-C."""
     config = read_config(config_file)
-    _compile(is_quoting=bool(config.maker))
+    _check_files(config)
+    _check_places(config)
+    # A market maker's part calls kernels before there is an engine, which loads all that is left.
+    _compile(is_quoting=bool(config.maker), is_loading=bool(config.maker))
     return _run_daemon(config, config_file)
 
 
@@ -77,6 +80,7 @@ def check(config_file: Path) -> int:
 def record(config_file: Path, out: Path, seconds: float | None) -> int:
     """Record every raw frame and REST body of the configured venues until Ctrl-C."""
     config = read_config(config_file)
+    _check_files(config)
     _compile(is_quoting=False)
     import net.daemon.daemon  # noqa: F401 (a second, with nothing to close yet)
     from net.tape.tape import TapeError, TapeWriter
@@ -99,7 +103,8 @@ def record(config_file: Path, out: Path, seconds: float | None) -> int:
 
 
 def _compile(*, is_quoting: bool, is_loading: bool = True) -> None:
-    """The kernels of the daemon, compiled or loaded; or only compiled, for another process."""
+    """The kernels of the daemon, compiled or loaded; or only compiled, to be loaded later or by
+    another process."""
     import engine.engine  # noqa: F401 (declares kernels)
     import net.sockets.event_loop
 
@@ -107,6 +112,7 @@ def _compile(*, is_quoting: bool, is_loading: bool = True) -> None:
         import net.daemon.maker_supervisor  # noqa: F401
     from engine.compiling.jit import are_kernels_cached
 
+    tell_cache_refusals()
     if is_loading or not are_kernels_cached():
         compile_with_progress()
 
@@ -124,13 +130,33 @@ def _interrupt_after(seconds: float) -> None:
 def _run_daemon(config: Config, config_file: Path, tape: Any = None) -> int:
     from net.daemon.daemon import Daemon, DaemonError
 
-    _check_files(config)
     try:
         return Daemon(config, tape=tape, has_gateway=tape is None).run()
     except DaemonError as error:
         # Status 2 is about what the configuration says, whenever that was found out.
         where = f"{config_file}: " if error.status == 2 else ""
         raise CommandError(f"{where}{error}", error.status) from None
+
+
+def _check_places(config: Config) -> None:
+    """CommandError where another daemon has the name, or another process a port: they are taken
+    later, but that is told before anything takes long."""
+    from engine.sharing.directory import HandoffError, prepare_directory
+    from net.gateway.listening import ask_for
+    from net.gateway.options import GatewayError
+    from net.process.name_lock import NameTakenError, lock_name
+
+    try:
+        prepare_directory(config.engine.shared_group)
+        lock_name(config.engine.name).close()
+    except (HandoffError, NameTakenError) as error:
+        raise CommandError(str(error), 1) from None
+    for what, listen in (("metrics: ", config.metrics.listen), ("", config.gateway.listen)):
+        try:
+            if listen:
+                ask_for(listen)
+        except GatewayError as error:
+            raise CommandError(f"{what}{error}", 1) from None
 
 
 def _check_files(config: Config) -> None:

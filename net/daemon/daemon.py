@@ -209,7 +209,7 @@ class Daemon:
                         raise DaemonError("; ".join(sizes.refused.values()), status=2)
                     await self._wait_for(sizes.more(learned), None)
                     continue
-                self._generation = Generation(config, sizes.ticks, surroundings)
+                self._generation = await Generation.begin(config, sizes.ticks, surroundings)
                 more = None if sizes.is_complete else asyncio.create_task(sizes.more(learned))
                 await self._generation.run(more)
         finally:

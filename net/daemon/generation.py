@@ -94,6 +94,11 @@ def gateway_options(config: Config) -> GatewayOptions:
     )
 
 
+def _make_gateway(config: Config, log: LogFunction) -> Gateway:
+    options = gateway_options(config)
+    return GatewayProcess(options, log) if options.parent_pid else GatewayThread(options)
+
+
 @dataclass
 class Generation:
     """`run` it once, on the loop that it was created on. DaemonError where it cannot be."""
@@ -101,6 +106,9 @@ class Generation:
     config: Config
     ticks: Ticks
     around: Surroundings
+    gateway: Gateway | None = None
+    serving: asyncio.Task[None] | None = None
+    """The gateway's run, where it began before the engine was made."""
     engine: Engine = field(init=False)
     live: EngineThread = field(init=False)
     engine_ended: asyncio.Event = field(init=False, default_factory=asyncio.Event)
@@ -108,6 +116,24 @@ class Generation:
     _engine_error: BaseException | None = field(init=False, default=None)
     _questions: dict[int, asyncio.Task[None]] = field(init=False, default_factory=dict)
     """About ticks, by feed."""
+
+    @classmethod
+    async def begin(cls, config: Config, ticks: Ticks, around: Surroundings) -> Generation:
+        """With its gateway: a process loads what it needs beside this one, which makes the engine
+        meanwhile, and waits for that."""
+        gateway = _make_gateway(config, around.log) if around.has_gateway else None
+        serving = None
+        if isinstance(gateway, GatewayProcess):
+            serving = asyncio.create_task(gateway.run())
+            await asyncio.sleep(0)  # it has been started: its task waits for it
+        try:
+            return cls(config, ticks, around, gateway, serving)
+        except BaseException:
+            if gateway is not None and serving is not None:
+                gateway.retire()
+                serving.cancel()
+                await asyncio.wait({serving})
+            raise
 
     def __post_init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -156,20 +182,19 @@ class Generation:
         """
         # A daemon thread: one that hangs must not keep the process.
         threading.Thread(target=self._run_engine, name="engine", daemon=True).start()
-        around = self.around
-        gateway: Gateway | None = None
-        serving: asyncio.Task[None] | None = None
+        around, gateway, serving = self.around, self.gateway, self.serving
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self.engine.close)
             stack.callback(around.state.hide)
+            if serving is not None:
+                stack.callback(serving.cancel)  # if it has not ended in order by then
             if self.live.makers is not None and around.quoting is not None:
                 attending = around.quoting.attending(self.live.makers, self.live)
                 await stack.enter_async_context(attending)
             try:
-                gateway = self._make_gateway() if around.has_gateway else None
                 around.state.show(self.live, gateway)
                 if gateway is not None:
-                    serving = asyncio.create_task(gateway.run())
+                    serving = serving or asyncio.create_task(gateway.run())
                     await self._until_ready(gateway, serving)
                 if not around.stop.is_set():
                     self._announce()
@@ -188,10 +213,6 @@ class Generation:
         finally:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 self._loop.call_soon_threadsafe(self.engine_ended.set)
-
-    def _make_gateway(self) -> Gateway:
-        options = gateway_options(self.config)
-        return GatewayProcess(options, self.log) if options.parent_pid else GatewayThread(options)
 
     async def _until_ready(self, gateway: Gateway, serving: asyncio.Task[None]) -> None:
         ready = asyncio.create_task(gateway.is_ready.wait())

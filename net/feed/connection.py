@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -35,6 +35,7 @@ from net.sockets.websocket import (
     end_reason,
     open_websocket,
 )
+from net.venues.interface import OwnSettings
 from tuning.clock import steady_ns, wall_ns
 
 SUBSCRIBE_LIMIT_S = 10.0
@@ -159,6 +160,7 @@ class FeedConnection:
         host: ConnectionHost,
         *,
         url: str,
+        own: OwnSettings,
         rest_url: str = "",
         ssl_context: Callable[[], ssl.SSLContext],
         idle_ping_s: float,
@@ -172,6 +174,7 @@ class FeedConnection:
         self._quoting = quoting
         self._host = host
         self._url = url
+        self._own = own
         self._rest_url = rest_url
         parts = urlsplit(url)
         self._address = parts.netloc
@@ -350,11 +353,11 @@ class FeedConnection:
         if self._refused_symbols and time.monotonic() >= self._ask_again_s:
             self._ask_again_wait_s = min(2 * self._ask_again_wait_s, REFUSED_AGAIN_S[1])
             self._ask_again_s = time.monotonic() + self._ask_again_wait_s
-            self._send(transport, self.venue.protocol.subscriptions(self._refused_symbols))
+            self._send(transport, self._subscriptions(self._refused_symbols))
 
     def _send_subscriptions(self, transport: WSTransport) -> None:
         """Ask for the streams, where the address does not; each message is to be acknowledged."""
-        messages = self.venue.protocol.subscriptions(self.venue.symbols)
+        messages = self._subscriptions(self.venue.symbols)
         self._acknowledged.clear()
         self._refusals, self._refused_symbols = [], ()
         is_confirmed = self.venue.protocol.has_acknowledgements
@@ -362,6 +365,9 @@ class FeedConnection:
         if self._expected_acknowledgements:
             self.venue.on_subscribing()
         self._send(transport, messages)
+
+    def _subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+        return self.venue.protocol.subscriptions(symbols, self._own)
 
     def _send(self, transport: WSTransport, messages: list[bytes]) -> None:
         for message in messages:

@@ -231,6 +231,7 @@ class EngineThread:
                 venue,
                 self,
                 url=venue.protocol.stream_url(settings.ws_url, venue.symbols, settings),
+                own=settings,
                 rest_url=settings.rest_url,
                 ssl_context=partial(tls_context, settings.ca_file),
                 idle_ping_s=idle_ping_s,

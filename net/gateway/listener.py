@@ -8,8 +8,6 @@ Runs on: the gateway's event loop.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import socket
 import ssl
 from collections import deque
@@ -20,12 +18,11 @@ from net.gateway.data_path import layout as D
 from net.gateway.data_path.data_path import DataPath
 from net.gateway.http2 import Code, Connection
 from net.gateway.link import Link
+from net.gateway.listening import listening_sockets
 from net.gateway.methods import Methods
-from net.gateway.options import GatewayError, GatewayOptions
+from net.gateway.options import GatewayOptions
 from net.gateway.tls import TlsRecords
 
-QUEUE = 1024
-"""Connections that the kernel accepts ahead of us."""
 ACCEPTS_A_TURN = 32
 ACCEPT_PAUSE_S = 0.2
 """After a failed accept: a process without a descriptor left would fail at once again."""
@@ -43,8 +40,6 @@ KEEPALIVE_S = 20.0
 """A client that has said nothing for so long is asked for a sign of life."""
 KEEPALIVE_LIMIT_S = 10.0
 """What it has for it: a client that vanished has its place for half a minute at most."""
-BIND_TRIES = 16
-"""For a free port that is free at all addresses of a name."""
 
 
 class Listener:
@@ -80,7 +75,7 @@ class Listener:
 
     def open(self) -> int:
         """Listen; the port. GatewayError: the address cannot be had."""
-        self._sockets = listening_sockets(self._options)
+        self._sockets = listening_sockets(self._options.listen)
         for each in self._sockets:
             self._loop.add_reader(each, self._accept, each)
         port: int = self._sockets[0].getsockname()[1]
@@ -235,59 +230,3 @@ class Listener:
 
 
 # --- addresses -----------------------------------------------------------------------------------
-
-
-def listening_sockets(options: GatewayOptions) -> list[socket.socket]:
-    """All of a name's addresses, at one port; GatewayError with the system's reason."""
-    host, port = options.host_and_port()
-    try:
-        return _bound(host, port)
-    except OSError as error:
-        reason = "address already in use" if error.errno == errno.EADDRINUSE else error.strerror
-        raise GatewayError(f"cannot listen on {options.listen}: {reason}") from None
-
-
-def _bound(host: str, port: int) -> list[socket.socket]:
-    for left in range(BIND_TRIES - 1, -1, -1):
-        with contextlib.ExitStack() as on_failure:
-            try:
-                bound = _bound_once(host, port, on_failure)
-            except OSError as error:
-                if port == 0 and error.errno == errno.EADDRINUSE and left:
-                    continue  # the port that one address has given is taken at another
-                raise
-            on_failure.pop_all()
-            return bound
-    raise AssertionError("the last try returns or raises")
-
-
-def _bound_once(host: str, port: int, on_failure: contextlib.ExitStack) -> list[socket.socket]:
-    bound: list[socket.socket] = []
-    for family, address, is_dual in _addresses(host, port):
-        try:
-            door = socket.socket(family, socket.SOCK_STREAM)
-        except OSError:
-            continue  # a host without IPv6 may still have the name in its hosts file
-        on_failure.callback(door.close)
-        # Connections of a gateway that has just ended do not count.
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            door.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not is_dual))
-        if bound and port == 0:
-            door.bind((address[0], bound[0].getsockname()[1], *address[2:]))
-        else:
-            door.bind(address)
-        door.listen(QUEUE)
-        door.setblocking(False)
-        bound.append(door)
-    if not bound:
-        raise OSError(errno.EADDRNOTAVAIL, "the name has no address")
-    return bound
-
-
-def _addresses(host: str, port: int) -> list[tuple[int, tuple[object, ...], bool]]:
-    """Families, addresses and whether IPv4 comes there too: a wildcard stands for both."""
-    if host in ("0.0.0.0", "::", "") and socket.has_dualstack_ipv6():
-        return [(socket.AF_INET6, ("::", port, 0, 0), True)]
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    return [(family, address, False) for family, _, _, _, address in found]

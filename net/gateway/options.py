@@ -53,6 +53,14 @@ class GatewayError(Exception):
     """The gateway cannot serve; one line says why."""
 
 
+def host_and_port_of(listen: str) -> tuple[str, int]:
+    """An address as a host (no brackets) and a port."""
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise GatewayError(f"gateway listen {listen!r}: must be HOST:PORT, port 0 to 65535")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
 @dataclass(frozen=True)
 class GatewayOptions:
     """Everything the gateway needs to know; `cpu=None` leaves the thread where it is.
@@ -114,12 +122,7 @@ class GatewayOptions:
 
     def host_and_port(self) -> tuple[str, int]:
         """`listen` as a host (no brackets) and a port."""
-        host, _, port = self.listen.rpartition(":")
-        if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-            raise GatewayError(
-                f"gateway listen {self.listen!r}: must be HOST:PORT, port 0 to 65535"
-            )
-        return host.removeprefix("[").removesuffix("]"), int(port)
+        return host_and_port_of(self.listen)
 
     def to_json(self) -> str:
         """The argument of `python -m net.gateway`."""

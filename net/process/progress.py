@@ -16,12 +16,19 @@ SHOWN_EVERY_S = 5.0
 """Where no terminal is."""
 
 
-def compile_with_progress() -> None:
-    """Compile or load the kernels of what is imported; a progress bar where that takes long."""
+def tell_cache_refusals() -> None:
+    """Why the cache of kernels is not the one that was to be used, on stderr."""
     from engine.compiling import jit
 
     while jit.cache_refusals:
         print(jit.cache_refusals.pop(0), file=sys.stderr, flush=True)
+
+
+def compile_with_progress() -> None:
+    """Compile or load the kernels of what is imported; a progress bar where that takes long."""
+    from engine.compiling import jit
+
+    tell_cache_refusals()
     started_s, is_missing = time.monotonic(), not jit.are_kernels_cached()
     if not sys.stderr.isatty():
 

@@ -81,7 +81,7 @@ def rehearse(words: Words, now_ns: int) -> None:
     arena = view_arena(words[LIVE_ARENA])
     index = words[NEXT_FEED]
     words[NEXT_FEED] = index + 1 if index + 1 < arena[L.ENGINE_FEEDS] else 0
-    prefetch_feed(arena, index)
+    prefetch_feed(arena, feed_at(arena, index))
 
 
 @inner

@@ -83,9 +83,7 @@ class OwnSettings(BaseModel):
     methods are then given an instance of that class.
     """
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class VenueProtocol(Protocol):
@@ -126,8 +124,9 @@ class VenueProtocol(Protocol):
         """A stream's address with the token of such an answer; KeyError, TypeError or ValueError
         where it has none. Nothing else of the answer is used."""
 
-    def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
-        """What to send after connecting, one message each; none where the address says it all."""
+    def subscriptions(self, symbols: Sequence[str], own: OwnSettings) -> list[bytes]:
+        """What to send after connecting, some symbols in each message; none where the address says
+        it all."""
 
     def resubscriptions(self, symbol: str) -> list[bytes]:
         """What makes the venue send this symbol's whole book in the stream again; nothing where

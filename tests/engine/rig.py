@@ -302,17 +302,17 @@ class Side:
 def read_side(rig: Rig, feed: int, book: int, is_asks: int) -> Side:
     """Read one side out of the arena."""
     arena = rig.engine.arena
-    slots = int(arena[L.ENGINE_WINDOW_SLOTS])
     far_max = int(arena[L.ENGINE_FAR_MAX])
     size = int(arena[L.ENGINE_SIDE_WORDS])
     start = rig.feed_at(feed) + L.FEED_BOOKS_AT + (2 * book + is_asks) * size
     words = arena[start : start + size]
+    slots = int(words[L.SIDE_WINDOW_SLOTS])
     bitmap_at = L.SIDE_SUMMARY_AT + -(-slots // 512)
     lots_at = bitmap_at + slots // 64
     lots = words[lots_at : lots_at + slots]
     low = int(words[L.SIDE_WINDOW_LOW])
     occupied = np.flatnonzero(lots).tolist()
-    far_at = lots_at + slots
+    far_at = int(arena[L.ENGINE_FAR_AT])
     far_count = int(words[L.SIDE_FAR_LEVELS])
     far_keys = words[far_at : far_at + far_count].tolist()
     far_lots = words[far_at + far_max : far_at + far_max + far_count].tolist()

@@ -79,6 +79,7 @@ class _Mad:
             self,  # type: ignore[arg-type]
             self,
             url="ws://nowhere",
+            own=protocol.own_settings(),
             ssl_context=lambda: None,  # type: ignore[arg-type, return-value]
             idle_ping_s=5.0,
             backoff=Backoff(random.Random(7)),

@@ -27,7 +27,7 @@ ROOMS: dict[str, str] = {
     "engine/maker": "book compiling decoding layout sharing",
     "engine/specs.py": "book decoding layout",
     "engine/units.py": "compiling decoding layout",
-    "engine/stage.py": "compiling decoding layout",
+    "engine/stage.py": "compiling decoding layout sharing",
     "engine/engine.py": (
         "book compiling decoding frame_call.py layout sharing specs.py stage.py units.py"
     ),

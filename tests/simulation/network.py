@@ -129,7 +129,8 @@ class Link:
 
     def _subscribe(self, path: Path) -> None:
         """Ask for the channels; the stream begins with the venue's answer."""
-        if not self.venue.protocol.subscriptions(self.venue.symbols):
+        protocol = self.venue.protocol
+        if not protocol.subscriptions(self.venue.symbols, protocol.own_settings()):
             path.symbols = set(self.venue.symbols)
             self.venue.on_acknowledged(self._clock.now_ns)
             return

@@ -133,7 +133,7 @@ def test_engines_that_share_a_core_or_lie_outside_the_group_are_problems(tmp_pat
         ("/proc/sys/kernel/sched_rt_runtime_us", "-1", "realtime throttling", "ok"),
         ("/proc/meminfo", "SwapTotal: 4096 kB\nSwapFree: 1024 kB\n", "swap", "problem"),
         ("/sys/kernel/mm/transparent_hugepage/enabled", "always madvise [never]",
-         "transparent huge pages", "advice"),
+         "transparent huge pages", "ok"),
         ("/dev/cpu_dma_latency", "\0\0\0\0", "idle states", "ok"),
         ("/dev/cpu_dma_latency", "\0\x01\0\0", "idle states", "advice"),
         ("/proc/self/timerslack_ns", "10000000", "timer slack", "advice"),

@@ -56,7 +56,7 @@ def test_the_thread_is_pinned_and_its_timers_are_sharp(tmp_path: Path) -> None:
         with measures.tuned(host, cpu=cpu) as taken:
             assert os.sched_getaffinity(0) == {cpu}
             assert ctypes.CDLL(None).prctl(PR_GET_TIMERSLACK) == measures.TIMER_SLACK_NS
-        assert [each.name for each in taken] == ["affinity", "timer slack", "huge pages"]
+        assert [each.name for each in taken] == ["affinity", "timer slack"]
         assert str(taken[0]) == f"applied: CPU {cpu}"
         with pytest.raises(measures.CpuError, match="8000"), measures.tuned(host, cpu=8000):
             pass
@@ -158,25 +158,6 @@ def test_the_latency_device_is_held_as_long_as_the_thread_runs(
     assert len(os.listdir("/proc/self/fd")) == open_files
 
 
-@pytest.mark.parametrize(
-    ("enabled", "rollup", "state", "said"),
-    [
-        ("always madvise [never]", "AnonHugePages: 2048 kB", "refused", "never"),
-        ("always [madvise] never", "Rss: 1 kB\nAnonHugePages:   2048 kB", "applied", "2048 kB"),
-        ("always [madvise] never", "AnonHugePages:         0 kB", "refused", "none free"),
-        ("", "", "refused", "marks no choice"),
-    ],
-)
-def test_huge_pages_are_those_the_kernel_gave(
-    tmp_path: Path, enabled: str, rollup: str, state: str, said: str
-) -> None:
-    host = plant(tmp_path, SMT)
-    host.path("/sys/kernel/mm/transparent_hugepage/enabled").write_text(enabled)
-    host.path("/proc/self/smaps_rollup").write_text(rollup)
-    measure = measures.huge_pages(host)
-    assert measure.state == state and said in measure.reason
-
-
 # --- in the engine thread ------------------------------------------------------------------------
 
 
@@ -238,7 +219,7 @@ def test_the_engine_thread_tells_its_measures_and_helpers_run_elsewhere() -> Non
     assert where == [every]
     told = [(level, facts) for level, event, facts in host.lines if event == "tuned"]
     ((level, facts),) = told
-    names = ["affinity", "timer_slack", "huge_pages", "realtime", "garbage_collector"]
+    names = ["affinity", "timer_slack", "realtime", "garbage_collector"]
     assert list(facts) == names and level == "warning"
     assert facts["affinity"] == f"applied: CPU {cpu}"
     assert str(facts["realtime"]).startswith("refused: ")

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 from pydantic import Field
 
 from net.log.one_line import one_line
+from net.venues.binance.channels import channel, stream_address, stream_requests
 from net.venues.binance.schema import RULES
 from net.venues.interface import (
     Control,
@@ -62,6 +63,11 @@ def _of(own: OwnSettings) -> BinanceSettings:
     return own
 
 
+def _channels(symbols: Sequence[str], own: OwnSettings) -> list[str]:
+    suffix = "@100ms" if _of(own).stream_interval_ms == 100 else ""
+    return [channel(symbol, suffix) for symbol in symbols]
+
+
 class Binance:
     """Diff streams with first and last update ids, snapshots of at most 5,000 levels a side."""
 
@@ -82,10 +88,8 @@ class Binance:
     maker_fee_ppm = 1_000
 
     def stream_url(self, ws_url: str, symbols: Sequence[str], own: OwnSettings) -> str:
-        suffix = "@100ms" if _of(own).stream_interval_ms == 100 else ""
-        streams = "/".join(f"{quote(symbol.lower())}@depth{suffix}" for symbol in symbols)
-        unit = "&timeUnit=MICROSECOND" if _of(own).time_unit == "us" else ""
-        return f"{ws_url}/stream?streams={streams}{unit}"
+        options = ["timeUnit=MICROSECOND"] if _of(own).time_unit == "us" else []
+        return stream_address(ws_url, _channels(symbols, own), *options)
 
     @property
     def token_path(self) -> str:
@@ -94,8 +98,8 @@ class Binance:
     def token_address(self, url: str, answer: Any) -> str:
         raise ValueError
 
-    def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
-        return []
+    def subscriptions(self, symbols: Sequence[str], own: OwnSettings) -> list[bytes]:
+        return stream_requests(_channels(symbols, own))
 
     def resubscriptions(self, symbol: str) -> list[bytes]:
         return []

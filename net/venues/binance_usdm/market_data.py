@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 from net.log.one_line import one_line
+from net.venues.binance.channels import channel, stream_address, stream_requests
 from net.venues.binance_usdm.schema import RULES
 from net.venues.defaults import DAY_S, MarketDataVenue
 from net.venues.interface import (
@@ -53,11 +54,10 @@ class BinanceUsdm(MarketDataVenue):
     maker_fee_ppm = 200
 
     def stream_url(self, ws_url: str, symbols: Sequence[str], own: OwnSettings) -> str:
-        streams = "/".join(f"{quote(symbol.lower())}@depth@100ms" for symbol in symbols)
-        return f"{ws_url}/stream?streams={streams}"
+        return stream_address(ws_url, [channel(symbol, "@100ms") for symbol in symbols])
 
-    def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
-        return []
+    def subscriptions(self, symbols: Sequence[str], own: OwnSettings) -> list[bytes]:
+        return stream_requests([channel(symbol, "@100ms") for symbol in symbols])
 
     def snapshot_depths(self, own: OwnSettings) -> tuple[int, ...]:
         return (100, 1000)

@@ -61,7 +61,7 @@ class Bitstamp:
     def token_address(self, url: str, answer: Any) -> str:
         raise ValueError
 
-    def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+    def subscriptions(self, symbols: Sequence[str], own: OwnSettings) -> list[bytes]:
         return [
             orjson.dumps({"event": "bts:subscribe", "data": {"channel": f"{CHANNEL}{symbol}"}})
             for symbol in symbols

@@ -16,7 +16,7 @@ import orjson
 from net.log.one_line import one_line
 from net.venues.bybit.schema import RULES, TOPIC
 from net.venues.defaults import MarketDataVenue
-from net.venues.interface import Control, Listing, MarketStatus, RestLimit, tick_text
+from net.venues.interface import Control, Listing, MarketStatus, OwnSettings, RestLimit, tick_text
 
 DEPTH = 50
 """Levels a side: every 20 ms; 200 come every 100 ms."""
@@ -50,7 +50,7 @@ class Bybit(MarketDataVenue):
         self.category = category
         self.ws_url = f"wss://stream.bybit.com/v5/public/{category}"
 
-    def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+    def subscriptions(self, symbols: Sequence[str], own: OwnSettings) -> list[bytes]:
         # One a symbol: of a request with a topic that is not there all of it is refused.
         return [_request("subscribe", symbol) for symbol in symbols]
 

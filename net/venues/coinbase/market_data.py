@@ -15,7 +15,7 @@ import orjson
 from net.log.one_line import one_line
 from net.venues.coinbase.schema import CHANNEL, DATA_CHANNEL, RULES
 from net.venues.defaults import MarketDataVenue
-from net.venues.interface import Control, Listing, MarketStatus, RestLimit, tick_text
+from net.venues.interface import Control, Listing, MarketStatus, OwnSettings, RestLimit, tick_text
 
 HEARTBEATS = b'{"type":"subscribe","channel":"heartbeats"}'
 """Without this channel quiet subscriptions are closed after a minute or so."""
@@ -32,7 +32,7 @@ class Coinbase(MarketDataVenue):
     metadata_route = "/api/v3/brokerage/market/products/"
     maker_fee_ppm = 6_000
 
-    def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+    def subscriptions(self, symbols: Sequence[str], own: OwnSettings) -> list[bytes]:
         # All products at once: eight messages a second are allowed.
         books = {"type": "subscribe", "product_ids": list(symbols), "channel": CHANNEL}
         return [orjson.dumps(books), HEARTBEATS]

@@ -46,7 +46,7 @@ class Gate(MarketDataVenue):
     metadata_route = "/api/v4/spot/currency_pairs/"
     maker_fee_ppm = 1_000
 
-    def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+    def subscriptions(self, symbols: Sequence[str], own: OwnSettings) -> list[bytes]:
         return [
             orjson.dumps({
                 "time": 0, "channel": CHANNEL, "event": "subscribe", "payload": [symbol, "100ms"],

@@ -15,7 +15,7 @@ import orjson
 from net.log.one_line import one_line
 from net.venues.defaults import MarketDataVenue
 from net.venues.gemini.schema import RULES, UPDATES
-from net.venues.interface import Control, Listing, MarketStatus, RestLimit, tick_text
+from net.venues.interface import Control, Listing, MarketStatus, OwnSettings, RestLimit, tick_text
 
 STATUSES = {
     "open": MarketStatus.TRADING,
@@ -45,7 +45,7 @@ class Gemini(MarketDataVenue):
     """The whole book is the answer."""
     maker_fee_ppm = 2_000
 
-    def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+    def subscriptions(self, symbols: Sequence[str], own: OwnSettings) -> list[bytes]:
         return [_request("subscribe", [symbol]) for symbol in symbols]
 
     def resubscriptions(self, symbol: str) -> list[bytes]:

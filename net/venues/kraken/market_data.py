@@ -14,7 +14,7 @@ import orjson
 
 from net.log.one_line import one_line
 from net.venues.defaults import MarketDataVenue
-from net.venues.interface import Control, Listing, MarketStatus, RestLimit, tick_text
+from net.venues.interface import Control, Listing, MarketStatus, OwnSettings, RestLimit, tick_text
 from net.venues.kraken.schema import CHANNEL, DEPTH, RULES
 
 REST_NAMES = {"BTC": "XBT", "DOGE": "XDG"}
@@ -55,7 +55,7 @@ class Kraken(MarketDataVenue):
     metadata_route = "/0/public/AssetPairs"
     maker_fee_ppm = 2_500
 
-    def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+    def subscriptions(self, symbols: Sequence[str], own: OwnSettings) -> list[bytes]:
         # One a symbol: each is acknowledged, or refused, by itself.
         return [_request("subscribe", symbol) for symbol in symbols]
 

@@ -59,7 +59,7 @@ class Kucoin(MarketDataVenue):
             raise ValueError
         return f"{url}?token={quote(token, safe='')}"
 
-    def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+    def subscriptions(self, symbols: Sequence[str], own: OwnSettings) -> list[bytes]:
         # The number of the request is all that an acknowledgement names.
         return [
             orjson.dumps({

@@ -60,7 +60,7 @@ class Okx(MarketDataVenue):
         """The venue's own word: SPOT or SWAP."""
         self.has_contracts = kind != "SPOT"
 
-    def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+    def subscriptions(self, symbols: Sequence[str], own: OwnSettings) -> list[bytes]:
         return [_request("subscribe", symbol) for symbol in symbols]
 
     def resubscriptions(self, symbol: str) -> list[bytes]:

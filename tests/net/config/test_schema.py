@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from net.config.schema import ConfigError, load_config, parse_config
+from net.config.schema import INSTRUMENTS_MAX, ConfigError, load_config, parse_config
 from net.venues.registry import VENUES
 
 MINIMAL = """
@@ -167,6 +167,14 @@ def test_what_nothing_can_be_connected_to_is_refused(url: str) -> None:
 def test_what_may_be_there_is_an_address(url: str) -> None:
     config = parse_config(f'{MINIMAL}\n[venue.binance]\nws_url = "{url}"\n', "c.toml")
     assert config.settings("binance").ws_url == url
+
+
+def test_so_many_instruments_and_no_more() -> None:
+    each = [MINIMAL.replace("BTC", f"A{number}") for number in range(INSTRUMENTS_MAX + 1)]
+    config = parse_config("".join(each[:-1]), "c.toml")
+    assert len(config.instrument) == INSTRUMENTS_MAX == 512
+    with pytest.raises(ConfigError, match=r"instrument: .*at most 512"):
+        parse_config("".join(each), "c.toml")
 
 
 def test_doubles_are_refused() -> None:

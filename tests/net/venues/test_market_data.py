@@ -128,7 +128,8 @@ def test_a_listing_that_is_none_says_so(name: str, body: Any) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_requests_are_json_and_rest_paths_are_known_again(name: str) -> None:
     venue, symbol = VENUES[name], SYMBOLS[name]
-    for message in (*venue.subscriptions([symbol]), *venue.resubscriptions(symbol)):
+    own = venue.own_settings()
+    for message in (*venue.subscriptions([symbol], own), *venue.resubscriptions(symbol)):
         assert symbol in message.decode() or b"heartbeats" in message
         orjson.loads(message)
     assert venue.is_metadata(venue.metadata_path(symbol))

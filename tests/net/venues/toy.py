@@ -77,7 +77,7 @@ class Toy:
     def token_address(self, url: str, answer: Any) -> str:
         raise ValueError
 
-    def subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+    def subscriptions(self, symbols: Sequence[str], own: OwnSettings) -> list[bytes]:
         return [subscription(symbol) for symbol in symbols]
 
     def resubscriptions(self, symbol: str) -> list[bytes]:
