@@ -121,8 +121,10 @@ class Audit:
         self._balances.take(venue, reading.balances, state.locks)
         totals = self._balances.totals(venue, reading.balances)
         is_still = state.counted == self._counted(venue)
+        # Before the account is known, what was missed at the start is in the balance alone.
+        is_known = self._orders.counts[venue]
         for side, total in enumerate(totals):
-            if total is not None and not (side == O.BUY and state.is_quote_shared):
+            if is_known and total is not None and not (side == O.BUY and state.is_quote_shared):
                 self._take_balance(venue, side, total, is_still)
         return is_newer
 
@@ -202,7 +204,7 @@ class Audit:
         counted = self._balances.counted(venue, side)
         drift = state.drifts[side]
         if drift is None:
-            state.drifts[side] = _Drift(total, counted, fills)
+            state.drifts[side] = _Drift(total, counted, fills) if is_still else None
             return
         unexplained = total - drift.total - (counted - drift.counted)
         allowed = 0

@@ -167,5 +167,13 @@ class Halts:
             self._board.set_venue(venue, B.VENUE_DIFFERENCE_LOTS, 0)
             tell_accepted(self._host, self._board.info.venues[venue], start)
         is_open = self._recovery.disputed or self._accounts.left_behind
-        if not is_open and self._accounts.halt == J.REASON_ACCOUNT:
-            self.release()
+        if not is_open and self._accounts.halt == J.REASON_ACCOUNT and not self.is_stopping:
+            self._resume()
+
+    def _resume(self) -> None:
+        """The halt was for an account that is explained now: nothing else is reset, and the day's
+        result goes on."""
+        self._risk[O.RISK_STATE], self._risk[O.RISK_HALT_REASON] = O.NORMAL, R.PASSED
+        self._accounts.halt = J.REASON_NONE
+        self._journal.write(Record(J.EVENT_RELEASE, reason=J.REASON_ACCOUNT))
+        self._host.note_maker("warning", "quoting goes on: the account is explained")

@@ -411,7 +411,7 @@ class Maker:
 
     def _tell_start(self, venue: int, start: Start, now_ns: int) -> None:
         """What is so of an account at the start; halt where only an operator can say."""
-        tell_start(self.host, self.venue_names[venue], start)
+        tell_start(self.host, self.venue_names[venue], start, self.accounts.base_of(venue))
         self.board.set_venue(venue, B.VENUE_DIFFERENCE_LOTS, start.difference_lots)
         if start.is_disputed:
             self.halts.dispute(now_ns)

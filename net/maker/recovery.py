@@ -61,6 +61,10 @@ class Start:
         """Whether an operator must say what is so."""
         return self.difference_lots != 0 or self.has_history
 
+    def all_lots(self, base: str) -> int:
+        """The position with the missed trades."""
+        return self.position_lots + _held_lots(self.missed, base)
+
     def accepted(self) -> Start:
         """The difference is no position of ours: the neutral holding has changed."""
         return Start(self.neutral_lots + self.difference_lots, self.position_lots, self.missed)

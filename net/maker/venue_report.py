@@ -25,11 +25,11 @@ REMEDY = "pollux accept, if that is no position of ours"
 LEFT_REMEDY = "start with its keys, which cancels them, or cancel them there and then pollux accept"
 
 
-def tell_start(host: MakerHost, venue: str, start: Start) -> None:
+def tell_start(host: MakerHost, venue: str, start: Start, base: str) -> None:
     """What an account is at the start, and what to do where only an operator can say."""
     facts: dict[str, object] = {
         "venue": venue,
-        "position_lots": start.position_lots,
+        "position_lots": start.all_lots(base),
         "neutral_lots": start.neutral_lots,
     }
     if start.missed:

@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
+from engine.compiling.atomics import Words
 from engine.maker import order_layout as O
+from engine.maker import risk_codes as R
 from engine.maker.client_ids import parse_client_id
 from engine.maker.risk_gate import BPS, RiskLimits
 from net.orders.markets import MarketRules
@@ -88,6 +90,9 @@ class Judge:
         self._is_dirty = False
         self._epoch = 0
         self._off = ""
+        self._risk: Words | None = None
+        """The gate's words of the present process."""
+        self._day = R.NO_DAY
         self._after_kill: set[int | None] = set()
         """Orders that were sent between a kill and its release."""
         self._belated: set[int] = set()
@@ -102,15 +107,19 @@ class Judge:
             lambda: deque(maxlen=limits.own_rate[0])
         )
 
-    def on_start(self, epoch: int, off: str = "") -> None:
+    def on_start(self, epoch: int, off: str, risk: Words) -> None:
         """A process begins: it counts what it sends anew. It knows nothing of what was filled at a
         venue that is `off`: no limit holds against that. What the other venues hold, and what is
         open there, may be beyond the limit from the first moment on; nothing may be added."""
-        self._off = off
-        self._epoch = epoch
+        self._off, self._epoch, self._risk = off, epoch, risk
+        self._day = R.NO_DAY
         self._orders_ns.clear()
         self._alone_until_ns.clear()
         self._bound_lots = [self.worst_lots(side) for side in (O.BUY, O.SELL)]
+
+    def on_release(self) -> None:
+        """An operator's: it alone ends a kill, and begins the day's result anew."""
+        self.is_killed, self._day = False, R.NO_DAY
 
     # --- what is sent ----------------------------------------------------------------------------
 
@@ -222,6 +231,11 @@ class Judge:
     def look(self, now_ns: int) -> None:
         """Everything that has changed."""
         self.now_ns = now_ns
+        if self._risk is not None:
+            day = int(self._risk[O.RISK_DAY])
+            if day == R.NO_DAY != self._day:
+                raise WrongError("the day's loss is forgotten, and nobody has released anything")
+            self._day = day
         if not self._is_dirty:
             return
         self._is_dirty = False

@@ -160,7 +160,7 @@ class World:
         epoch = START_EPOCH + self._lives
         rules = replace_quoted(self.rules, self.off)
         self.life = start_process(self, rules, epoch, self.off)
-        self.judge.on_start(epoch, self.off)
+        self.judge.on_start(epoch, self.off, self.life.maker.risk)
         self._broken(self.life)
         for link in self.life.links:
             link.connect()
@@ -309,7 +309,7 @@ class World:
         if maker is None or maker.halts.is_stopping or maker.halts.obstacle:
             self.after(RESTART_NS, self._release)
         else:
-            self.judge.is_killed = False
+            self.judge.on_release()
             maker.halts.release()
 
     def _crash(self, venue: int, lasts_ns: int) -> None:

@@ -212,6 +212,23 @@ def test_a_kill_outlives_the_process_until_its_release() -> None:
     assert not build(config_of(), DigestJournal(), ledger=ledger)[0].halts.is_halted
 
 
+def test_an_account_that_is_explained_ends_its_halt_and_no_day() -> None:
+    """Seen: a deposit between two runs, found in the venue's history, forgot the day's loss."""
+    ledger = Ledger()
+    maker, host = build(config_of(), DigestJournal(), ledger=ledger)
+    maker.on_timer(NOW_NS)
+    maker.risk[O.RISK_DAY], maker.risk[O.RISK_DAY_START_VALUE] = 20_000, 777
+    maker.halts.dispute(NOW_NS)
+    assert maker.halts.is_halted and maker.accounts.halt == J.REASON_ACCOUNT
+    maker.halts.settle([])
+    assert not maker.halts.is_halted and maker.accounts.halt == J.REASON_NONE
+    assert (maker.risk[O.RISK_DAY], maker.risk[O.RISK_DAY_START_VALUE]) == (20_000, 777)
+    assert ("warning", "quoting goes on: the account is explained") in host.notes
+    maker.halts.kill(J.REASON_OPERATOR, NOW_NS)
+    maker.halts.settle([])
+    assert maker.halts.is_halted, "a kill waits for its release"
+
+
 def test_a_setting_that_does_not_fit_the_market_names_its_key() -> None:
     with pytest.raises(RulesError, match=r"maker\.quotes\.size: 0\.01 is below what binance takes"):
         build(config_of(), DigestJournal(), lots_min=2_000_000)
