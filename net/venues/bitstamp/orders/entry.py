@@ -226,7 +226,10 @@ class BitstampEntry(HttpEntry):
 
         def then(pending: Pending, answer: Answer, now_ns: int) -> Next:
             told, was_shared = self._reader.order_history(answer, self._market), chain.is_shared
-            is_news = chain.explain(told, now_ns)
+            try:
+                is_news = chain.explain(told, now_ns)
+            except EntryError as error:
+                return partial(fail, str(error))  # it could be read, and is behind
 
             def tell(now_ns: int) -> None:
                 if chain.is_shared and not was_shared:

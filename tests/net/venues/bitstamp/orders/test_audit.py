@@ -93,6 +93,7 @@ def test_a_history_that_is_behind_is_read_again() -> None:
     assert [events[0].kind for what, events in venue.said()] == [Kind.STATE, Kind.CANCELED]
     venue.wait(1.0)
     assert not venue.dropped and not venue.asked
+    assert not venue.entry.unreadable_frames
 
 
 HISTORIES: dict[str, Callable[[Venue], None]] = {
