@@ -39,6 +39,7 @@ class EntryNote(Note):
     TRANSFERS_NOT_READ = "deposits and withdrawals were not read", "warning"
     AUDIT_FAILED = "the account was not audited", "info"
     GAP_FILLED = "events that were missing are read from the venue's history", "info"
+    CHAIN_SHARED = "events name those of the account's other markets before them", "info"
     VENUE_ERROR = "the venue reports an error", "warning"
     UNANSWERED = "unanswered", "warning"
     UNREADABLE_ANSWER = "unreadable answer", "warning"

@@ -195,7 +195,7 @@ class Push(NamedTuple):
     text: str = ""
     event_id: str | None = None
     previous_event_id: str | None = None
-    """The venue's chain of events of one market, where it has one: a break in it is a loss."""
+    """The venue's chain of events, where it has one: a break in it may be a loss."""
 
 
 @dataclass(frozen=True)

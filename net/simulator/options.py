@@ -61,6 +61,8 @@ class TradingOptions:
     user_id: int = 4_416_057
     orders_10s_max: int = 100  # where orders are counted
     orders_day_max: int = 200_000
+    chains_by_market: bool = False
+    """Where an order's event names the one before it: that of its market, or of the account."""
 
     def check(self) -> None:
         """Raise `SimulatorError` for the first impossible value."""

@@ -8,7 +8,9 @@ Runs on: the tests' thread.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -39,6 +41,8 @@ BINANCE_CHANGES = ("order.place", "order.cancel", "order.cancelReplace")
 BITSTAMP_CHANGES = ("/api/v2/buy/", "/api/v2/sell/", "/api/v2/cancel_order/")
 RETRY_AFTER_S = 2
 HOST = "www.bitstamp.net"
+ELSEWHERE = (0.0, 0.0, 0.05, 0.7)
+"""How often an event of our orders is followed by one of another market of the account."""
 
 
 class Clock(SimulatorClock):
@@ -227,6 +231,11 @@ class BitstampSide(VenueSide):
     ) -> None:
         super().__init__("bitstamp", world, crowd, offset_ns)
         self._channels: dict[str, list[Socket]] = {}
+        self._rng = random.Random(f"elsewhere {world.report.seed}")
+        self._elsewhere = self._rng.choice(ELSEWHERE)
+        chains_by_market = self._rng.random() < 0.3
+        trading = replace(options.trading, chains_by_market=chains_by_market)
+        options = replace(options, trading=trading)
         self.orders = BitstampOrders(
             crowd,
             self.clock,
@@ -240,6 +249,8 @@ class BitstampSide(VenueSide):
         for message in messages:
             for socket in self._channels.get(message.channel, ()):
                 socket.send(message.text)
+            if self._rng.random() < self._elsewhere:
+                self.orders.private.elsewhere()
 
     def opened(self, socket: Socket) -> None:
         """Nothing is known of it before it subscribes."""

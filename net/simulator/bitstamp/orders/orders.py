@@ -102,7 +102,12 @@ class BitstampOrders:
         self._gate = Gate(api_keys(options.trading))
         self._interceptor = interceptor
         self._publish = publish
-        self.private = PrivateChannels(self.account.user_id, publish, self._interceptor)
+        self.private = PrivateChannels(
+            self.account.user_id,
+            publish,
+            self._interceptor,
+            chains_by_market=options.trading.chains_by_market,
+        )
         self.desk.listeners.append(self.private.on_report)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:

@@ -2,7 +2,7 @@
 
 An order's event comes before the trade's (the exchange states no order of the two). There is no
 status: `order_deleted` with nothing left means filled, with something left cancelled. Every order
-event names its predecessor.
+event names its predecessor: in its market or in the account, the exchange does not say which.
 Runs on: the simulator's event loop; no I/O, no clock.
 """
 
@@ -39,6 +39,8 @@ class PrivateChannels:
         user_id: int,
         publish: Callable[[list[Message]], None],
         interceptor: Interceptor,
+        *,
+        chains_by_market: bool = False,
     ) -> None:
         self.replacing: Order | None = None  # its successor is announced instead of its end
         self._user_id = user_id
@@ -47,6 +49,9 @@ class PrivateChannels:
         self._tokens: dict[str, float] = {}
         self._tokens_made = 0
         self._events = 0
+        self._chains_by_market = chains_by_market
+        self._last_events: dict[str, int] = {}
+        """The number of the newest event of each chain."""
         self.history: deque[dict[str, object]] = deque(maxlen=HISTORY_MAX)
         """The events of all orders, oldest first."""
 
@@ -110,19 +115,31 @@ class PrivateChannels:
             data["client_order_id"] = order.client_order_id
         if event == "order_replaced" and self.replacing is not None:
             data["orig_order_id"] = str(self.replacing.order_id)
-        self._events += 1
+        event_id, previous_id = self._next_ids(order.symbol)
         channel = f"private-my_orders_{order.symbol}-{self._user_id}"
         message = {
             "data": data,
             "channel": channel,
             "event": event,
             "trade_account_id": 0,
-            "event_id": _event_id(self._events),
-            "pre_event_id": _event_id(self._events - 1),
+            "event_id": event_id,
+            "pre_event_id": previous_id,
             "order_source": "orderbook",
         }
         self.history.append(message)
         return Message(channel, orjson.dumps(message).decode())
+
+    def elsewhere(self) -> None:
+        """Something happens to an order in a market that nobody here looks at."""
+        self._next_ids("")
+
+    def _next_ids(self, symbol: str) -> tuple[str, str]:
+        """Of an event, and of the one that it names before it."""
+        chain = symbol if self._chains_by_market else ""
+        last = self._last_events.get(chain, 0)
+        self._events += 1
+        self._last_events[chain] = self._events
+        return _event_id(self._events), _event_id(last)
 
     def history_of(self, symbol: str, since_id: str, until_id: str) -> list[dict[str, object]]:
         """What account_order_data answers: the events of a market from one on, and up to one."""

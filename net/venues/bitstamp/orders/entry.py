@@ -10,7 +10,8 @@ What the venue does not promise, and what is done about it:
 * Whether replace_order keeps maker-or-cancel is not said: an order is never replaced here.
 * A request carries a time and is good for 150 s after it. An order that is not there can come to be
   there until then, which is why `settle_ns` is so long.
-* An event of our orders that is missing is read from account_order_data.
+* An event of our orders that is missing is read from account_order_data. Whether events are chained
+  by market or over the account: see net.venues.bitstamp.orders.event_chain.
 * Answers and events overtake each other, and trades do not name our orders: see
   net.venues.bitstamp.orders.order_names.
 
@@ -32,13 +33,14 @@ from net.orders.errors import ErrorClass
 from net.orders.http_entry import HttpEntry
 from net.orders.http_requests import ANSWER_LIMIT_NS, HttpAnswer, HttpRequest, HttpWire
 from net.orders.interface import EntryHost, EntryNote, EntryState, Opening, Wire
-from net.orders.messages import Answer, EntryError, Kind, Market, Notice, Push, Request, Style
+from net.orders.messages import Answer, EntryError, Kind, Market, Notice, Request, Style
 from net.orders.pending_requests import Next, Pending
 from net.orders.rate_windows import RateLimit
 from net.orders.transfers import Transfer
 from net.venues.bitstamp.market_data import BITSTAMP
 from net.venues.bitstamp.orders.account import AccountReading
 from net.venues.bitstamp.orders.credentials import BitstampKeys
+from net.venues.bitstamp.orders.event_chain import EventChain
 from net.venues.bitstamp.orders.events import BitstampReader
 from net.venues.bitstamp.orders.order_names import Names
 from net.venues.bitstamp.orders.requests import (
@@ -123,9 +125,7 @@ class BitstampEntry(HttpEntry):
         """The channels that are not acknowledged."""
         self._subscribe_by_ns = self._read_from_ns = 0
         self._reading: AccountReading | None = None
-        self._event_id: str | None = None
-        self._gap: tuple[str | None, str | None] = (None, None)
-        """The last event's number before the newest, and which one that names before it."""
+        self._chain = EventChain()
         self._audit: AccountReading | None = None
 
     # --- what the host asks for ------------------------------------------------------------------
@@ -194,10 +194,9 @@ class BitstampEntry(HttpEntry):
             self._give_up(f"a message that cannot be read: {error}", now_ns)
             return
         if push.events:
-            is_whole = self._is_chained(push)
+            self._chain.hear(push)
             self._push(push.events, (), now_ns)
-            if not is_whole:
-                self._read_history(now_ns)
+            self._read_history(now_ns)
         elif push.notice is Notice.SUBSCRIBED:
             self._on_subscribed(push.text, now_ns)
         elif push.notice is Notice.RECONNECT:
@@ -209,41 +208,45 @@ class BitstampEntry(HttpEntry):
                 self._note(EntryNote.VENUE_ERROR, reason=push.text)
 
     def _read_history(self, now_ns: int) -> None:
-        """Events of our orders are missing: read them, and what came after them once more.
+        """Events of our orders may be missing: read what there was since, where it is time to.
 
-        Twice is no more than once: the host knows where each order stands. Where the history does
-        not reach the event that was named, nobody knows what is missing, and the connection ends.
+        Where some are, all of it is told, those included that came. Twice is no more than once: the
+        host knows where each order stands. Where the history cannot tell, nobody knows what is
+        missing, and the connection ends.
         """
-        since_id, until_id = self._gap
-        assert since_id is not None and until_id is not None
+        chain = self._chain
+        if not self._is_open or not chain.is_due(now_ns):
+            return
+        if now_ns < self._not_before_ns or not self._rates.has_room(now_ns, False):
+            return
+        since_id = chain.ask()
 
         def write(nonce: str, timestamp_ms: int) -> HttpRequest:
             return self._requests.order_history(nonce, timestamp_ms, self._market, since_id)
 
         def then(pending: Pending, answer: Answer, now_ns: int) -> Next:
-            told = self._reader.order_history(answer, self._market)
-            if until_id not in {each.event_id for each in told}:
-                raise EntryError(f"bitstamp: the history since {since_id} lacks {until_id}")
+            told, was_shared = self._reader.order_history(answer, self._market), chain.is_shared
+            try:
+                is_news = chain.explain(told, now_ns)
+            except EntryError as error:
+                return partial(fail, str(error))  # it could be read, and is behind
 
             def tell(now_ns: int) -> None:
-                self._note(EntryNote.GAP_FILLED, since=since_id, events=len(told))
-                for each in told:
-                    self._push(each.events, (), now_ns)
+                if chain.is_shared and not was_shared:
+                    self._note(EntryNote.CHAIN_SHARED)
+                if is_news:
+                    self._note(EntryNote.GAP_FILLED, since=since_id, events=len(told))
+                    for each in told:
+                        self._push(each.events, (), now_ns)
+                self._read_history(now_ns)
 
             return tell
 
         def fail(reason: str, now_ns: int) -> None:
-            self._give_up(f"an event of our orders is missing: {reason}", now_ns)
+            if not chain.fail(now_ns):
+                self._give_up(f"an event of our orders is missing: {reason}", now_ns)
 
         self._post(write, now_ns, then, fail=fail)
-
-    def _is_chained(self, push: Push) -> bool:
-        """Whether an order's event names the one before it. A doubled one breaks nothing."""
-        last = self._event_id
-        self._event_id = push.event_id or last
-        self._gap = last, push.previous_event_id
-        is_first = last is None or push.previous_event_id is None
-        return is_first or last in (push.previous_event_id, push.event_id)
 
     def _forget(self) -> None:
         super()._forget()
@@ -254,7 +257,7 @@ class BitstampEntry(HttpEntry):
     def _begin_opening(self, now_ns: int) -> None:
         """Ask for what the subscriptions need."""
         self._heard_ns = self._beat_ns = now_ns
-        self._event_id = None
+        self._chain = EventChain()
         self._subscribing.clear()
         self._post(self._requests.channel_token, now_ns, self._read_token)
 
@@ -363,3 +366,4 @@ class BitstampEntry(HttpEntry):
         elif self._heartbeat is not None and now_ns - self._beat_ns >= HEARTBEAT_NS:
             self._beat_ns = now_ns
             self._line.send(self._heartbeat)
+        self._read_history(now_ns)

@@ -20,7 +20,7 @@ from aiohttp import web
 from net.simulator.bitstamp.orders.private_channels import PrivateChannels
 from net.simulator.bitstamp.orders.requests import Gate, RefusalError, server_signature
 from net.simulator.connection import Interceptor
-from net.simulator.options import SimulatorOptions
+from net.simulator.options import SimulatorOptions, TradingOptions
 from net.simulator.orders.accounts import ApiKey
 from tests.net.simulator.binance.client import KEY, SECRET
 from tests.net.simulator.reference import Lab, lab, recorded, text
@@ -380,6 +380,29 @@ def test_nonces_are_forgotten_when_they_are_too_old_to_be_used() -> None:
     for now_ms in range(0, 900_000, 100_000):
         gate._keep(str(now_ms), now_ms)
     assert list(gate._nonces) == ["500000", "600000", "700000", "800000"]
+
+
+@pytest.mark.parametrize("chains_by_market", [False, True])
+def test_an_order_event_names_the_one_before_in_its_market_or_in_the_account(
+    chains_by_market: bool,
+) -> None:
+    async def test(it: Client) -> None:
+        socket = await it.follow()
+        orders = it.here.venues.server("bitstamp").orders  # type: ignore[attr-defined]
+        bid, *_ = await it.touch()
+        form = {"amount": "0.01", "price": f"{bid - 100:.2f}", "moc_order": "True"}
+        for _ in range(3):
+            await it.raw("buy/btcusd/", urlencode(form))
+            orders.private.elsewhere()
+        seen = await gather(socket)
+        assert len(seen) == 3
+        chained = [b["pre_event_id"] == a["event_id"] for a, b in pairwise(seen)]
+        assert chained == [chains_by_market] * 2
+        ids = [each["event_id"] for each in seen]
+        assert ids == sorted(set(ids))
+
+    trading = TradingOptions(chains_by_market=chains_by_market)
+    run(test, SimulatorOptions(far_levels_share=0.0, trading=trading))
 
 
 def test_quotes_in_a_running_market_fill_and_add_up() -> None:

@@ -76,10 +76,28 @@ def test_a_missing_event_is_read_from_the_history() -> None:
     assert not venue.asked, "the chain goes on"
 
 
+def fall_behind(venue: Venue, times: int) -> None:
+    """Histories that end before the break."""
+    for _ in range(times):
+        assert not venue.dropped
+        venue.answer("account_order_data", history((2, "order_changed", NAME_A, 1, "0.4")))
+        assert not venue.asked
+        venue.wait(1.0)
+
+
+def test_a_history_that_is_behind_is_read_again() -> None:
+    venue = gap()
+    fall_behind(venue, 2)
+    rows = history((2, "order_changed", NAME_A, 1, "0.4"), (3, "order_deleted", NAME_A, 1, "0.4"))
+    venue.answer("account_order_data", rows)
+    assert [events[0].kind for what, events in venue.said()] == [Kind.STATE, Kind.CANCELED]
+    venue.wait(1.0)
+    assert not venue.dropped and not venue.asked
+    assert not venue.entry.unreadable_frames
+
+
 HISTORIES: dict[str, Callable[[Venue], None]] = {
-    "it does not reach so far": lambda venue: venue.answer(
-        "account_order_data", history((2, "order_changed", NAME_A, 1, "0.4"))
-    ),
+    "it never reaches so far": lambda venue: fall_behind(venue, 3),
     "no answer": lambda venue: venue.wait(5.0),
     "refused": lambda venue: venue.answer("account_order_data", error("403.001"), 400),
     "another form": lambda venue: venue.answer("account_order_data", [{"event": "order_deleted"}]),
@@ -96,6 +114,121 @@ def test_a_missing_event_that_no_history_has_is_a_loss(how: str) -> None:
     venue.events += 5
     venue.order("order_created", NAME_B, 2)
     assert venue.state() is EntryState.READY, "a new connection begins a new chain"
+
+
+def shared() -> Venue:
+    """A venue whose account has another market, which a history has shown: after e1 and e3."""
+    venue = ready()
+    venue.order("order_created", NAME_A, 1)
+    venue.events += 1
+    venue.order("order_changed", NAME_A, 1, "0.4")
+    venue.answer(
+        "account_order_data",
+        history((1, "order_created", NAME_A, 1, "0.5"), (3, "order_changed", NAME_A, 1, "0.4")),
+    )
+    assert [what for what, _ in venue.said()] == ["push"] * 2, "nothing was missing"
+    assert [note for note, _ in venue.host.notes] == [EntryNote.CHAIN_SHARED]
+    return venue
+
+
+def test_events_of_another_market_are_no_gap_and_cost_few_requests() -> None:
+    venue = shared()
+    for _ in range(20):  # two seconds
+        venue.events += 1
+        venue.order("order_changed", NAME_A, 1, "0.4")
+        venue.wait(0.1)
+    assert len(venue.said()) == 20 and venue.form("account_order_data")["since_id"] == "e3"
+    rows = history(*((at, "order_changed", NAME_A, 1, "0.4") for at in range(3, 44, 2)))
+    venue.answer("account_order_data", rows)
+    assert venue.said() == [] and not venue.asked and not venue.dropped
+    venue.wait(10.0)
+    assert not venue.asked, "nothing is open"
+    venue.events += 1
+    venue.order("order_changed", NAME_A, 1, "0.4")
+    assert venue.form("account_order_data")["since_id"] == "e43"
+
+
+def test_a_history_that_is_always_a_little_behind_explains_what_it_reaches() -> None:
+    venue = shared()
+    last = 3
+    for _ in range(10):
+        for _ in range(2):
+            venue.events += 1
+            venue.order("order_changed", NAME_A, 1, "0.4")
+        venue.wait(2.0)
+        assert venue.form("account_order_data")["since_id"] == f"e{last}"
+        told = range(last, venue.events, 2)
+        rows = ((at, "order_changed", NAME_A, 1, "0.4") for at in told)
+        venue.answer("account_order_data", history(*rows))
+        last = told[-1]
+        assert {what for what, _ in venue.said()} == {"push"} and not venue.dropped
+    assert EntryNote.GAP_FILLED not in [note for note, _ in venue.host.notes]
+
+
+def test_an_event_that_is_missing_among_those_of_another_market_is_found() -> None:
+    venue = shared()
+    venue.events += 3
+    venue.order("order_created", NAME_B, 2)
+    assert not venue.asked
+    venue.wait(2.0)
+    rows = history(
+        (3, "order_changed", NAME_A, 1, "0.4"),
+        (5, "order_deleted", NAME_A, 1, "0.4"),
+        (7, "order_created", NAME_B, 2, "0.5"),
+    )
+    venue.answer("account_order_data", rows)
+    told = [events[0].kind for _, events in venue.said()]
+    assert told == [Kind.ACCEPTED, Kind.STATE, Kind.CANCELED, Kind.ACCEPTED]
+    assert (EntryNote.GAP_FILLED, {"since": "e3", "events": 3}) in venue.host.notes
+
+
+def test_what_comes_while_a_history_is_read_waits_for_the_next() -> None:
+    venue = gap()
+    venue.events += 1
+    venue.order("order_changed", NAME_B, 2, "0.3")
+    assert len(venue.asked) == 1
+    rows = (
+        (2, "order_changed", NAME_A, 1, "0.4"),
+        (3, "order_deleted", NAME_A, 1, "0.4"),
+        (4, "order_created", NAME_B, 2, "0.5"),
+    )
+    venue.answer("account_order_data", history(*rows))
+    assert venue.form("account_order_data")["since_id"] == "e4", "at once: no chain is shared yet"
+    rows = (
+        (4, "order_created", NAME_B, 2, "0.5"),
+        (5, "order_changed", NAME_B, 2, "0.4"),
+        (6, "order_changed", NAME_B, 2, "0.3"),
+    )
+    venue.said()
+    venue.answer("account_order_data", history(*rows))
+    assert len(venue.said()) == 3 and not venue.asked
+
+
+def test_where_breaks_are_the_rule_a_history_is_missed_twice() -> None:
+    venue = shared()
+    venue.events += 1
+    venue.order("order_changed", NAME_A, 1, "0.4")
+    venue.wait(2.0)
+    venue.fail("account_order_data")
+    venue.wait(1.0)
+    venue.answer("account_order_data", error("500.001"), 500)
+    venue.wait(1.0)
+    assert not venue.dropped
+    venue.wait(5.0)
+    assert "lost" in [what for what, _ in venue.said()] and len(venue.dropped) == 1
+
+
+def test_no_history_is_read_while_the_venue_wants_to_be_left_alone() -> None:
+    venue = ready()
+    venue.order("order_created", NAME_A, 1)
+    venue.place()
+    venue.answer("buy/btcusd", error("400.002"), 429, retry_after="9")
+    venue.events += 1
+    venue.order("order_changed", NAME_A, 1, "0.4")
+    venue.wait(8.9)
+    assert not venue.asked
+    venue.wait(0.1)
+    assert venue.form("account_order_data")["since_id"] == "e1"
 
 
 AUDIT = ("open_orders", "user_transactions", "account_balances")

@@ -48,8 +48,9 @@ def no_tls() -> ssl.SSLContext:
 class Desk:
     """The venue, the entry on its wires, and what the host was told."""
 
-    def __init__(self, here: Lab, secret: str) -> None:
+    def __init__(self, here: Lab, secret: str, market: Market = MARKET, first: int = 0) -> None:
         self.here = here
+        self.market = market
         self.host = Host()
         self.host.wall_ns = wall_ns
         loop, url = asyncio.get_running_loop(), here.bitstamp
@@ -59,7 +60,7 @@ class Desk:
         self.http = HttpLine(url, loop=loop, owner_loop=loop, ssl_context=no_tls)
         self.entry = BitstampEntry(
             3,
-            MARKET,
+            market,
             bitstamp_keys(keys),
             self.host,
             self.line,
@@ -68,7 +69,11 @@ class Desk:
             http_host=urlsplit(url).netloc,
             open_orders_age_ns=0,
         )
-        self._orders = 0
+        self._orders = first
+
+    def start(self) -> list[asyncio.Future[None]]:
+        runs = (self.http.run(self.entry), self.line.run(self.entry), self.tick())
+        return [asyncio.ensure_future(each) for each in runs]
 
     async def tick(self) -> None:
         while True:
@@ -126,17 +131,24 @@ class Desk:
         return self.here.venues.server("bitstamp").orders  # type: ignore[attr-defined]
 
     def best_ask(self) -> int:
-        market = self._orders_of().desk.market("btcusd")
+        market = self._orders_of().desk.market(self.market.symbol)
         return int(market.preview(BID, 1)[0][0])
 
     def trade(self, away_ticks: int = 1) -> None:
         """Somebody sells to our bid so far below the best ask, and to all before it."""
         orders, price_ticks = self._orders_of(), self.best_ask() - away_ticks
-        crowd = orders.desk.market("btcusd").preview(ASK, 10**12, price_ticks)
+        crowd = orders.desk.market(self.market.symbol).preview(ASK, 10**12, price_ticks)
         lots = sum(each for _, each in crowd) + LOTS
-        instrument = orders._instrument("btcusd")
+        instrument = orders._instrument(self.market.symbol)
         taker = Wanted(instrument, "", ASK, "LIMIT", "IOC", price_ticks, lots)
         orders._placed(taker, wall_ns())
+
+
+async def end(tasks: list[asyncio.Future[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(each, asyncio.CancelledError) for each in ended), ended
 
 
 def run(test: Callable[[Desk], Awaitable[None]], secret: str = ACCOUNT.api_secret) -> None:
@@ -146,15 +158,11 @@ def run(test: Callable[[Desk], Awaitable[None]], secret: str = ACCOUNT.api_secre
         async with lab(options) as here:
             it = Desk(here, secret)
             await it.control("pause")
-            runs = (it.http.run(it.entry), it.line.run(it.entry), it.tick())
-            tasks = [asyncio.ensure_future(each) for each in runs]
+            tasks = it.start()
             try:
                 await test(it)
             finally:
-                for task in tasks:
-                    task.cancel()
-                ended = await asyncio.gather(*tasks, return_exceptions=True)
-            assert all(isinstance(each, asyncio.CancelledError) for each in ended), ended
+                await end(tasks)
 
     asyncio.run(main())
 
