@@ -92,7 +92,8 @@ def _boards_here(name: str, symbol: str) -> list[StateBoardReader]:
     if has_ended(first.writer_pid):
         raise AskError(
             f"the daemon named {name!r} is dead (its process {first.writer_pid} has ended): "
-            f"what it left open at the venues is still open"
+            f"nothing was asked. Its watchdog cancels what it left open, where that still ran: "
+            f"look at the venues, or start the daemon again"
         )
     boards = open_boards(name) or (first,)
     found = [board for board in boards if symbol in ("", board.info.symbol)]

@@ -217,7 +217,8 @@ def test_a_kill_that_is_not_taken_is_a_failure(
     assert maker.writer.requests() == Requests(1, 0, 0), "it stands, for an engine that wakes up"
     maker.writer.words[B.WRITER_PID] = NOBODY_PID
     done = Done(capsys, "kill", "--name", engine.name)
-    assert done.status == 1 and "is still open" in done.err
+    assert done.status == 1 and "is dead (its process" in done.err and "still open" not in done.err
+    assert "Its watchdog cancels what it left open, where that still ran: look at" in done.err
     maker.writer.words[B.WRITER_PID] = os.getpid()
     maker.close()
     done = Done(capsys, "release", "--name", engine.name)
