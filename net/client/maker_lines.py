@@ -85,6 +85,24 @@ def fees_text(maker: maker_pb2.Maker) -> str:
     return text
 
 
+def is_due(what: str, maker: maker_pb2.Maker) -> bool:
+    """Whether there is something that a release, or an accept, would change."""
+    if what == "release":
+        return maker.risk_state == maker_pb2.RISK_STATE_HALTED
+    return bool(maker.unconfirmed or maker.release_obstacle) or any(
+        venue.difference_lots for venue in maker.venues
+    )
+
+
+def refusal_text(what: str, maker: maker_pb2.Maker) -> str:
+    """After a release or an accept: why it is halted all the same; empty where that is right."""
+    if maker.risk_state != maker_pb2.RISK_STATE_HALTED or what == "kill":
+        return ""
+    if maker.release_obstacle:
+        return f"{maker.symbol}: release refused: {maker.release_obstacle}"
+    return f"{maker.symbol}: still halted: {maker.halt_reason}" if what == "release" else ""
+
+
 def mode_text(maker: maker_pb2.Maker) -> str:
     return "live" if maker.live else "on paper"
 
@@ -102,6 +120,8 @@ def plain_line(maker: maker_pb2.Maker) -> str:
 def table_lines(maker: maker_pb2.Maker) -> Iterator[str]:
     """Everything that an operator looks for, in 80 columns."""
     yield f"market maker {maker.symbol}, {mode_text(maker)}: {risk_name(maker)}"
+    if maker.release_obstacle:
+        yield f"  no release  {maker.release_obstacle}"
     yield f"  fair price  {fair_text(maker)}"
     yield (
         f"  position    {amount_text(maker, maker.position_lots, signed=True)}"
@@ -196,6 +216,7 @@ def maker_facts(maker: maker_pb2.Maker) -> dict[str, object]:
         "live": maker.live,
         "risk_state": _name(maker_pb2.RiskState.DESCRIPTOR, maker.risk_state, "RISK_STATE_"),
         "halt_reason": maker.halt_reason or None,
+        "release_obstacle": maker.release_obstacle or None,
         "halts": maker.halts,
         "fair_price": maker.fair_price if maker.HasField("fair_price") else None,
         "fair_status": maker.fair_status,

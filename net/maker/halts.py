@@ -124,20 +124,18 @@ class Halts:
         if self.is_stopping:
             return
         if obstacle := self.obstacle:
-            self._host.note_maker("error", f"release refused: {obstacle}")
+            self._host.note_maker("error", f"release refused: {R.OBSTACLE_TEXTS[obstacle]}")
         elif self.is_halted:
             self._release()
 
     @property
-    def obstacle(self) -> str | None:
-        """Why a release is refused now; None where it is not."""
+    def obstacle(self) -> int:
+        """Why a release is refused now, a code of risk_codes; UNOBSTRUCTED where it is not."""
         if self.is_blocked:
-            return "the kill file is there"
+            return R.KILL_FILE
         if self._recovery.disputed:
-            return "an account is disputed (pollux accept)"
-        if self._accounts.left_behind:
-            return "orders of an earlier run may be open elsewhere: wait, or pollux accept"
-        return None
+            return R.DISPUTED
+        return R.LEFT_BEHIND if self._accounts.left_behind else R.UNOBSTRUCTED
 
     def _release(self) -> None:
         """End the halt, and say what that resets."""

@@ -222,6 +222,7 @@ class Maker:
                 self.board.set_venue(venue, B.VENUE_FEE_PPM, self.fees.maker_ppm[venue])
                 self.board.set_venue(venue, B.VENUE_RATE, self.rate_of(venue))
         self.table[O.ACCOUNT_UNCONFIRMED] = len(self.halts.earlier)
+        self.table[O.ACCOUNT_OBSTACLE] = self.halts.obstacle
         self.board.publish(self.table, self.risk, self.fair, self.wall_ns(), now_ns)
 
     def _run(self, now_ns: int) -> None:

@@ -14,6 +14,7 @@ import net.client.kill_switch
 import pollux
 from engine.layout import layout as L
 from engine.maker import order_layout as O
+from engine.maker import risk_codes as R
 from engine.maker import state_board_layout as B
 from engine.maker.state_board import Requests
 from engine.sharing.handoff import segment_path, write_word
@@ -179,6 +180,41 @@ def test_kill_and_release_on_this_host(
         done = Done(capsys, "release", "--config", str(config))
         assert done.status == 0 and "NORMAL" in done.out
         assert maker.maker.risk_state == O.NORMAL
+
+
+def test_a_release_that_is_refused_says_why(
+    engine: Engine, maker: MakerEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.close_orders()
+    with maker.running(), gateway_thread(engine) as gateway:
+        for place in (("--name", engine.name), ("--target", gateway.target)):
+            assert Done(capsys, "kill", *place).status == 0
+            for code, words in enumerate(R.OBSTACLE_TEXTS[1:], 1):
+                maker.maker.table[O.ACCOUNT_OBSTACLE] = code
+                for what in ("release", "accept"):
+                    done = Done(capsys, what, *place)
+                    assert done.status == 1 and "HALTED: killed" in done.out
+                    assert done.err == f"pollux: BTC-USD: release refused: {words}\n"
+            assert f"no release  {words}" in Done(capsys, "stat", "--name", engine.name).out
+            maker.maker.table[O.ACCOUNT_OBSTACLE] = R.UNOBSTRUCTED
+            done = Done(capsys, "release", *place)
+            assert done.status == 0 and "NORMAL" in done.out and "nothing" not in done.out
+            assert (
+                "nothing to release: quoting is not halted" in Done(capsys, "release", *place).out
+            )
+            assert "nothing to accept: no account" in Done(capsys, "accept", *place).out
+            maker.writer.set_venue(0, B.VENUE_DIFFERENCE_LOTS, 5)
+            maker.publish()
+            assert "nothing" not in Done(capsys, "accept", *place).out
+            maker.writer.set_venue(0, B.VENUE_DIFFERENCE_LOTS, 0)
+            maker.publish()
+
+
+@pytest.mark.parametrize("what", ["release", "accept"])
+def test_the_help_tells_that_the_daily_loss_counts_anew(
+    what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "result counts from zero again" in " ".join(Done(capsys, what, "--help").out.split())
 
 
 def test_several_market_makers_are_shown_and_asked_by_their_symbols(
