@@ -18,9 +18,11 @@ from engine.maker import risk_codes as R
 from engine.maker import state_board_layout as B
 from engine.maker.state_board import Requests
 from engine.sharing.handoff import segment_path, write_word
+from net.client.maker_lines import fees_text, table_lines
 from net.observe.stat.read import read_stat
 from net.observe.stat.text import stat_lines
 from net.process.tuning_report import KIND, read_tuning_report, write_tuning_report
+from proto.pollux.v1 import maker_pb2
 from tests.net.gateway.maker_engine import MakerEngine
 from tests.net.gateway.rig import Engine, gateway_thread, ladder
 from tuning.clock import now
@@ -81,7 +83,7 @@ def test_stat_shows_books_venues_and_the_market_maker(
         "position +0.00000015 of at most 0.00001",
         "open 0.00000025 to buy, 0.0000003 to sell, 2 of at most 40 orders",
         "result +0.00 today, halts at -0.01",
-        "fees 0.01, in the results already",
+        "fees 0.00000001, in the results already",
         "binance READY 1 0 0 0 7.5 -",
         "bitstamp DISCONNECTED 0 0 0 0 0 RATE_LIMITED",
         "binance buy 0 99.97 0.0000004 0.00000015 PARTIALLY_FILLED",
@@ -148,6 +150,44 @@ def test_stat_tells_a_silent_market_maker_and_keeps_its_last_word(
     stat = read_stat(engine.name, moment)
     assert stat.status == 1 and stat.makers
     assert [*stat_lines(stat)][-1].strip() == "the market maker is hung: silent for 10.0 s"
+
+
+@pytest.mark.parametrize(
+    ("units", "decimals", "text"),
+    [
+        (8_010_491_586, 10, "0.80104916"),
+        (-8_010_491_586, 10, "-0.80104915"),
+        (1, 10, "0.00000001"),
+        (0, 10, "0.00"),
+        (15, 1, "1.5"),
+        (12_345_670_000_000, 10, "1,234.567"),
+        (5 * 10**10, 10, "5.00"),
+    ],
+)
+def test_fees_are_shown_to_the_eighth_decimal_rounded_up(
+    units: int, decimals: int, text: str
+) -> None:
+    maker = maker_pb2.Maker(
+        fees_units=units, value_mantissa=1, value_decimals=decimals, tick_decimals=2
+    )
+    assert fees_text(maker) == text
+
+
+def test_what_is_left_of_earlier_runs_and_odd_fills_are_said_in_words() -> None:
+    maker = maker_pb2.Maker(
+        fills=12, inferred_fills=1, duplicate_fills=2_000, unconfirmed=1, unvalued_fees=3,
+        fees_units=-(10**16), value_mantissa=1, value_decimals=10, tick_decimals=2,
+    )  # fmt: skip
+    lines = [*table_lines(maker)]
+    assert max(map(len, lines)) <= 80
+    text = " ".join(" ".join(lines).split())
+    for words in (
+        "fees -1,000,000.00, in the results already and 3 in assets without a rate, in no result",
+        "fills 12 1 known from an order's total alone, without its own message 2,000 told again",
+        "earlier 1 orders or accounts of earlier runs: some order may be open, no venue has",
+    ):
+        assert words in text, words
+    assert "not known any more" not in text
 
 
 # --- kill and release ----------------------------------------------------------------------------
