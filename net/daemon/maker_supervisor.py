@@ -80,6 +80,9 @@ class MakerSupervisor:
     def open(self) -> None:
         """Read what the journal knows, then begin a new run in it; ConfigError."""
         folder = Path(self._settings.journal)
+        place = "maker" if len(self._config.maker) == 1 else "makers"
+        if self._kill_file is not None and self._kill_file.is_dir():
+            raise ConfigError(f"{place}.kill_file: {self._kill_file} is a folder: name a file")
         live = [maker for maker in self._config.maker if maker.orders == "live"]
         quoted = {
             venue.name
@@ -100,7 +103,6 @@ class MakerSupervisor:
                 )  # fmt: skip
             self._journal = self._begin_run(folder)
         except JournalError as error:
-            place = "maker" if len(self._config.maker) == 1 else "makers"
             raise ConfigError(f"{place}.journal: {error}") from None
 
     def _begin_run(self, folder: Path) -> JournalWriter:

@@ -85,6 +85,20 @@ def test_a_start_tells_of_a_missing_segment(tmp_path: Path) -> None:
     assert told == ["the journal lacks segments: its last checkpoint needs none"]
 
 
+def test_what_is_no_folder_and_a_kill_file_that_is_one_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        supervisor, _ = supervisor_of(config_of("paper", folder))
+        with pytest.raises(ConfigError, match=rf"^maker\.journal: {folder}: is no folder"):
+            supervisor.open()
+    more = f'journal = "{tmp_path / "journal"}"\nkill_file = "{tmp_path}"'
+    config = parse_config(CONFIG.format(orders="paper", more=more), "test")
+    supervisor, _ = supervisor_of(config)
+    with pytest.raises(ConfigError, match=rf"^maker\.kill_file: {tmp_path} is a folder"):
+        supervisor.open()
+    assert not (tmp_path / "journal").exists()
+
+
 def test_a_journal_that_another_writer_has_is_refused(tmp_path: Path) -> None:
     first, _ = supervisor_of(config_of("paper", tmp_path))
     second, _ = supervisor_of(config_of("paper", tmp_path))
