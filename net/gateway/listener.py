@@ -244,7 +244,7 @@ def listening_sockets(options: GatewayOptions) -> list[socket.socket]:
         return _bound(host, port)
     except OSError as error:
         reason = "address already in use" if error.errno == errno.EADDRINUSE else error.strerror
-        raise GatewayError(f"cannot listen on {options.listen}: {reason}") from None
+        raise GatewayError(f"gateway.listen: cannot listen on {options.listen}: {reason}") from None
 
 
 def _bound(host: str, port: int) -> list[socket.socket]:
