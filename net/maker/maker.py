@@ -126,10 +126,8 @@ class Maker:
             ModelReport(rules.model, self._step.model, host),
             PriceFit(rules, self.venue_names, self.risk, host),
         )
-        self.halts = Halts(
-            self._step, self.accounts, self.recovery, events, board, host, self._act,
-            rules.limit_texts,
-        )  # fmt: skip
+        parts = self.accounts, self.recovery, events, board, host
+        self.halts = Halts(self._step, *parts, self._act, rules.limit_texts)
         self.papers: dict[int, PaperEntry] = {}
         """The entries that are on paper, by venue; on a tape they are asked when they are due."""
         self._tick_fit = TickFit(engine, self.venue_names, host)
