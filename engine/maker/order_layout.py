@@ -121,7 +121,8 @@ EVENTS = len(EVENT_NAMES)
     ACCOUNT_FEE_BASE_LOTS,
     ACCOUNT_UNVALUED_FEES,
     ACCOUNT_UNCONFIRMED,
-) = range(21)
+    ACCOUNT_OBSTACLE,
+) = range(22)
 ACCOUNT_WORDS = 3 * CACHE_LINE_WORDS
 """OPEN_*_LOTS: what is left of all live orders of a side, should every one of them fill.
 INFERRED_FILLS: fills known from a cumulative quantity before, or without, their own message.
@@ -256,7 +257,7 @@ RISK_WINDOWS_AT = RISK_VOLUME_WINDOW_AT + WINDOW_WORDS
 (WINDOW_OWN, WINDOW_VENUE, WINDOW_DAY, WINDOWS) = range(4)
 
 assert len(STATE_NAMES) == EXPIRED + 1 and len(EVENT_NAMES) == NOT_FOUND + 1
-assert ACCOUNT_UNCONFIRMED < ACCOUNT_WORDS
+assert ACCOUNT_OBSTACLE < ACCOUNT_WORDS
 assert WINDOW_BUCKETS >= 2 and VENUES_MAX >= 1
 
 

@@ -1,4 +1,4 @@
-"""Why the risk gate refuses an order, and why it halts: the codes and one text for each.
+"""Why the risk gate refuses an order, why it halts, and why it stays so: codes and their texts.
 
 Runs on: any thread (constants only).
 """
@@ -67,6 +67,15 @@ TEXTS = {
     SHARED_LOSS: "the daily loss of all market makers together is at its limit",
 }
 """One text for every refusal, and for the reasons for a halt."""
+
+(UNOBSTRUCTED, KILL_FILE, DISPUTED, LEFT_BEHIND) = range(4)
+OBSTACLE_TEXTS = (
+    "",
+    "the kill file is there",
+    "an account is disputed (pollux accept)",
+    "orders of an earlier run may be open elsewhere: wait, or pollux accept",
+)
+"""Why a release is refused."""
 
 NO_DAY = -1
 """RISK_DAY before the first fair price, and after a release until the next."""

@@ -182,6 +182,8 @@ class MakerState:
     """Fills whose fee was paid in an asset without a rate: in no result."""
     unconfirmed: int
     """Orders and accounts of earlier runs, beside `orders`, where some may be open."""
+    obstacle: int
+    """Why a release is refused, a code of engine.maker.risk_codes; UNOBSTRUCTED: it is not."""
     result_ns: int
     """When the results were valued: the last time there was a fair price; 0 for never."""
     result_value: int | None
@@ -214,6 +216,11 @@ class MakerState:
     def halt_text(self) -> str | None:
         """Why it is halted, None where it is not."""
         return R.TEXTS[self.halt_reason] if self.risk_state == O.HALTED else None
+
+    @property
+    def obstacle_text(self) -> str | None:
+        """Why it stays halted at a release: "" where it would not, None where it is not halted."""
+        return R.OBSTACLE_TEXTS[self.obstacle] if self.risk_state == O.HALTED else None
 
     @property
     def fair_text(self) -> str:
@@ -257,6 +264,7 @@ def _read_state(words: Words, sequence: int, venues: int) -> MakerState:
         fee_base_lots=account[O.ACCOUNT_FEE_BASE_LOTS],
         unvalued_fees=account[O.ACCOUNT_UNVALUED_FEES],
         unconfirmed=account[O.ACCOUNT_UNCONFIRMED],
+        obstacle=account[O.ACCOUNT_OBSTACLE],
         result_ns=result_ns,
         result_value=result - slot[B.SLOT_START_VALUE] if is_valued else None,
         day_result_value=result - risk[O.RISK_DAY_START_VALUE] if has_day else None,

@@ -72,7 +72,12 @@ def kill(**given: Any) -> int:
 @click.command()
 @_asking
 def release(**given: Any) -> int:
-    """Let halted market makers quote again; back when the engine has taken it."""
+    """Let halted market makers quote again; back when the engine has taken it.
+
+    The day's result counts from zero again, and with it what is left to the daily loss limit.
+    Exit status 1, with the reason, if one stays halted: the kill file is there, an account is
+    disputed, or orders of an earlier run may be open.
+    """
     return _ask("release", **given)
 
 
@@ -82,7 +87,8 @@ def accept(**given: Any) -> int:
     """Take what the accounts hold as it is: a difference is a deposit or a withdrawal of others.
 
     `pollux stat` shows the difference. The neutral holding changes by it, the position does not,
-    and a halt that was for it ends.
+    and a halt that was for it ends: then the day's result counts from zero again, as after a
+    release. Exit status 1, with the reason, if something else refuses that release.
     """
     return _ask("accept", **given)
 
@@ -96,7 +102,7 @@ def _ask(
     **files: Path | None,
 ) -> int:
     from net.client.kill_switch import AskError, Remote, ask_here, ask_there
-    from net.client.maker_lines import order_name, plain_line
+    from net.client.maker_lines import is_due, order_name, plain_line, refusal_text
 
     if target is None and any(files.values()):
         raise CommandError("--token-file and --tls-* are for --target", 2)
@@ -104,12 +110,13 @@ def _ask(
         raise CommandError("--target names the daemon: leave --name and --config out", 2)
     try:
         if target is None:
-            makers = ask_here(daemon_name(name, config_file), what, symbol)
+            asked = ask_here(daemon_name(name, config_file), what, symbol)
         else:
             remote = Remote(target, **{k: str(v or "") for k, v in files.items()})
-            makers = ask_there(remote, what, symbol)
+            asked = ask_there(remote, what, symbol)
     except AskError as error:
         raise CommandError(str(error), error.status) from None
+    makers = asked.after
     for maker in makers:
         click.echo(plain_line(maker))
     orders = [order for maker in makers for order in maker.orders]
@@ -118,4 +125,10 @@ def _ask(
         raise CommandError(f"{len(orders)} orders may still be open: {names}", 1)
     if what == "kill" and any(maker.unconfirmed for maker in makers):
         raise CommandError("orders of an earlier run may still be open: the log names them", 1)
+    if refusals := [text for maker in makers if (text := refusal_text(what, maker))]:
+        raise CommandError("; ".join(refusals), 1)
+    if asked.before and not any(is_due(what, maker) for maker in asked.before):
+        nothing = "no account holds what nobody has counted, nor may an earlier run's order be open"
+        nothing = "quoting is not halted" if what == "release" else nothing
+        click.echo(f"nothing to {what}: {nothing}")
     return 0

@@ -5,12 +5,13 @@ Runs on: the main thread of a command.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 
@@ -51,11 +52,19 @@ class Remote:
     tls_key: str = ""
 
 
+class Asked(NamedTuple):
+    """The market makers' states before a release or an accept, where they could be seen, and after
+    what was asked for."""
+
+    before: list[maker_pb2.Maker]
+    after: list[maker_pb2.Maker]
+
+
 REQUESTS = ("kill", "release", "accept")
 
 
-def ask_here(name: str, what: str, symbol: str = "") -> list[maker_pb2.Maker]:
-    """Ask the daemon of this name on this host; `what`: of REQUESTS. The states after.
+def ask_here(name: str, what: str, symbol: str = "") -> Asked:
+    """Ask the daemon of this name on this host; `what`: of REQUESTS.
 
     `symbol`: of an instrument, for its market maker alone. A kill is over when no order is open any
     more, or after CLOSED_LIMIT_S: the states tell.
@@ -64,6 +73,15 @@ def ask_here(name: str, what: str, symbol: str = "") -> list[maker_pb2.Maker]:
     try:
         boards = _boards_here(name, symbol)
         forms = [MakerForm(board.info) for board in boards]
+
+        def look() -> list[maker_pb2.Maker]:
+            pairs = zip(forms, boards, strict=True)
+            return [maker_pb2.Maker.FromString(f.message(b.read()).wire) for f, b in pairs]
+
+        before: list[maker_pb2.Maker] = []
+        if what != "kill":  # which must not wait for what it is shown
+            with contextlib.suppress(StateBoardError):
+                before = look()
         numbers = [getattr(board, f"request_{what}")() for board in boards]
         limit_s = time.monotonic() + TAKEN_LIMIT_S
         for board, number in zip(boards, numbers, strict=True):
@@ -76,12 +94,7 @@ def ask_here(name: str, what: str, symbol: str = "") -> list[maker_pb2.Maker]:
                         f"the daemon named {name!r} hangs"
                     )
                 time.sleep(LOOK_S)
-
-        def look() -> list[maker_pb2.Maker]:
-            pairs = zip(forms, boards, strict=True)
-            return [maker_pb2.Maker.FromString(f.message(b.read()).wire) for f, b in pairs]
-
-        return _until_closed(look) if what == "kill" else look()
+        return Asked(before, _until_closed(look) if what == "kill" else look())
     except StateBoardError as error:
         raise AskError(str(error)) from None
 
@@ -92,7 +105,8 @@ def _boards_here(name: str, symbol: str) -> list[StateBoardReader]:
     if has_ended(first.writer_pid):
         raise AskError(
             f"the daemon named {name!r} is dead (its process {first.writer_pid} has ended): "
-            f"what it left open at the venues is still open"
+            f"nothing was asked. Its watchdog cancels what it left open, where that still ran: "
+            f"look at the venues, or start the daemon again"
         )
     boards = open_boards(name) or (first,)
     found = [board for board in boards if symbol in ("", board.info.symbol)]
@@ -113,8 +127,8 @@ def _until_closed(look: Callable[[], list[maker_pb2.Maker]]) -> list[maker_pb2.M
         time.sleep(CLOSED_LOOK_S)
 
 
-def ask_there(remote: Remote, what: str, symbol: str = "") -> list[maker_pb2.Maker]:
-    """Ask over gRPC, as `ask_here`; the states after."""
+def ask_there(remote: Remote, what: str, symbol: str = "") -> Asked:
+    """Ask over gRPC, as `ask_here`."""
     assert what in REQUESTS
     reason = f"pollux {what} by {_user()} at {socket.gethostname()}"[:REASON_CHARACTERS_MAX]
     given = (remote.tls_ca, remote.tls_cert, remote.tls_key, remote.token_file)
@@ -131,15 +145,16 @@ def ask_there(remote: Remote, what: str, symbol: str = "") -> list[maker_pb2.Mak
             return method(request, timeout=ANSWER_LIMIT_S, metadata=metadata)
 
         try:
-            if what == "release":
-                released = maker_pb2.ReleaseRequest(reason=reason, symbol=symbol)
-                return list(call(stub.Release, released).makers)
-            if what == "accept":
-                accepted = maker_pb2.AcceptRequest(reason=reason, symbol=symbol)
-                return list(call(stub.Accept, accepted).makers)
+            if what != "kill":
+                listed = call(stub.ListMakers, maker_pb2.ListMakersRequest()).makers
+                before = [each for each in listed if symbol in ("", each.symbol)]
+                request = {"release": maker_pb2.ReleaseRequest, "accept": maker_pb2.AcceptRequest}
+                method = stub.Release if what == "release" else stub.Accept
+                answer = call(method, request[what](reason=reason, symbol=symbol))
+                return Asked(before, list(answer.makers))
             killed = call(stub.Kill, maker_pb2.KillRequest(reason=reason, symbol=symbol)).makers
             looked = [maker_pb2.GetMakerRequest(symbol=each.symbol) for each in killed]
-            return _until_closed(lambda: [call(stub.GetMaker, each) for each in looked])
+            return Asked([], _until_closed(lambda: [call(stub.GetMaker, e) for e in looked]))
         except grpc.RpcError as error:
             text = " ".join((error.details() or error.code().name).split())
             raise AskError(f"{remote.target}: {text}") from None

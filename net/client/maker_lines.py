@@ -1,7 +1,8 @@
 """The market maker's state as text: one line, some lines for a terminal, or exact JSON.
 
 Amounts and prices are exact. Values have more digits than a person reads: in text they are rounded
-down to those of a price, so that a loss never looks smaller; in JSON they are exact.
+down to those of a price, so that a loss never looks smaller, and fees are rounded up at the eighth
+decimal, for most are parts of a cent; in JSON they are exact.
 Runs on: any thread, pure.
 """
 
@@ -14,6 +15,7 @@ from engine.maker.client_ids import format_client_id
 from net.client.decimals import decimal_text
 from proto.pollux.v1 import maker_pb2
 
+FEE_DECIMALS = 8
 SIDE_NAMES = {maker_pb2.SIDE_BUY: "buy", maker_pb2.SIDE_SELL: "sell"}
 
 
@@ -55,12 +57,12 @@ def fair_text(maker: maker_pb2.Maker) -> str:
     return f"{maker.fair_price:,.{maker.tick_decimals + 2}f}"
 
 
-def value_text(maker: maker_pb2.Maker, units: int, *, signed: bool = True) -> str:
-    """A value, rounded down to the digits of a price."""
+def value_text(maker: maker_pb2.Maker, units: int) -> str:
+    """A value with its sign, rounded down to the digits of a price."""
     decimals = min(maker.tick_decimals, maker.value_decimals)
     rounded = units * maker.value_mantissa // 10 ** (maker.value_decimals - decimals)
     text = decimal_text(rounded, decimals, grouped=True)
-    return f"+{text}" if signed and rounded >= 0 else text
+    return f"+{text}" if rounded >= 0 else text
 
 
 def day_text(maker: maker_pb2.Maker) -> str:
@@ -74,15 +76,35 @@ def start_text(maker: maker_pb2.Maker) -> str:
 
 
 def fees_text(maker: maker_pb2.Maker) -> str:
-    """What was paid, rounded up, below zero for rebates; and that some of it is in no result."""
-    text = value_text(maker, -maker.fees_units, signed=False)
-    if text.startswith("-"):
-        text = text[1:]
-    elif maker.fees_units:
-        text = f"-{text}"
-    if maker.unvalued_fees:
-        return f"{text} (and {maker.unvalued_fees:,} in assets without a rate)"
-    return text
+    """What was paid, rounded up, below zero for rebates, without the zeros that end it."""
+    decimals = min(FEE_DECIMALS, maker.value_decimals)
+    divisor = 10 ** (maker.value_decimals - decimals)
+    rounded = -(-maker.fees_units * maker.value_mantissa // divisor)
+    whole, point, part = decimal_text(rounded, decimals, grouped=True).partition(".")
+    part = part.rstrip("0").ljust(min(maker.tick_decimals, decimals), "0")
+    return f"{whole}{point}{part}" if part else whole
+
+
+def unvalued_text(maker: maker_pb2.Maker) -> str:
+    return f"and {maker.unvalued_fees:,} in assets without a rate"
+
+
+def is_due(what: str, maker: maker_pb2.Maker) -> bool:
+    """Whether there is something that a release, or an accept, would change."""
+    if what == "release":
+        return maker.risk_state == maker_pb2.RISK_STATE_HALTED
+    return bool(maker.unconfirmed or maker.release_obstacle) or any(
+        venue.difference_lots for venue in maker.venues
+    )
+
+
+def refusal_text(what: str, maker: maker_pb2.Maker) -> str:
+    """After a release or an accept: why it is halted all the same; empty where that is right."""
+    if maker.risk_state != maker_pb2.RISK_STATE_HALTED or what == "kill":
+        return ""
+    if maker.release_obstacle:
+        return f"{maker.symbol}: release refused: {maker.release_obstacle}"
+    return f"{maker.symbol}: still halted: {maker.halt_reason}" if what == "release" else ""
 
 
 def mode_text(maker: maker_pb2.Maker) -> str:
@@ -91,10 +113,11 @@ def mode_text(maker: maker_pb2.Maker) -> str:
 
 def plain_line(maker: maker_pb2.Maker) -> str:
     """One short line below a book's."""
+    unvalued = f" ({unvalued_text(maker)})" if maker.unvalued_fees else ""
     return (
         f"maker {maker.symbol} {mode_text(maker)} {risk_name(maker)}  fair {fair_text(maker)}  "
         f"position {amount_text(maker, maker.position_lots, signed=True)}  "
-        f"fills {maker.fills}  fees {fees_text(maker)}  day {day_text(maker)}  "
+        f"fills {maker.fills}  fees {fees_text(maker)}{unvalued}  day {day_text(maker)}  "
         f"orders {len(maker.orders)}"
     )
 
@@ -102,6 +125,8 @@ def plain_line(maker: maker_pb2.Maker) -> str:
 def table_lines(maker: maker_pb2.Maker) -> Iterator[str]:
     """Everything that an operator looks for, in 80 columns."""
     yield f"market maker {maker.symbol}, {mode_text(maker)}: {risk_name(maker)}"
+    if maker.release_obstacle:
+        yield f"  no release  {maker.release_obstacle}"
     yield f"  fair price  {fair_text(maker)}"
     yield (
         f"  position    {amount_text(maker, maker.position_lots, signed=True)}"
@@ -116,16 +141,23 @@ def table_lines(maker: maker_pb2.Maker) -> Iterator[str]:
     yield f"  result      {day_text(maker)} today, halts at {limit}"
     yield f"              {start_text(maker)} since the start"
     yield f"  fees        {fees_text(maker)}, in the results already"
-    yield (
-        f"  fills       {maker.fills:,}; inferred {maker.inferred_fills:,},"
-        f" seen twice {maker.duplicate_fills:,}, of no order {maker.orphan_fills:,}"
-    )
+    if maker.unvalued_fees:
+        yield f"              {unvalued_text(maker)}, in no result"
+    yield f"  fills       {maker.fills:,}"
+    for count, what in (
+        (maker.inferred_fills, "known from an order's total alone, without its own message"),
+        (maker.duplicate_fills, "told again by a venue, counted once"),
+        (maker.orphan_fills, "of orders that are not known any more"),
+    ):
+        if count:
+            yield f"              {count:,} {what}"
     if maker.halts or maker.anomalies:
         yield f"  halts       {maker.halts:,}, anomalies {maker.anomalies:,}"
     for reason, count in sorted(maker.refusals.items()):
         yield f"  refused     {count:,} x {reason}"
-    if maker.unconfirmed:
-        yield f"  earlier     {maker.unconfirmed} orders or accounts, where some may be open"
+    if count := maker.unconfirmed:
+        yield f"  earlier     {count} orders or accounts of earlier runs: some order may"
+        yield "              be open, no venue has shown the contrary yet; the log names them"
     yield from _venue_lines(maker)
     yield from _order_lines(maker)
 
@@ -196,6 +228,7 @@ def maker_facts(maker: maker_pb2.Maker) -> dict[str, object]:
         "live": maker.live,
         "risk_state": _name(maker_pb2.RiskState.DESCRIPTOR, maker.risk_state, "RISK_STATE_"),
         "halt_reason": maker.halt_reason or None,
+        "release_obstacle": maker.release_obstacle or None,
         "halts": maker.halts,
         "fair_price": maker.fair_price if maker.HasField("fair_price") else None,
         "fair_status": maker.fair_status,

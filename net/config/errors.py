@@ -13,6 +13,14 @@ from pydantic import BaseModel, ValidationError
 
 from net.config.section import Section
 
+WRONG_TYPES = {
+    "int_type": "a whole number without quotes",
+    "float_type": "a number without quotes",
+    "bool_type": "true or false without quotes",
+    "string_type": "a text in quotes",
+}
+"""What a value of another type is to be, by pydantic's name of the error."""
+
 
 class SettingError(ValueError):
     """A value that cannot be beside another one. `key`: below the section that was validated."""
@@ -58,6 +66,16 @@ def _as_given(location: tuple[Any, ...], given: Any) -> list[Any]:
     return ["maker", *location[2:]] if location[:2] == ("maker", 0) else list(location)
 
 
+def _wrong_type_text(kind: str, given: str | float, key: str) -> str:
+    """A text instead of a number, or the other way round; with what to write where that is sure."""
+    text = f"{_without_secrets(given)!r}: must be {WRONG_TYPES[kind]}"
+    if kind == "string_type":
+        return text if isinstance(given, bool) else f'{text}: {key} = "{given}"'
+    is_number = isinstance(given, str) and re.fullmatch(r"-?\d+(\.\d+)?", given)
+    is_fit = is_number and (kind == "float_type" or "." not in str(given))
+    return f"{text}: {key} = {given}" if is_fit else text
+
+
 def explain(
     error: ValidationError, model: type[Section], given: Any = None, alone: Sequence[str] = ()
 ) -> str:
@@ -82,6 +100,8 @@ def explain(
         text = "is missing"
     elif kind == "literal_error":
         text = f"{first['input']!r} is not allowed; allowed: {first['ctx']['expected']}"
+    elif kind in WRONG_TYPES and isinstance(first["input"], str | int | float):
+        text = _wrong_type_text(kind, first["input"], where.rpartition(".")[2])
     elif isinstance(first["input"], dict | BaseModel | tuple | list):
         text = message
     else:

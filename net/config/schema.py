@@ -311,6 +311,10 @@ class Config(Section):
                 raise SettingError(f"{place}.{error.key}", error.text) from None
             symbol = self.quoted_instrument(maker).symbol
             if symbol in taken:
+                unnamed = [at for at, each in enumerate(self.maker, 1) if not each.symbol]
+                if unnamed:
+                    text = "is missing: of several market makers each names its instrument"
+                    raise SettingError(f"maker[{unnamed[0]}].symbol", text)
                 raise SettingError(f"{place}.symbol", f"{symbol!r} has a market maker already")
             taken.add(symbol)
         return self

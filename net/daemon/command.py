@@ -151,12 +151,13 @@ def _check_places(config: Config) -> None:
         lock_name(config.engine.name).close()
     except (HandoffError, NameTakenError) as error:
         raise CommandError(str(error), 1) from None
-    for what, listen in (("metrics: ", config.metrics.listen), ("", config.gateway.listen)):
+    places = {"metrics.listen": config.metrics.listen, "gateway.listen": config.gateway.listen}
+    for key, listen in places.items():
         try:
             if listen:
-                ask_for(listen)
+                ask_for(listen, key)
         except GatewayError as error:
-            raise CommandError(f"{what}{error}", 1) from None
+            raise CommandError(str(error), 1) from None
 
 
 def _check_files(config: Config) -> None:

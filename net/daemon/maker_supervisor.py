@@ -21,7 +21,7 @@ from net.config.maker import MakerSettings
 from net.config.schema import Config, ConfigError
 from net.daemon.left_behind import Cleaning, Steering, keys_of
 from net.journal.files import JournalError, Record
-from net.journal.ledger import Account, Ledger, read_ledger
+from net.journal.ledger import Account, Ledger, missing_segments, read_ledger
 from net.journal.writer import JournalWriter
 from net.maker.build import build_maker
 from net.maker.event_journal import JournalNames
@@ -41,6 +41,8 @@ from tuning.clock import steady_ns, wall_ns
 
 LOOK_EVERY_S = 0.1
 """Between two looks at the kill file and at the journal's room."""
+MISSING_TOLD = 8
+"""Segments by name: more are a number."""
 
 
 class Steered(Steering, Protocol):
@@ -78,6 +80,9 @@ class MakerSupervisor:
     def open(self) -> None:
         """Read what the journal knows, then begin a new run in it; ConfigError."""
         folder = Path(self._settings.journal)
+        place = "maker" if len(self._config.maker) == 1 else "makers"
+        if self._kill_file is not None and self._kill_file.is_dir():
+            raise ConfigError(f"{place}.kill_file: {self._kill_file} is a folder: name a file")
         live = [maker for maker in self._config.maker if maker.orders == "live"]
         quoted = {
             venue.name
@@ -91,9 +96,13 @@ class MakerSupervisor:
             raise ConfigError(f'maker.orders = "live": {error}') from None
         try:
             self._ledger = read_ledger(folder)
+            if missing := missing_segments(folder):
+                self._log(
+                    "warning", "the journal lacks segments: its last checkpoint needs none",
+                    folder=str(folder), missing=missing[:MISSING_TOLD], count=len(missing),
+                )  # fmt: skip
             self._journal = self._begin_run(folder)
         except JournalError as error:
-            place = "maker" if len(self._config.maker) == 1 else "makers"
             raise ConfigError(f"{place}.journal: {error}") from None
 
     def _begin_run(self, folder: Path) -> JournalWriter:

@@ -227,6 +227,3 @@ class Listener:
         self.close_door()
         for link in list(self.links.values()):
             link.lose()
-
-
-# --- addresses -----------------------------------------------------------------------------------

@@ -18,19 +18,20 @@ BIND_TRIES = 16
 """For a free port that is free at all addresses of a name."""
 
 
-def listening_sockets(listen: str) -> list[socket.socket]:
-    """All of a name's addresses, at one port; GatewayError with the system's reason."""
+def listening_sockets(listen: str, key: str = "gateway.listen") -> list[socket.socket]:
+    """All of a name's addresses, at one port; GatewayError with the configuration's `key` and the
+    system's reason."""
     host, port = host_and_port_of(listen)
     try:
         return _bound(host, port)
     except OSError as error:
         reason = "address already in use" if error.errno == errno.EADDRINUSE else error.strerror
-        raise GatewayError(f"cannot listen on {listen}: {reason}") from None
+        raise GatewayError(f"{key}: cannot listen on {listen}: {reason}") from None
 
 
-def ask_for(listen: str) -> None:
+def ask_for(listen: str, key: str) -> None:
     """GatewayError where another process listens there already, or nobody may."""
-    for each in listening_sockets(listen):
+    for each in listening_sockets(listen, key):
         each.close()
 
 

@@ -63,6 +63,7 @@ class MakerForm:
             value_decimals=info.value_decimals,
             risk_state=RISK_STATES[state.risk_state],
             halt_reason=state.halt_text or "",
+            release_obstacle=state.obstacle_text or "",
             halts=state.halts,
             refusals=state.refusal_texts,
             fair_price=(

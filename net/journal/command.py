@@ -21,8 +21,10 @@ def journal(folder: Path, as_json: bool, follow: bool) -> int:
     """Print a journal, one line a record, and on stderr how each run ends.
 
     Columns: run, sequence, time, kind, book sequence, instrument, venue, slot, order, side, price
-    in ticks, lots, filled lots, states before>after, reason. Exit status 1 if the journal is
-    damaged: what stands before the damage is printed.
+    in ticks, lots, filled lots, states before>after, reason. A fill's and an account's reason
+    is the execution's number. An account, a transfer and a result say live or paper in the states'
+    place. A fee says fee= in lots of its asset and value= in the result's unit. Exit status 1 if
+    the journal is damaged: what stands before the damage is printed.
     """
     import engine.maker.journal_records  # noqa: F401 (declares its kernels; no others are needed)
     from engine.compiling import jit

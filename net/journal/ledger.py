@@ -12,6 +12,7 @@ Runs on: the main thread (reading), the engine thread (the rest).
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +31,10 @@ from net.orders.transfers import Transfer
 
 EXECUTIONS_MAX = 4_096
 """More than any venue lists at once."""
+REMEDY = (
+    "Put the file back as it was, or move the folder away: then the next start is that of new "
+    "accounts, which hold what they hold"
+)
 TRANSFERS_KEPT_NS = 3_600_000_000_000
 """How long before an account was settled its transfers are known one by one: more than clocks
 differ by, and than lies between what a venue books and what it shows."""
@@ -260,16 +265,28 @@ def read_ledger(folder: Path) -> Ledger:
     """What the journal in a folder says; an empty ledger where there is no journal.
 
     A run of an older program, or one that was killed before its first checkpoint, says nothing, and
-    the run before it counts. JournalError where what counts is damaged: it names the place.
+    the run before it counts. JournalError where what counts is damaged or missing: it names the
+    place and the remedy.
     """
     if not folder.is_dir():
         return Ledger()
-    for first, last in _runs_backwards(folder):
-        for number in range(last, first - 1, -1):
-            ledger = _read_from(folder, number, read_header(segment_path(folder, first)).epoch)
-            if ledger is not None:
-                return ledger
+    segment_numbers(folder)  # a folder that cannot be read is no damage
+    try:
+        for first, last in _runs_backwards(folder):
+            for number in range(last, first - 1, -1):
+                ledger = _read_from(folder, number, read_header(segment_path(folder, first)).epoch)
+                if ledger is not None:
+                    return ledger
+    except JournalError as error:
+        raise JournalError(f"{error}. {REMEDY}") from None
     return Ledger()
+
+
+def missing_segments(folder: Path) -> list[str]:
+    """The names of segments that are not there, between the first and the last that are."""
+    numbers = segment_numbers(folder) if folder.is_dir() else []
+    pairs = itertools.pairwise(numbers)
+    return [segment_path(folder, at).name for a, b in pairs for at in range(a + 1, b)]
 
 
 def _runs_backwards(folder: Path) -> Iterator[tuple[int, int]]:
@@ -284,6 +301,9 @@ def _runs_backwards(folder: Path) -> Iterator[tuple[int, int]]:
 
 def _read_from(folder: Path, number: int, epoch: int) -> Ledger | None:
     """A run's ledger, read from a segment on; None where no checkpoint is from there on."""
+    path = segment_path(folder, number)
+    if not path.exists():
+        raise JournalError(f"{path} is missing: what the accounts held is not known without it")
     ledger, has_checkpoint = Ledger(), False
     with contextlib.closing(JournalReader(folder, number)) as reader:
         for records in reader.read():

@@ -15,12 +15,19 @@ from typing import BinaryIO
 import orjson
 
 from engine.maker.journal_codes import (
+    EVENT_ACCOUNT,
+    EVENT_FEE,
+    EVENT_FILL,
     EVENT_JOURNAL_LOST,
     EVENT_NAMES,
+    EVENT_RESULT,
+    EVENT_SETTLED,
+    EVENT_TRANSFER,
     REASON_NAMES,
     SIDE_NAMES,
     name_of,
 )
+from engine.maker.order_layout import STATE_NAMES
 from net.journal.files import Header, Record
 from net.journal.reader import End, JournalEnd, JournalReader
 
@@ -67,8 +74,7 @@ def plain_line(header: Header, record: Record) -> str:
         f"{name_of(header.instruments, record.instrument):<10}",
         f"{name_of(header.venues, record.venue):<9} {record.slot:>4} {record.order:>8}",
         f"{SIDE_NAMES.get(record.side, str(record.side)):<4} {record.price_ticks:>12}",
-        f"{record.lots:>14} {record.filled_lots:>14}",
-        f"{record.state_before}>{record.state_after} {_reason_text(record)}",
+        f"{_amounts_text(record)} {_states_text(record)} {_reason_text(record)}",
     )
     return " ".join(cells)
 
@@ -85,9 +91,30 @@ def json_line(header: Header, record: Record) -> bytes:
     return orjson.dumps(said)
 
 
+def _amounts_text(record: Record) -> str:
+    """Lots and filled lots; of a fee its own two numbers, which are neither of the order."""
+    if record.kind == EVENT_FEE:
+        return f"{f'fee={record.lots}':>14} {f'value={record.filled_lots}':>14}"
+    return f"{record.lots:>14} {record.filled_lots:>14}"
+
+
+def _states_text(record: Record) -> str:
+    """An order's states by name; what a record of the ledger has in their places; - for none."""
+    before, after = record.state_before, record.state_after
+    if record.kind in (EVENT_ACCOUNT, EVENT_TRANSFER, EVENT_SETTLED):
+        return ("live" if before else "paper") + (",orders-may-be-open" if after else "")
+    if record.kind == EVENT_RESULT:
+        return f"{'live' if before else 'paper'},day={after}"
+    if not (record.order or before or after):
+        return "-"
+    return f"{name_of(STATE_NAMES, before)}>{name_of(STATE_NAMES, after)}"
+
+
 def _reason_text(record: Record) -> str:
     if record.kind == EVENT_JOURNAL_LOST:
         return f"{record.reason} records lost"
+    if record.kind in (EVENT_FILL, EVENT_ACCOUNT):
+        return str(record.reason)  # the execution's number: on paper they count from 1
     return name_of(REASON_NAMES, record.reason)
 
 

@@ -110,6 +110,8 @@ def _lock_folder(folder: Path) -> int:
             folder.mkdir(parents=True)
             folder.chmod(FOLDER_MODE)  # whatever the umask is
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileExistsError, NotADirectoryError):
+        raise JournalError(f"{folder}: is no folder, or lies in none") from None
     except OSError as error:
         raise JournalError(f"{folder}: {error.strerror}") from None
     mode = os.fstat(descriptor).st_mode

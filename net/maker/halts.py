@@ -7,7 +7,7 @@ Runs on: the engine thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from engine.maker import journal_codes as J
@@ -28,7 +28,8 @@ from net.maker.venue_report import tell_accepted
 
 
 class Halts:
-    """Of one market maker. `send(count, now_ns)`: sends the step's first `count` actions."""
+    """Of one market maker. `send(count, now_ns)`: sends the step's first `count` actions;
+    `limit_texts`: MakerRules'."""
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class Halts:
         board: StateBoardWriter,
         host: MakerHost,
         send: Callable[[int, int], None],
+        limit_texts: Mapping[int, str],
     ) -> None:
         self.is_stopping = False
         """Whether it is the end: then nothing is released."""
@@ -54,7 +56,7 @@ class Halts:
         self._send = send
         self._requests_seen = Requests(0, 0, 0)
         """Asked for through the board, as far as they were taken."""
-        self._report = RiskReport(step.table, step.risk, journal, host)
+        self._report = RiskReport(step.table, step.risk, journal, host, limit_texts)
 
     @property
     def is_halted(self) -> bool:
@@ -124,20 +126,18 @@ class Halts:
         if self.is_stopping:
             return
         if obstacle := self.obstacle:
-            self._host.note_maker("error", f"release refused: {obstacle}")
+            self._host.note_maker("error", f"release refused: {R.OBSTACLE_TEXTS[obstacle]}")
         elif self.is_halted:
             self._release()
 
     @property
-    def obstacle(self) -> str | None:
-        """Why a release is refused now; None where it is not."""
+    def obstacle(self) -> int:
+        """Why a release is refused now, a code of risk_codes; UNOBSTRUCTED where it is not."""
         if self.is_blocked:
-            return "the kill file is there"
+            return R.KILL_FILE
         if self._recovery.disputed:
-            return "an account is disputed (pollux accept)"
-        if self._accounts.left_behind:
-            return "orders of an earlier run may be open elsewhere: wait, or pollux accept"
-        return None
+            return R.DISPUTED
+        return R.LEFT_BEHIND if self._accounts.left_behind else R.UNOBSTRUCTED
 
     def _release(self) -> None:
         """End the halt, and say what that resets."""

@@ -126,7 +126,8 @@ class Maker:
             ModelReport(rules.model, self._step.model, host),
             PriceFit(rules, self.venue_names, self.risk, host),
         )
-        self.halts = Halts(self._step, self.accounts, self.recovery, events, board, host, self._act)
+        parts = self.accounts, self.recovery, events, board, host
+        self.halts = Halts(self._step, *parts, self._act, rules.limit_texts)
         self.papers: dict[int, PaperEntry] = {}
         """The entries that are on paper, by venue; on a tape they are asked when they are due."""
         self._tick_fit = TickFit(engine, self.venue_names, host)
@@ -222,6 +223,7 @@ class Maker:
                 self.board.set_venue(venue, B.VENUE_FEE_PPM, self.fees.maker_ppm[venue])
                 self.board.set_venue(venue, B.VENUE_RATE, self.rate_of(venue))
         self.table[O.ACCOUNT_UNCONFIRMED] = len(self.halts.earlier)
+        self.table[O.ACCOUNT_OBSTACLE] = self.halts.obstacle
         self.board.publish(self.table, self.risk, self.fair, self.wall_ns(), now_ns)
 
     def _run(self, now_ns: int) -> None:

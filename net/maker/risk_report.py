@@ -5,6 +5,7 @@ Runs on: the engine thread.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -34,11 +35,19 @@ class MakerHost(Protocol):
 class RiskReport:
     """What was last told of one gate. `table` and `risk` are read and never changed."""
 
-    def __init__(self, table: Words, risk: Words, journal: EventJournal, host: MakerHost) -> None:
+    def __init__(
+        self,
+        table: Words,
+        risk: Words,
+        journal: EventJournal,
+        host: MakerHost,
+        limit_texts: Mapping[int, str],
+    ) -> None:
         self._table = table
         self._risk = risk
         self._journal = journal
         self._host = host
+        self._limit_texts = limit_texts
         self._state = int(risk[O.RISK_STATE])
         self._halts = int(risk[O.RISK_HALTS])
         self._refusals = self._counts().tobytes()
@@ -84,7 +93,10 @@ class RiskReport:
                 reason = reasons.REFUSALS.get(code, J.REASON_NONE)
                 record = Record(J.EVENT_RISK_REFUSAL, reason=reason, lots=code)
                 self._journal.write(record)
-                self._host.note_maker("warning", "order refused by risk", reason=R.TEXTS[code])
+                facts = {"reason": R.TEXTS[code]}
+                if limit := self._limit_texts.get(code):
+                    facts["limit"] = limit
+                self._host.note_maker("warning", "order refused by risk", **facts)
 
     def _counts(self) -> Words:
         """How often each refusal has happened, by its code."""

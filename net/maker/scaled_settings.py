@@ -7,6 +7,7 @@ Runs on: the main thread, once.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -17,12 +18,13 @@ from engine.layout.units import DAY_NS, NS_PER_MS, NS_PER_S
 from engine.maker import journal_codes as J
 from engine.maker import order_layout as O
 from engine.maker import quote_layout as Q
+from engine.maker import risk_codes as R
 from engine.maker.fair import FairSpec
 from engine.maker.model import ModelSpec
 from engine.maker.quotes import GROWTH_MILLE_MAX, QuoteSpec
 from engine.maker.risk_gate import RiskLimits
 from engine.specs import InstrumentSpec
-from net.config.maker import MakerSettings, MakerVenue
+from net.config.maker import MakerSettings, MakerVenue, RiskSettings
 from net.config.maker_contradictions import BPS_ALL, PPM_PER_BPS, farthest_bps
 from net.config.model import ModelSettings
 from net.maker.fees import FeeRules, quoted_with
@@ -33,6 +35,21 @@ from net.venues.registry import VENUES
 LOTS_PER_UNIT = 10**LOT_DECIMALS
 TEN_S_NS = 10_000_000_000
 MINUTE_NS = 60_000_000_000
+LIMIT_KEYS = {
+    R.ORDER_SIZE: "order_size_max",
+    R.NOTIONAL: "order_value_max",
+    R.COLLAR: "collar_bps",
+    R.OPEN_ORDERS: "open_orders_max",
+    R.POSITION: "position_max",
+    R.EXPOSURE: "exposure_max",
+    R.NOT_REDUCING: "reduce_at",
+    R.RATE_OWN: "orders_per_10_s",
+    R.RATE_VENUE: "venue_orders_per_10_s",
+    R.RATE_DAY: "venue_orders_per_day",
+    R.FILL_RATE: "fills_per_min",
+    R.VOLUME_RATE: "volume_per_min",
+}
+"""The [maker.risk] key that each refusal is for."""
 VALUE_ROOM = 1_000
 """The largest limit stays this far below the largest value that can be counted."""
 
@@ -77,6 +94,8 @@ class MakerRules:
     rates: tuple[int | str, ...]
     """By venue: what one of its quote currency is worth in the maker's, in 1e-8, or the instrument
     whose mid that is."""
+    limit_texts: Mapping[int, str]
+    """By refusal: the key that it is for, and the value there, as the operator has written it."""
 
     @property
     def value_size(self) -> Decimal:
@@ -130,6 +149,7 @@ def make_rules(
             _model(settings.model, unit),
             _taking(settings, tuple(feed.venue for feed in instrument.feeds)),
             tuple(venue.rate_market or int(Decimal(venue.rate) * O.RATE_ONE) for venue in venues),
+            _limit_texts(settings.risk),
         )
     except ValueError as error:  # SpecError is one
         raise RulesError(f"maker: {error}") from None
@@ -318,6 +338,14 @@ def _limits(settings: MakerSettings, unit: tuple[int, int], value_scale: int) ->
         fill_rate=(risk.fills_per_min, MINUTE_NS),
         volume_rate=(O.LOTS_MAX if volume is None else volume, MINUTE_NS),
     )
+
+
+def _limit_texts(risk: RiskSettings) -> dict[int, str]:
+    """Those that are set; `reduce_at` may be left to `position_max`."""
+    given = {code: (name, getattr(risk, name)) for code, name in LIMIT_KEYS.items()}
+    return {
+        code: f"risk.{name} = {value}" for code, (name, value) in given.items() if value is not None
+    }
 
 
 def lots_of(name: str, text: str) -> int:

@@ -143,7 +143,7 @@ MAKER_FIELDS = {
         "day_result result_units result result_time_ns fills inferred_fills "
         "duplicate_fills orphan_fills anomalies position_lots_max daily_loss_max_units "
         "open_orders_max venues orders fees_units fees fee_base_lots unvalued_fees"
-        " unconfirmed"
+        " unconfirmed release_obstacle"
     ),
     "MakerVenue": (
         "venue entry_state trouble orders cancels replaces fills fee_ppm fees_units"

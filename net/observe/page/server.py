@@ -246,7 +246,9 @@ class Page:
         try:
             self._server = _Server((host.strip("[]"), int(port)), daemon, log)
         except OSError as error:
-            raise PageError(f"metrics: cannot listen on {listen}: {error.strerror}") from None
+            raise PageError(
+                f"metrics.listen: cannot listen on {listen}: {error.strerror}"
+            ) from None
         except GatewayError as error:
             raise PageError(str(error)) from None
         self.port: int = self._server.server_address[1]

@@ -452,6 +452,7 @@ class Maker(_message.Message):
     FEE_BASE_LOTS_FIELD_NUMBER: _builtins.int
     UNVALUED_FEES_FIELD_NUMBER: _builtins.int
     UNCONFIRMED_FIELD_NUMBER: _builtins.int
+    RELEASE_OBSTACLE_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     sequence: _builtins.int
     """Counts the states published since its start. It starts anew with the daemon."""
@@ -513,6 +514,10 @@ class Maker(_message.Message):
     """Orders and accounts of earlier runs, beside `orders`, of which no venue has shown yet that none
     is open; the daemon's log names them.
     """
+    release_obstacle: _builtins.str
+    """Why it stays halted when a release is asked for now; empty where nothing is in the way, or
+    where it is not halted.
+    """
     @_builtins.property
     def refusals(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Orders that the risk gate refused, by reason."""
@@ -567,10 +572,11 @@ class Maker(_message.Message):
         fee_base_lots: _builtins.int = ...,
         unvalued_fees: _builtins.int = ...,
         unconfirmed: _builtins.int = ...,
+        release_obstacle: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_day_result", b"_day_result", "_day_result_units", b"_day_result_units", "_fair_price", b"_fair_price", "_result", b"_result", "_result_units", b"_result_units", "day_result", b"day_result", "day_result_units", b"day_result_units", "fair_price", b"fair_price", "result", b"result", "result_units", b"result_units"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_day_result", b"_day_result", "_day_result_units", b"_day_result_units", "_fair_price", b"_fair_price", "_result", b"_result", "_result_units", b"_result_units", "anomalies", b"anomalies", "daily_loss_max_units", b"daily_loss_max_units", "day_result", b"day_result", "day_result_units", b"day_result_units", "duplicate_fills", b"duplicate_fills", "fair_price", b"fair_price", "fair_status", b"fair_status", "fee_base_lots", b"fee_base_lots", "fees", b"fees", "fees_units", b"fees_units", "fills", b"fills", "halt_reason", b"halt_reason", "halts", b"halts", "inferred_fills", b"inferred_fills", "live", b"live", "lot_decimals", b"lot_decimals", "open_buy_lots", b"open_buy_lots", "open_orders_max", b"open_orders_max", "open_sell_lots", b"open_sell_lots", "orders", b"orders", "orphan_fills", b"orphan_fills", "position", b"position", "position_lots", b"position_lots", "position_lots_max", b"position_lots_max", "publish_time_ns", b"publish_time_ns", "refusals", b"refusals", "result", b"result", "result_time_ns", b"result_time_ns", "result_units", b"result_units", "risk_state", b"risk_state", "sequence", b"sequence", "symbol", b"symbol", "tick_decimals", b"tick_decimals", "tick_mantissa", b"tick_mantissa", "unconfirmed", b"unconfirmed", "unvalued_fees", b"unvalued_fees", "value_decimals", b"value_decimals", "value_mantissa", b"value_mantissa", "venues", b"venues"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_day_result", b"_day_result", "_day_result_units", b"_day_result_units", "_fair_price", b"_fair_price", "_result", b"_result", "_result_units", b"_result_units", "anomalies", b"anomalies", "daily_loss_max_units", b"daily_loss_max_units", "day_result", b"day_result", "day_result_units", b"day_result_units", "duplicate_fills", b"duplicate_fills", "fair_price", b"fair_price", "fair_status", b"fair_status", "fee_base_lots", b"fee_base_lots", "fees", b"fees", "fees_units", b"fees_units", "fills", b"fills", "halt_reason", b"halt_reason", "halts", b"halts", "inferred_fills", b"inferred_fills", "live", b"live", "lot_decimals", b"lot_decimals", "open_buy_lots", b"open_buy_lots", "open_orders_max", b"open_orders_max", "open_sell_lots", b"open_sell_lots", "orders", b"orders", "orphan_fills", b"orphan_fills", "position", b"position", "position_lots", b"position_lots", "position_lots_max", b"position_lots_max", "publish_time_ns", b"publish_time_ns", "refusals", b"refusals", "release_obstacle", b"release_obstacle", "result", b"result", "result_time_ns", b"result_time_ns", "result_units", b"result_units", "risk_state", b"risk_state", "sequence", b"sequence", "symbol", b"symbol", "tick_decimals", b"tick_decimals", "tick_mantissa", b"tick_mantissa", "unconfirmed", b"unconfirmed", "unvalued_fees", b"unvalued_fees", "value_decimals", b"value_decimals", "value_mantissa", b"value_mantissa", "venues", b"venues"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__day_result: _TypeAlias = _typing.Literal["day_result"]  # noqa: Y015
     _WhichOneofArgType__day_result: _TypeAlias = _typing.Literal["_day_result", b"_day_result"]  # noqa: Y015

@@ -103,6 +103,7 @@ class MakerServiceServicer:
 
     def Release(self, request, context):
         """Lets quoting go on after a halt. The day's loss is counted anew from then on.
+        Where something is in the way it stays halted, and `Maker.release_obstacle` says what.
 
         Answers once the engine has taken it. DEADLINE_EXCEEDED as for Kill. Of a kill and a release
         that the engine finds at the same moment, the kill counts.
@@ -113,7 +114,7 @@ class MakerServiceServicer:
 
     def Accept(self, request, context):
         """Takes what the accounts hold beyond what was counted (`difference_lots`) as no position, and
-        ends the halt that was for it.
+        ends the halt that was for it, which counts the day's loss anew.
 
         Answers once the engine has taken it. DEADLINE_EXCEEDED as for Kill.
         """

@@ -69,13 +69,14 @@ class MakerServiceStub:
     """
     Release: _grpc.UnaryUnaryMultiCallable[_maker_pb2.ReleaseRequest, _maker_pb2.ReleaseResponse]
     """Lets quoting go on after a halt. The day's loss is counted anew from then on.
+    Where something is in the way it stays halted, and `Maker.release_obstacle` says what.
 
     Answers once the engine has taken it. DEADLINE_EXCEEDED as for Kill. Of a kill and a release
     that the engine finds at the same moment, the kill counts.
     """
     Accept: _grpc.UnaryUnaryMultiCallable[_maker_pb2.AcceptRequest, _maker_pb2.AcceptResponse]
     """Takes what the accounts hold beyond what was counted (`difference_lots`) as no position, and
-    ends the halt that was for it.
+    ends the halt that was for it, which counts the day's loss anew.
 
     Answers once the engine has taken it. DEADLINE_EXCEEDED as for Kill.
     """
@@ -99,13 +100,14 @@ class MakerServiceAsyncStub(MakerServiceStub):
     """
     Release: _aio.UnaryUnaryMultiCallable[_maker_pb2.ReleaseRequest, _maker_pb2.ReleaseResponse]  # type: ignore[assignment]
     """Lets quoting go on after a halt. The day's loss is counted anew from then on.
+    Where something is in the way it stays halted, and `Maker.release_obstacle` says what.
 
     Answers once the engine has taken it. DEADLINE_EXCEEDED as for Kill. Of a kill and a release
     that the engine finds at the same moment, the kill counts.
     """
     Accept: _aio.UnaryUnaryMultiCallable[_maker_pb2.AcceptRequest, _maker_pb2.AcceptResponse]  # type: ignore[assignment]
     """Takes what the accounts hold beyond what was counted (`difference_lots`) as no position, and
-    ends the halt that was for it.
+    ends the halt that was for it, which counts the day's loss anew.
 
     Answers once the engine has taken it. DEADLINE_EXCEEDED as for Kill.
     """
@@ -156,6 +158,7 @@ class MakerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_maker_pb2.ReleaseResponse, _abc.Awaitable[_maker_pb2.ReleaseResponse]]:
         """Lets quoting go on after a halt. The day's loss is counted anew from then on.
+        Where something is in the way it stays halted, and `Maker.release_obstacle` says what.
 
         Answers once the engine has taken it. DEADLINE_EXCEEDED as for Kill. Of a kill and a release
         that the engine finds at the same moment, the kill counts.
@@ -168,7 +171,7 @@ class MakerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_maker_pb2.AcceptResponse, _abc.Awaitable[_maker_pb2.AcceptResponse]]:
         """Takes what the accounts hold beyond what was counted (`difference_lots`) as no position, and
-        ends the halt that was for it.
+        ends the halt that was for it, which counts the day's loss anew.
 
         Answers once the engine has taken it. DEADLINE_EXCEEDED as for Kill.
         """

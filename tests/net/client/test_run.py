@@ -147,7 +147,7 @@ def test_the_market_maker_has_a_short_line_when_it_changes(engine: Engine) -> No
         assert all("seq" in json.loads(line) for line in json_out.getvalue().splitlines())
     assert said == (
         "  maker BTC-USD on paper NORMAL  fair 100.0050  position +0.00000015  "
-        "fills 1  fees 0.01  day +0.00  orders 2"
+        "fills 1  fees 0.00000001  day +0.00  orders 2"
     )
 
 

@@ -49,7 +49,23 @@ def test_each_of_several_quotes_an_instrument() -> None:
     ("text", "said"),
     [
         (f"[maker]\n{QUOTES}\n[[maker]]\n{QUOTES}", "f: [maker] and [[maker]]: each of several"),
-        (f"[[maker]]\n{QUOTES}\n[[maker]]\n{QUOTES}", "maker[2].symbol: 'BTC-USD' has a market"),
+        (f"[[maker]]\n{QUOTES}\n[[maker]]\n{QUOTES}", "maker[1].symbol: is missing: of several"),
+        (
+            f'[[maker]]\nsymbol = "BTC-USD"\n{QUOTES}\n[[maker]]\n{QUOTES}',
+            "maker[2].symbol: is missing: of several",
+        ),
+        (
+            f'[[maker]]\nsymbol = "BTC-USD"\n{QUOTES}\n[[maker]]\nsymbol = "BTC-USD"\n{QUOTES}',
+            "maker[2].symbol: 'BTC-USD' has a market maker already",
+        ),
+        (
+            f"[maker]\n{QUOTES}".replace('"0.01"', "0.01"),
+            'maker.quotes.size: 0.01: must be a text in quotes: size = "0.01"',
+        ),
+        (
+            f"[maker]\n{QUOTES}".replace('size = "0.01"', 'size = "0.01"\nlevels = "3"'),
+            "maker.quotes.levels: '3': must be a whole number without quotes: levels = 3",
+        ),
         (f'[[maker]]\njournal = "j"\n{QUOTES}', "maker[1].journal: is of all market makers"),
         (
             f'[maker]\njournal = "j"\n{QUOTES}\n[makers]\njournal = "k"\n',

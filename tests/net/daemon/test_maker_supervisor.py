@@ -21,6 +21,7 @@ from net.config.schema import Config, ConfigError, parse_config
 from net.daemon.maker_supervisor import MakerSupervisor
 from net.daemon.tick_sizes import known_part
 from net.feed.specs import instrument_specs
+from net.journal.files import segment_path
 from net.journal.ledger import Account, Holding, Ledger, Result, read_ledger
 from net.journal.reader import JournalReader
 from net.journal.writer import JournalWriter
@@ -69,6 +70,33 @@ def test_a_missing_key_is_one_line_that_names_its_variable(
     with pytest.raises(ConfigError, match="POLLUX_BINANCE_API_KEY"):
         supervisor.open()
     assert not (tmp_path / "journal").exists(), "nothing is begun without a key"
+
+
+def test_a_start_tells_of_a_missing_segment(tmp_path: Path) -> None:
+    for _ in range(3):
+        supervisor, told = supervisor_of(config_of("paper", tmp_path))
+        supervisor.open()
+        supervisor.close()
+    assert told == []
+    segment_path(tmp_path, 2).unlink()
+    supervisor, told = supervisor_of(config_of("paper", tmp_path))
+    supervisor.open()
+    supervisor.close()
+    assert told == ["the journal lacks segments: its last checkpoint needs none"]
+
+
+def test_what_is_no_folder_and_a_kill_file_that_is_one_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        supervisor, _ = supervisor_of(config_of("paper", folder))
+        with pytest.raises(ConfigError, match=rf"^maker\.journal: {folder}: is no folder"):
+            supervisor.open()
+    more = f'journal = "{tmp_path / "journal"}"\nkill_file = "{tmp_path}"'
+    config = parse_config(CONFIG.format(orders="paper", more=more), "test")
+    supervisor, _ = supervisor_of(config)
+    with pytest.raises(ConfigError, match=rf"^maker\.kill_file: {tmp_path} is a folder"):
+        supervisor.open()
+    assert not (tmp_path / "journal").exists()
 
 
 def test_a_journal_that_another_writer_has_is_refused(tmp_path: Path) -> None:

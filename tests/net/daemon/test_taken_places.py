@@ -45,10 +45,9 @@ def refusal(config: Config) -> CommandError:
 
 def test_a_port_that_is_taken(taken: str) -> None:
     error = refusal(config_of(gateway=taken))
-    assert (
-        str(error) == f"cannot listen on {taken}: address already in use" and error.exit_code == 1
-    )
-    assert str(refusal(config_of(metrics=taken))).startswith(f"metrics: cannot listen on {taken}:")
+    text = f"cannot listen on {taken}: address already in use"
+    assert (str(error), error.exit_code) == (f"gateway.listen: {text}", 1)
+    assert str(refusal(config_of(metrics=taken))) == f"metrics.listen: {text}"
 
 
 def test_a_name_that_is_taken_comes_first(taken: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from engine.maker import fair_codes, risk_gate
 from engine.maker import order_layout as O
 from engine.maker import quote_layout as Q
+from engine.maker import risk_codes as R
 from engine.maker import state_board_layout as B
 from engine.maker.fair import FairSpec
 from engine.maker.state_board import Requests, StateBoardInfo
@@ -65,7 +66,8 @@ class MakerEngine:
         asked = self.writer.requests()
         if asked == self._done:
             return
-        if asked.releases > self._done.releases:
+        is_clear = self.maker.table[O.ACCOUNT_OBSTACLE] == R.UNOBSTRUCTED
+        if asked.releases > self._done.releases and is_clear:
             risk_gate.release(self.maker.table, self.maker.risk)
         if asked.kills > self._done.kills:
             self.maker.kill()

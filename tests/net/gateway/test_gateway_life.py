@@ -289,17 +289,19 @@ def test_a_port_in_use(engine: Engine, host: str) -> None:
         other.listen()
         listen = f"{host}:{other.getsockname()[1]}"
         text = _error(GatewayOptions(engine.name, listen))
-        assert text == f"cannot listen on {listen}: address already in use"
+        assert text == f"gateway.listen: cannot listen on {listen}: address already in use"
 
 
 def test_a_second_gateway_on_the_port(engine: Engine) -> None:
     with gateway_thread(engine) as gateway:
         text = _error(GatewayOptions(engine.name, gateway.target))
-        assert text == f"cannot listen on {gateway.target}: address already in use"
+        assert text == f"gateway.listen: cannot listen on {gateway.target}: address already in use"
 
 
 def test_unusable_addresses_and_cpus(engine: Engine) -> None:
-    assert "cannot listen on 192.0.2.1:0" in _error(GatewayOptions(engine.name, "192.0.2.1:0"))
+    assert "gateway.listen: cannot listen on 192.0.2.1:0" in _error(
+        GatewayOptions(engine.name, "192.0.2.1:0")
+    )
     assert "gateway cpu 4095" in _error(GatewayOptions(engine.name, "127.0.0.1:0", cpu=4095))
 
 

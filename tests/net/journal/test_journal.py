@@ -359,7 +359,7 @@ def test_folders_without_a_journal(tmp_path: Path) -> None:
         JournalReader(tmp_path)
     with pytest.raises(JournalError, match="No such file"):
         JournalReader(tmp_path / "absent")
-    with pytest.raises(JournalError, match="File exists"):
+    with pytest.raises(JournalError, match="is no folder"):
         writer_of(tmp_path / "JOURNAL-1.pollux")
 
 

@@ -22,6 +22,7 @@ from engine.maker import journal_codes as J
 from engine.maker import journal_records as JR
 from engine.maker.order_layout import SELL
 from net.journal.files import Header, JournalError, Record, segment_path
+from net.journal.lines import json_line, plain_line
 from net.journal.reader import End, JournalReader
 from net.journal.writer import JournalWriter
 from tests.e2e.rig import command
@@ -260,9 +261,9 @@ def test_plain_lines(shown: Path) -> None:
     done = pollux("journal", "journal", cwd=shown.parent)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
-    last = "bitstamp 3 42 sell 1000000 250 0 0>0 none"
+    last = "bitstamp 3 42 sell 1000000 250 0 FREE>FREE none"
     assert lines[0] == f"1 1 2023-11-14T22:13:20.000000005Z submit 77 ETH-€ {last}".split()
-    assert lines[1][3] == "reject" and lines[1][-2:] == ["2>0", "would-take"]
+    assert lines[1][3] == "reject" and lines[1][-2:] == ["OPEN>FREE", "would-take"]
     assert (
         lines[2][2:7] == ["1677-09-21T00:12:43.145224192Z", "900", "0", "9", "-1"]
         and lines[2][-1] == "901"
@@ -271,6 +272,36 @@ def test_plain_lines(shown: Path) -> None:
     assert done.stderr.splitlines() == [
         "journal/JOURNAL-000001.pollux: run 1 ends after record 4: its writer closed it"
     ]
+
+
+HEADER = Header(1, START_NS, 1, 1, 8, 9, ("BTC-USD",), ("binance",), ("BTCUSDT",))
+
+
+@pytest.mark.parametrize("kind", [J.EVENT_FILL, J.EVENT_ACCOUNT])
+@pytest.mark.parametrize("execution", [1, 2, J.REASON_OPERATOR, 123_456])
+def test_an_execution_is_a_number_and_no_reason(kind: int, execution: int) -> None:
+    """On paper they count from 1, where the reasons' numbers are."""
+    record = Record(kind, START_NS, reason=execution)
+    assert plain_line(HEADER, record).split()[-1] == str(execution)
+    assert orjson.loads(json_line(HEADER, record))["reason"] == str(execution)
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        (Record(J.EVENT_FILL, order=5, state_before=4, state_after=8), "PENDING_CANCEL>CANCELED 0"),
+        (Record(J.EVENT_ACCOUNT, state_before=1, state_after=1), "live,orders-may-be-open 0"),
+        (Record(J.EVENT_SETTLED), "paper none"),
+        (Record(J.EVENT_RESULT, state_after=20_000), "paper,day=20000 none"),
+        (Record(J.EVENT_KILL, reason=J.REASON_OPERATOR), "0 - operator"),
+        (
+            Record(J.EVENT_FEE, order=5, lots=7, filled_lots=9, reason=J.REASON_FEE_IN_QUOTE),
+            "fee=7 value=9 FREE>FREE fee-in-quote",
+        ),
+    ],
+)
+def test_states_have_names_and_money_is_told_from_lots(record: Record, words: str) -> None:
+    assert " ".join(plain_line(HEADER, record).split()).endswith(words)
 
 
 @pytest.mark.once

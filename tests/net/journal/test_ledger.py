@@ -15,6 +15,7 @@ from net.journal.ledger import (
     Holding,
     Ledger,
     Result,
+    missing_segments,
     read_ledger,
 )
 from net.journal.writer import JournalWriter
@@ -109,7 +110,28 @@ def test_a_damaged_journal_is_an_error_that_names_the_place(tmp_path: Path) -> N
     content = bytearray(path.read_bytes())
     content[4_096 + 4 * 128 + 80] ^= 1
     path.write_bytes(content)
-    with pytest.raises(JournalError, match=r"JOURNAL-000001\.pollux.*what the accounts held"):
+    with pytest.raises(
+        JournalError, match=r"JOURNAL-000001\.pollux.*what the accounts held.*Put the file back"
+    ):
+        read_ledger(tmp_path)
+
+
+def test_a_missing_segment_is_told_and_refused_where_it_counts(tmp_path: Path) -> None:
+    ledger = Ledger()
+    journal = begin(tmp_path, ledger, records=8)
+    for position in range(1, 40):
+        ledger.set_holding(LIVE, Holding(1, position, True, 0), position)
+        if position == 33:
+            ledger.checkpoint()
+        journal.tend()
+    journal.close(2)
+    assert missing_segments(tmp_path) == [] == missing_segments(tmp_path / "none")
+    segment_path(tmp_path, 3).unlink()
+    assert read_ledger(tmp_path).holdings == {LIVE: Holding(1, 39, True, 39)}
+    assert missing_segments(tmp_path) == ["JOURNAL-000003.pollux"]
+    checkpoint = segment_path(tmp_path, 5)
+    checkpoint.unlink()
+    with pytest.raises(JournalError, match=r"JOURNAL-000005\.pollux is missing.*Put the file back"):
         read_ledger(tmp_path)
 
 

@@ -30,6 +30,7 @@ class Paced(Quoting):
 
     def __init__(self, more: str = "", quotes: str = "") -> None:
         self._more, self._quotes = more, quotes
+        self.facts: list[tuple[str, dict[str, object]]] = []
         super().__init__()
         self.next_id = 101
 
@@ -39,6 +40,10 @@ class Paced(Quoting):
         markets = {"binance": plain_market("BTCUSDT", tick_size)}
         rng = random.Random(1)
         return build_maker(config, self.engine, markets, DigestJournal(), self, epoch=1, rng=rng)
+
+    def note_maker(self, level: str, what: str, **facts: object) -> None:
+        super().note_maker(level, what, **facts)
+        self.facts.append((what, facts))
 
     def turn(self, seconds: float) -> None:
         self.wait(seconds)
@@ -134,6 +139,8 @@ def test_at_the_limit_of_fills_all_quotes_go_and_it_is_told() -> None:
     desk.turn(0.01)
     assert desk.orders() == []
     assert ("warning", "order refused by risk") in desk.told
+    refused = [facts for what, facts in desk.facts if what == "order refused by risk"]
+    assert refused[0]["limit"] == "risk.fills_per_min = 1"
     assert not desk.maker.halts.is_halted
 
 

@@ -403,7 +403,7 @@ def test_a_port_in_use_is_one_line(served: Served) -> None:
     listen = f"127.0.0.1:{served.page.port}"
     with pytest.raises(PageError) as error:
         Page(listen, served.daemon, served.log)
-    text = f"metrics: cannot listen on {listen}: Address already in use"
+    text = f"metrics.listen: cannot listen on {listen}: Address already in use"
     assert str(error.value) == text
     daemon = Daemon(parse_config(f'{CONFIG}[metrics]\nlisten = "{listen}"', "test"))
     with pytest.raises(DaemonError) as failure:

@@ -14,12 +14,15 @@ import net.client.kill_switch
 import pollux
 from engine.layout import layout as L
 from engine.maker import order_layout as O
+from engine.maker import risk_codes as R
 from engine.maker import state_board_layout as B
 from engine.maker.state_board import Requests
 from engine.sharing.handoff import segment_path, write_word
+from net.client.maker_lines import fees_text, table_lines
 from net.observe.stat.read import read_stat
 from net.observe.stat.text import stat_lines
 from net.process.tuning_report import KIND, read_tuning_report, write_tuning_report
+from proto.pollux.v1 import maker_pb2
 from tests.net.gateway.maker_engine import MakerEngine
 from tests.net.gateway.rig import Engine, gateway_thread, ladder
 from tuning.clock import now
@@ -80,7 +83,7 @@ def test_stat_shows_books_venues_and_the_market_maker(
         "position +0.00000015 of at most 0.00001",
         "open 0.00000025 to buy, 0.0000003 to sell, 2 of at most 40 orders",
         "result +0.00 today, halts at -0.01",
-        "fees 0.01, in the results already",
+        "fees 0.00000001, in the results already",
         "binance READY 1 0 0 0 7.5 -",
         "bitstamp DISCONNECTED 0 0 0 0 0 RATE_LIMITED",
         "binance buy 0 99.97 0.0000004 0.00000015 PARTIALLY_FILLED",
@@ -149,6 +152,44 @@ def test_stat_tells_a_silent_market_maker_and_keeps_its_last_word(
     assert [*stat_lines(stat)][-1].strip() == "the market maker is hung: silent for 10.0 s"
 
 
+@pytest.mark.parametrize(
+    ("units", "decimals", "text"),
+    [
+        (8_010_491_586, 10, "0.80104916"),
+        (-8_010_491_586, 10, "-0.80104915"),
+        (1, 10, "0.00000001"),
+        (0, 10, "0.00"),
+        (15, 1, "1.5"),
+        (12_345_670_000_000, 10, "1,234.567"),
+        (5 * 10**10, 10, "5.00"),
+    ],
+)
+def test_fees_are_shown_to_the_eighth_decimal_rounded_up(
+    units: int, decimals: int, text: str
+) -> None:
+    maker = maker_pb2.Maker(
+        fees_units=units, value_mantissa=1, value_decimals=decimals, tick_decimals=2
+    )
+    assert fees_text(maker) == text
+
+
+def test_what_is_left_of_earlier_runs_and_odd_fills_are_said_in_words() -> None:
+    maker = maker_pb2.Maker(
+        fills=12, inferred_fills=1, duplicate_fills=2_000, unconfirmed=1, unvalued_fees=3,
+        fees_units=-(10**16), value_mantissa=1, value_decimals=10, tick_decimals=2,
+    )  # fmt: skip
+    lines = [*table_lines(maker)]
+    assert max(map(len, lines)) <= 80
+    text = " ".join(" ".join(lines).split())
+    for words in (
+        "fees -1,000,000.00, in the results already and 3 in assets without a rate, in no result",
+        "fills 12 1 known from an order's total alone, without its own message 2,000 told again",
+        "earlier 1 orders or accounts of earlier runs: some order may be open, no venue has",
+    ):
+        assert words in text, words
+    assert "not known any more" not in text
+
+
 # --- kill and release ----------------------------------------------------------------------------
 
 
@@ -179,6 +220,41 @@ def test_kill_and_release_on_this_host(
         done = Done(capsys, "release", "--config", str(config))
         assert done.status == 0 and "NORMAL" in done.out
         assert maker.maker.risk_state == O.NORMAL
+
+
+def test_a_release_that_is_refused_says_why(
+    engine: Engine, maker: MakerEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.close_orders()
+    with maker.running(), gateway_thread(engine) as gateway:
+        for place in (("--name", engine.name), ("--target", gateway.target)):
+            assert Done(capsys, "kill", *place).status == 0
+            for code, words in enumerate(R.OBSTACLE_TEXTS[1:], 1):
+                maker.maker.table[O.ACCOUNT_OBSTACLE] = code
+                for what in ("release", "accept"):
+                    done = Done(capsys, what, *place)
+                    assert done.status == 1 and "HALTED: killed" in done.out
+                    assert done.err == f"pollux: BTC-USD: release refused: {words}\n"
+            assert f"no release  {words}" in Done(capsys, "stat", "--name", engine.name).out
+            maker.maker.table[O.ACCOUNT_OBSTACLE] = R.UNOBSTRUCTED
+            done = Done(capsys, "release", *place)
+            assert done.status == 0 and "NORMAL" in done.out and "nothing" not in done.out
+            assert (
+                "nothing to release: quoting is not halted" in Done(capsys, "release", *place).out
+            )
+            assert "nothing to accept: no account" in Done(capsys, "accept", *place).out
+            maker.writer.set_venue(0, B.VENUE_DIFFERENCE_LOTS, 5)
+            maker.publish()
+            assert "nothing" not in Done(capsys, "accept", *place).out
+            maker.writer.set_venue(0, B.VENUE_DIFFERENCE_LOTS, 0)
+            maker.publish()
+
+
+@pytest.mark.parametrize("what", ["release", "accept"])
+def test_the_help_tells_that_the_daily_loss_counts_anew(
+    what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "result counts from zero again" in " ".join(Done(capsys, what, "--help").out.split())
 
 
 def test_several_market_makers_are_shown_and_asked_by_their_symbols(
@@ -217,7 +293,8 @@ def test_a_kill_that_is_not_taken_is_a_failure(
     assert maker.writer.requests() == Requests(1, 0, 0), "it stands, for an engine that wakes up"
     maker.writer.words[B.WRITER_PID] = NOBODY_PID
     done = Done(capsys, "kill", "--name", engine.name)
-    assert done.status == 1 and "is still open" in done.err
+    assert done.status == 1 and "is dead (its process" in done.err and "still open" not in done.err
+    assert "Its watchdog cancels what it left open, where that still ran: look at" in done.err
     maker.writer.words[B.WRITER_PID] = os.getpid()
     maker.close()
     done = Done(capsys, "release", "--name", engine.name)
