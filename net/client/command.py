@@ -86,9 +86,9 @@ def release(**given: Any) -> int:
 def accept(**given: Any) -> int:
     """Take what the accounts hold as it is: a difference is a deposit or a withdrawal of others.
 
-    `pollux stat` shows the difference. The neutral holding changes by it, the position does not,
-    and a halt that was for it ends: then the day's result counts from zero again, as after a
-    release. Exit status 1, with the reason, if something else refuses that release.
+    `pollux stat` shows the difference. The neutral holding changes by it, the position and the
+    day's result do not, and a halt that was for it ends. Exit status 1, with the reason, if quoting
+    stays halted for something else.
     """
     return _ask("accept", **given)
 

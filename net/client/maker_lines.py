@@ -140,10 +140,10 @@ def table_lines(maker: maker_pb2.Maker) -> Iterator[str]:
     limit = value_text(maker, -maker.daily_loss_max_units)
     yield f"  result      {day_text(maker)} today, halts at {limit}"
     yield f"              {start_text(maker)} since the start"
-    yield f"  fees        {fees_text(maker)}, in the results already"
+    yield f"  fees        {fees_text(maker)} of all runs, in the results already"
     if maker.unvalued_fees:
         yield f"              {unvalued_text(maker)}, in no result"
-    yield f"  fills       {maker.fills:,}"
+    yield f"  fills       {maker.fills:,} in this run"
     for count, what in (
         (maker.inferred_fills, "known from an order's total alone, without its own message"),
         (maker.duplicate_fills, "told again by a venue, counted once"),

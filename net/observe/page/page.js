@@ -128,8 +128,8 @@ function showMaker(maker, all) {
     ["position", `${maker.position} of at most ${maker.position_max}`],
     ["open", `${maker.open_buy} to buy, ${maker.open_sell} to sell`],
     ["result today", maker.day_result === null ? "not valued yet" : maker.day_result],
-    ["fills", String(maker.fills)],
-    ["fees, in the results", maker.fees],
+    ["fills, this run", String(maker.fills)],
+    ["fees of all runs, in the results", maker.fees],
     ...Object.entries(all).filter(([symbol]) => symbol !== maker.symbol),
   ];
   $("facts").replaceChildren(

@@ -490,6 +490,7 @@ class Maker(_message.Message):
     result_time_ns: _builtins.int
     """When the results were valued: the last time there was a fair price."""
     fills: _builtins.int
+    """In this run."""
     inferred_fills: _builtins.int
     """Fills known from a sum before, or without, their own message."""
     duplicate_fills: _builtins.int
@@ -502,14 +503,14 @@ class Maker(_message.Message):
     daily_loss_max_units: _builtins.int
     open_orders_max: _builtins.int
     fees_units: _builtins.int
-    """All fees that have a value, those in the base currency at their fills' prices; position and
+    """All fees of all runs that have a value, those in the base currency at their fills' prices; position and
     results have them already.
     """
     fees: _builtins.float
     fee_base_lots: _builtins.int
-    """What of them was paid in the base currency."""
+    """What of them was paid in the base currency in this run."""
     unvalued_fees: _builtins.int
-    """Fills whose fee was paid in an asset without a rate: it is in no result."""
+    """Fills of this run whose fee was paid in an asset without a rate: it is in no result."""
     unconfirmed: _builtins.int
     """Orders and accounts of earlier runs, beside `orders`, of which no venue has shown yet that none
     is open; the daemon's log names them.
@@ -630,7 +631,7 @@ class MakerVenue(_message.Message):
     fee_ppm: _builtins.int
     """What the venue takes of a fill as a maker, in millionths of its value; below zero for a rebate."""
     fees_units: _builtins.int
-    """What it has taken so far, as `Maker.fees_units` counts it."""
+    """What it has taken in this run, as `Maker.fees_units` counts it."""
     difference_lots: _builtins.int
     """What the account held at the start that nobody has counted, in lots of the base currency; 0
     once it is accepted.

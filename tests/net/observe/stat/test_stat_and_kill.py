@@ -83,7 +83,7 @@ def test_stat_shows_books_venues_and_the_market_maker(
         "position +0.00000015 of at most 0.00001",
         "open 0.00000025 to buy, 0.0000003 to sell, 2 of at most 40 orders",
         "result +0.00 today, halts at -0.01",
-        "fees 0.00000001, in the results already",
+        "fees 0.00000001 of all runs, in the results already",
         "binance READY 1 0 0 0 7.5 -",
         "bitstamp DISCONNECTED 0 0 0 0 0 RATE_LIMITED",
         "binance buy 0 99.97 0.0000004 0.00000015 PARTIALLY_FILLED",
@@ -182,8 +182,10 @@ def test_what_is_left_of_earlier_runs_and_odd_fills_are_said_in_words() -> None:
     assert max(map(len, lines)) <= 80
     text = " ".join(" ".join(lines).split())
     for words in (
-        "fees -1,000,000.00, in the results already and 3 in assets without a rate, in no result",
-        "fills 12 1 known from an order's total alone, without its own message 2,000 told again",
+        "fees -1,000,000.00 of all runs, in the results already",
+        "and 3 in assets without a rate, in no result",
+        "fills 12 in this run 1 known from an order's total alone, without its own message",
+        "2,000 told again",
         "earlier 1 orders or accounts of earlier runs: some order may be open, no venue has",
     ):
         assert words in text, words
@@ -250,11 +252,12 @@ def test_a_release_that_is_refused_says_why(
             maker.publish()
 
 
-@pytest.mark.parametrize("what", ["release", "accept"])
 def test_the_help_tells_that_the_daily_loss_counts_anew(
-    what: str, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert "result counts from zero again" in " ".join(Done(capsys, what, "--help").out.split())
+    told = " ".join(Done(capsys, "release", "--help").out.split())
+    assert "result counts from zero again" in told
+    assert "day's result do not" in " ".join(Done(capsys, "accept", "--help").out.split())
 
 
 def test_several_market_makers_are_shown_and_asked_by_their_symbols(
