@@ -128,6 +128,8 @@ class _Reader:
             found = read_frame(raw, due_ns)
         if found is None:
             return
+        if not isinstance(found.symbol, str):
+            raise ValueError(f"bad symbol {one_line(found.symbol)}")
         if found.depth is not None:
             decimals = self._decimals.setdefault((venue, found.symbol), _Decimals())
             decimals.note(found.depth.bids)

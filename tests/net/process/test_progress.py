@@ -28,6 +28,7 @@ def test_kernel_that_is_not_cached_is_named_before_it_is_compiled(
     (tmp_path / "quick.ready").touch()
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(jit, "_registry", [])
+    monkeypatch.setattr(jit, "cache_refusals", [])
     monkeypatch.setattr(jit, "_callbacks", [Kernel("quick"), Kernel("slow")])
     compile_with_progress()
     assert said == ["compiling kernels 1/2: quick\n", "compiling kernels 2/2: slow\n"]
