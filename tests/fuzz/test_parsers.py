@@ -257,6 +257,17 @@ def test_any_text_in_a_tape(tmp_path_factory: pytest.TempPathFactory, data: st.D
     read_both(path, gzip.compress(orjson.dumps(line), 1))
 
 
+@pytest.mark.parametrize("symbol", [None, 7, ["BTCUSDT"], {}])
+def test_a_symbol_in_a_tape_that_is_no_text(tmp_path: Path, symbol: object) -> None:
+    """Found by the test above, in one run of some thirty."""
+    frame = orjson.loads(LINES[0]["raw"])
+    frame["data"]["s"] = symbol
+    line = {**LINES[0], "raw": orjson.dumps(frame).decode()}
+    read_both(tmp_path / "symbol.gz", gzip.compress(orjson.dumps(line), 1))
+    with pytest.raises(SimulatorError, match="symbol"):
+        read_simulated(tmp_path / "symbol.gz")
+
+
 @given(data=st.data())
 def test_any_damage_to_a_tapes_file(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
