@@ -213,7 +213,7 @@ def test_tuning() -> None:
     result = run("tuning")
     (table,) = result.tables
     rows = {str(row[0]): row[1:] for row in table.rows}
-    assert list(rows)[:3] == ["nothing", "affinity", "priority"] and len(rows) == 10
+    assert list(rows)[:3] == ["nothing", "affinity", "priority"] and len(rows) == 9
     assert value_of(result, "never became visible") == 0
     # No test machine has an isolated CPU.
     assert rows.pop("realtime") == (None, None, "refused", None, None, "refused")
