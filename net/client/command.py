@@ -102,7 +102,13 @@ def _ask(
     **files: Path | None,
 ) -> int:
     from net.client.kill_switch import AskError, Remote, ask_here, ask_there
-    from net.client.maker_lines import is_due, order_name, plain_line, refusal_text
+    from net.client.maker_lines import (
+        NOTHING_DUE,
+        is_due,
+        order_name,
+        plain_line,
+        refusal_text,
+    )
 
     if target is None and any(files.values()):
         raise CommandError("--token-file and --tls-* are for --target", 2)
@@ -128,7 +134,5 @@ def _ask(
     if refusals := [text for maker in makers if (text := refusal_text(what, maker))]:
         raise CommandError("; ".join(refusals), 1)
     if asked.before and not any(is_due(what, maker) for maker in asked.before):
-        nothing = "no account holds what nobody has counted, nor may an earlier run's order be open"
-        nothing = "quoting is not halted" if what == "release" else nothing
-        click.echo(f"nothing to {what}: {nothing}")
+        click.echo(f"nothing to {what}: {NOTHING_DUE[what]}")
     return 0

@@ -148,9 +148,11 @@ def ask_there(remote: Remote, what: str, symbol: str = "") -> Asked:
             if what != "kill":
                 listed = call(stub.ListMakers, maker_pb2.ListMakersRequest()).makers
                 before = [each for each in listed if symbol in ("", each.symbol)]
-                request = {"release": maker_pb2.ReleaseRequest, "accept": maker_pb2.AcceptRequest}
-                method = stub.Release if what == "release" else stub.Accept
-                answer = call(method, request[what](reason=reason, symbol=symbol))
+                method, request = {
+                    "release": (stub.Release, maker_pb2.ReleaseRequest),
+                    "accept": (stub.Accept, maker_pb2.AcceptRequest),
+                }[what]
+                answer = call(method, request(reason=reason, symbol=symbol))
                 return Asked(before, list(answer.makers))
             killed = call(stub.Kill, maker_pb2.KillRequest(reason=reason, symbol=symbol)).makers
             looked = [maker_pb2.GetMakerRequest(symbol=each.symbol) for each in killed]

@@ -16,6 +16,11 @@ from net.client.decimals import decimal_text
 from proto.pollux.v1 import maker_pb2
 
 FEE_DECIMALS = 8
+NOTHING_DUE = {
+    "release": "quoting is not halted",
+    "accept": "no account holds what nobody has counted, nor may an earlier run's order be open",
+}
+"""Why what was asked for changes nothing, where it `is_due` for no market maker."""
 SIDE_NAMES = {maker_pb2.SIDE_BUY: "buy", maker_pb2.SIDE_SELL: "sell"}
 
 

@@ -166,8 +166,8 @@ class Halts:
             self._accounts.open(venue, start, self._host.wall_ns())
             self._board.set_venue(venue, B.VENUE_DIFFERENCE_LOTS, 0)
             tell_accepted(self._host, self._board.info.venues[venue], start)
-        is_open = self._recovery.disputed or self._accounts.left_behind
-        if not is_open and self._accounts.halt == J.REASON_ACCOUNT and not self.is_stopping:
+        is_for_account = self._accounts.halt == J.REASON_ACCOUNT and not self.is_stopping
+        if is_for_account and self.obstacle == R.UNOBSTRUCTED:
             self._resume()
 
     def _resume(self) -> None:

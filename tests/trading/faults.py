@@ -39,11 +39,11 @@ MOMENTS = (
     "kill", "crash", "no-book", "reconnect-notice", "clock-step", "deposit", "transfer",
     "switch-off", "reconfigure",
 )  # fmt: skip
+"""What happens once, at a moment."""
 CLOCK_STEPS_S = (-86_400, -3_600, -30, 30, 3_600, 86_400)
 """By how much the host's wall clock is set."""
 TRANSFER_STATES = (COMPLETE, COMPLETE, PENDING, FAILED)
 """What becomes of a deposit or a withdrawal."""
-"""What happens once, at a moment."""
 FAULTS = (
     *ON_MESSAGE, *ON_EVENT, *ON_CONNECT, *ON_POST, *ON_POST_ANSWER, *ON_ORDER, *ON_ANSWER, *MOMENTS,
     *(name for names in ON_SPOILT.values() for name in names),

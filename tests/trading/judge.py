@@ -14,7 +14,7 @@ import contextlib
 import math
 import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -63,6 +63,22 @@ class Account:
         return balance.free_lots + balance.locked_lots
 
 
+class Bounds:
+    """What each side may come to: its limit, and what a process has found beyond it at its start,
+    as long as that lasts. Nothing may be added."""
+
+    def __init__(self) -> None:
+        self._lots = [0, 0]
+
+    def begin(self, worst_lots: Callable[[int], int]) -> None:
+        """A process begins, with so much of each side."""
+        self._lots = [worst_lots(side) for side in (O.BUY, O.SELL)]
+
+    def holds(self, side: int, worst_lots: int, limit_lots: int) -> bool:
+        self._lots[side] = max(limit_lots, min(self._lots[side], worst_lots))
+        return worst_lots <= self._lots[side]
+
+
 class Judge:
     """Looks after every step, and at every order; raises WrongError."""
 
@@ -99,8 +115,8 @@ class Judge:
         """Orders of an earlier process that reached a venue after the present one began."""
         self.unseen_lots = [0, 0]
         """Filled of those, or after a cancel had been confirmed: no limit holds against that."""
-        self._bound_lots = [0, 0]
-        """What a position and the open orders of a side come to at most."""
+        self._bounds = Bounds()
+        """Of a position and the open orders of a side."""
         self._alone_until_ns: dict[str, int] = {}
         self._messages_ns: dict[str, deque[int]] = defaultdict(lambda: deque(maxlen=STORM_MESSAGES))
         self._orders_ns: dict[str, deque[int]] = defaultdict(
@@ -115,7 +131,7 @@ class Judge:
         self._day = R.NO_DAY
         self._orders_ns.clear()
         self._alone_until_ns.clear()
-        self._bound_lots = [self.worst_lots(side) for side in (O.BUY, O.SELL)]
+        self._bounds.begin(self.worst_lots)
 
     def on_release(self) -> None:
         """An operator's: it alone ends a kill, and begins the day's result anew."""
@@ -255,10 +271,8 @@ class Judge:
         is_few = len(found) <= self._limits.open_orders_max
         self._check_all(is_few, "too many open orders", found)
         for side in (O.BUY, O.SELL):
-            worst = self.worst_lots(side)
             limit = self._limits.position_lots_max + self.unseen_lots[side]
-            self._bound_lots[side] = max(limit, min(self._bound_lots[side], worst))
-            is_within = worst <= self._bound_lots[side]
+            is_within = self._bounds.holds(side, self.worst_lots(side), limit)
             self._check_all(is_within, "a position beyond its limit", found)
 
     def _known_orders(self) -> list[tuple[str, Order]]:

@@ -16,7 +16,7 @@ from engine.layout.layout import LOT_DECIMALS
 from engine.maker import order_layout as O
 from engine.maker.shared_limits import SHARED_WORDS, SharedLimits, SharedLimitsSpec
 from net.maker.maker import Maker
-from tests.trading.judge import PLACING, WrongError
+from tests.trading.judge import PLACING, Bounds, WrongError
 from tests.trading.life import Life, Report, SeedFailedError
 from tests.trading.network import STUCK_MS
 from tests.trading.world import MS, WHOLE_NS, S, World
@@ -38,13 +38,13 @@ class Desk:
         self._kept: list[Maker] = []
         """Those of earlier lives: the limits read their words until there is a successor."""
         self._sent_ns: dict[str, deque[int]] = defaultdict(deque)
-        self._bound_lots = [0, 0]
-        """What both may come to at most, as `Judge` has it for one."""
+        self._bounds = Bounds()
+        """Of both together."""
 
     def join(self, number: int, maker: Maker) -> None:
         """A life has begun, maybe beyond the limit where it quotes elsewhere than the last one."""
         self._kept.append(maker)
-        self._bound_lots = [self._worst_lots(side) for side in (O.BUY, O.SELL)]
+        self._bounds.begin(self._worst_lots)
         per_value = Fraction(maker.rules.value_size) * 10**LOT_DECIMALS
         pair, rate = ("BTC", "USD"), Fraction(1)
         self.shared.add(number, maker.table, maker.risk, pair, per_value, rate, ACCOUNTS)
@@ -84,8 +84,7 @@ class Desk:
             worst = self._worst_lots(side)
             unseen = sum(world.judge.unseen_lots[side] for world in self.worlds)
             limit = self.exposure_lots_max + unseen
-            self._bound_lots[side] = max(limit, min(self._bound_lots[side], worst))
-            if worst > self._bound_lots[side]:
+            if not self._bounds.holds(side, worst, limit):
                 raise WrongError(f"both could hold {worst} lots, and may {self.exposure_lots_max}")
 
     def _worst_lots(self, side: int) -> int:

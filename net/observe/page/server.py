@@ -26,7 +26,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from net.gateway.authorization import is_token_shown, read_token
-from net.gateway.options import GatewayError
+from net.gateway.options import GatewayError, host_and_port_of
 from net.log.log_function import LogFunction
 from net.log.one_line import error_text, one_line
 from net.observe.metrics.collector import make_registry
@@ -242,9 +242,8 @@ class Page:
     """The listener at "host:port", serving from here on. PageError: the address cannot be had."""
 
     def __init__(self, listen: str, daemon: DaemonState, log: LogFunction) -> None:
-        host, _, port = listen.rpartition(":")
         try:
-            self._server = _Server((host.strip("[]"), int(port)), daemon, log)
+            self._server = _Server(host_and_port_of(listen), daemon, log)
         except OSError as error:
             raise PageError(
                 f"metrics.listen: cannot listen on {listen}: {error.strerror}"

@@ -38,6 +38,18 @@ def begin(folder: Path, ledger: Ledger, records: int = 1_000) -> JournalWriter:
     return journal
 
 
+def write_segments(folder: Path) -> None:
+    """A run of many segments, the last checkpoint in the fifth; the account ends at 39 lots."""
+    ledger = Ledger()
+    journal = begin(folder, ledger, records=8)
+    for position in range(1, 40):
+        ledger.set_holding(LIVE, Holding(1, position, True, 0), position)
+        if position == 33:
+            ledger.checkpoint()
+        journal.tend()
+    journal.close(2)
+
+
 def test_paper_and_live_venues_and_markets_are_remembered_each_for_itself(tmp_path: Path) -> None:
     """Issue 14.1."""
     ledger = read_ledger(tmp_path / "new")
@@ -81,14 +93,7 @@ def test_a_run_that_was_killed_before_its_checkpoint_says_nothing(tmp_path: Path
 
 
 def test_reading_begins_at_the_last_checkpoint_of_a_long_run(tmp_path: Path) -> None:
-    ledger = Ledger()
-    journal = begin(tmp_path, ledger, records=8)
-    for position in range(1, 40):
-        ledger.set_holding(LIVE, Holding(1, position, True, 0), position)
-        if position == 33:
-            ledger.checkpoint()
-        journal.tend()
-    journal.close(2)
+    write_segments(tmp_path)
     numbers = segment_numbers(tmp_path)
     assert len(numbers) > 4
     path = segment_path(tmp_path, numbers[1])
@@ -117,14 +122,7 @@ def test_a_damaged_journal_is_an_error_that_names_the_place(tmp_path: Path) -> N
 
 
 def test_a_missing_segment_is_told_and_refused_where_it_counts(tmp_path: Path) -> None:
-    ledger = Ledger()
-    journal = begin(tmp_path, ledger, records=8)
-    for position in range(1, 40):
-        ledger.set_holding(LIVE, Holding(1, position, True, 0), position)
-        if position == 33:
-            ledger.checkpoint()
-        journal.tend()
-    journal.close(2)
+    write_segments(tmp_path)
     assert missing_segments(tmp_path) == [] == missing_segments(tmp_path / "none")
     segment_path(tmp_path, 3).unlink()
     assert read_ledger(tmp_path).holdings == {LIVE: Holding(1, 39, True, 39)}
