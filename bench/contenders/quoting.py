@@ -63,6 +63,11 @@ venue_orders_per_day = 10000000
     + f"[maker.venue.{MEASURED.name}]\nfee_bps = 0\n"
 )
 """One quote a side at the touch, moved with it, and limits that no run reaches."""
+COMMON = """
+[makers]
+venue_orders_per_10_s = 10000
+venue_orders_per_day = 10000000
+"""
 OTHER = """
 [[instrument]]
 symbol = "{symbol}"
@@ -85,7 +90,7 @@ def quoting_text(count: int, is_quoted: bool) -> str:
     for symbol, market in others(count):
         texts.append(OTHER.format(symbol=symbol, venue=MEASURED.name, market=market))
         texts.append(QUOTING.format(symbol=symbol, orders="paper"))
-    return "".join(texts)
+    return "".join([*texts, COMMON])
 
 
 def session_key() -> dict[str, str]:

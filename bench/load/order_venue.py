@@ -1,6 +1,7 @@
 """A venue that takes every order at once: answers Binance's WebSocket API, and looks at nothing.
 
-Only so much that order entry opens, and that each of its orders is acknowledged.
+Only so much that order entry opens (a rich account, no fee), and that each of its orders is
+acknowledged.
 Runs on: a worker process of the harness, off the engine's CPU.
 """
 
@@ -40,11 +41,34 @@ def _canceled(name: str) -> dict[str, Any]:
     }
 
 
+def _no_fees() -> dict[str, str]:
+    return dict.fromkeys(("maker", "taker", "buyer", "seller"), "0.00000000")
+
+
+def _balance(asset: str, free: str) -> dict[str, str]:
+    return {"asset": asset, "free": free, "locked": "0.00000000"}
+
+
 ANSWERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "time": lambda _: {"serverTime": wall_ns() // 1_000_000},
     "openOrders.status": lambda _: [],
     "myTrades": lambda _: [],
-    "account.status": lambda _: {"balances": []},
+    "account.status": lambda _: {
+        "commissionRates": _no_fees(),
+        "balances": [_balance("BTC", "1000.00000000"), _balance("USDT", "100000000.00000000")],
+    },
+    "account.commission": lambda given: {
+        "symbol": given["symbol"],
+        "standardCommission": _no_fees(),
+        "specialCommission": _no_fees(),
+        "taxCommission": _no_fees(),
+        "discount": {
+            "enabledForAccount": False,
+            "enabledForSymbol": False,
+            "discountAsset": "BNB",
+            "discount": "1.00000000",
+        },
+    },
     "order.place": lambda given: _placed(given["newClientOrderId"]),
     "order.cancel": lambda given: _canceled(given["origClientOrderId"]),
     "order.cancelReplace": lambda given: {

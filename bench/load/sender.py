@@ -105,13 +105,16 @@ def _has_left(link: socket.socket) -> bool:
 
 
 class Collector:
-    """Notes publications: out of a handoff's ring, or nothing where the target does it itself."""
+    """Notes publications: out of a handoff's ring, or nothing where the target does it itself.
 
-    def __init__(self, stamps: Stamps, handoff: str) -> None:
+    `instruments`: how many of the target's, its first, frames are sent to.
+    """
+
+    def __init__(self, stamps: Stamps, handoff: str, instruments: int = 1) -> None:
         self._stamps = stamps
         self._reader = reader = _attach(handoff) if handoff else None
-        self.instruments = len(reader.instruments) if reader else 1
-        self._sequences = [reader.sequence(n) + 1 for n in range(self.instruments) if reader]
+        self.instruments = instruments
+        self._sequences = [reader.sequence(n) + 1 for n in range(instruments) if reader]
         self.overwritten = 0
 
     def collect(self, last: int, frames: int) -> None:
@@ -278,8 +281,7 @@ class Sender:
         frames = self._set(request["levels"], request.get("moves", False), instruments)
         stamps = Stamps(Path(request["stamps"]), request["columns"])
         with accept(self._listener, self._tls) as link:
-            walk = Collector(stamps, request["handoff"])
-            assert walk.instruments == instruments
+            walk = Collector(stamps, request["handoff"], instruments)
             is_realtime = request["yields"] and _asks_for_realtime()
             gc.collect()
             gc.disable()

@@ -23,7 +23,7 @@ from bench.encodings import diff, order_event
 from bench.load import frames as F
 from bench.load.two_venue_server import event_of
 from bench.options import Options
-from bench.questions import cold, decode, edge, ladder, models, seqlock, tuning
+from bench.questions import cold, decode, edge, ladder, models, order, seqlock, tuning
 from bench.questions.wire import WireRig
 from bench.registry import BENCHES
 from bench.report.result import Result
@@ -238,6 +238,14 @@ def test_the_hosts_settings_are_changed_for_their_runs_only(tmp_path: Path) -> N
             assert all(change.setting.holds(host) for change in each.changes)
             raise ZeroDivisionError
         assert snapshot(tmp_path) == before and notes == {}
+
+
+def test_order() -> None:
+    result = run("order")
+    (table,) = result.tables
+    assert [row[0] for row in table.rows] == [plan[0] for plan in order.PLANS.values()]
+    assert all(int(str(row[2])) > 0 for row in table.rows), "a frame that led to nothing"
+    assert_percentiles(result)
 
 
 def test_saturation() -> None:
