@@ -35,7 +35,9 @@ PASSED = 0
     OTHER_MAKER,
     SHARED_EXPOSURE,
     SHARED_LOSS,
-) = range(1, 27)
+    SHARED_RATE,
+    SHARED_RATE_DAY,
+) = range(1, 29)
 
 TEXTS = {
     PASSED: "passed",
@@ -65,6 +67,8 @@ TEXTS = {
     ACCOUNT: "an account holds what nobody has counted",
     SHARED_EXPOSURE: "all market makers together could hold more of a currency than its limit",
     SHARED_LOSS: "the daily loss of all market makers together is at its limit",
+    SHARED_RATE: "more orders of all market makers than the venue's rate allows",
+    SHARED_RATE_DAY: "more orders of all market makers than the venue allows a day",
 }
 """One text for every refusal, and for the reasons for a halt."""
 

@@ -32,10 +32,10 @@ from engine.maker.rate_windows import add_to_window, is_within_rate
 from engine.maker.risk_codes import (
     NO_DAY,
     PASSED,
-    RATE_DAY,
-    RATE_VENUE,
     SHARED_EXPOSURE,
     SHARED_LOSS,
+    SHARED_RATE,
+    SHARED_RATE_DAY,
 )
 
 (SHARED_MAKERS, SHARED_CURRENCIES, SHARED_LOSS_MAX_LOTS, SHARED_WORDS) = range(4)
@@ -151,9 +151,9 @@ def check_shared(table: Words, risk: Words, side: int, lots: int, venue: int) ->
         return PASSED
     window, now_ns = _account_at(shared, account), risk[O.RISK_NOW_NS]
     if not is_within_rate(shared, window + ACCOUNT_WINDOW_RATE * O.WINDOW_WORDS, now_ns):
-        return RATE_VENUE
+        return SHARED_RATE
     if not is_within_rate(shared, window + ACCOUNT_WINDOW_DAY * O.WINDOW_WORDS, now_ns):
-        return RATE_DAY
+        return SHARED_RATE_DAY
     return PASSED
 
 

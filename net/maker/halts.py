@@ -58,6 +58,10 @@ class Halts:
         """Asked for through the board, as far as they were taken."""
         self._report = RiskReport(step.table, step.risk, journal, host, limit_texts)
 
+    def tell_limits_of(self, texts: Mapping[int, str]) -> None:
+        """Limits that it has in common with others: what a refusal names, by its code."""
+        self._report.tell_limits_of(texts)
+
     @property
     def is_halted(self) -> bool:
         return int(self._risk[O.RISK_STATE]) == O.HALTED

@@ -47,12 +47,16 @@ class RiskReport:
         self._risk = risk
         self._journal = journal
         self._host = host
-        self._limit_texts = limit_texts
+        self._limit_texts = dict(limit_texts)
         self._state = int(risk[O.RISK_STATE])
         self._halts = int(risk[O.RISK_HALTS])
         self._refusals = self._counts().tobytes()
         self._told_ns: dict[int, int] = {}
         """When each refusal was last told, by its code."""
+
+    def tell_limits_of(self, texts: Mapping[int, str]) -> None:
+        """More of `limit_texts`."""
+        self._limit_texts.update(texts)
 
     def on_kill(self) -> None:
         """A halt was asked for, and whoever asked has told of it."""

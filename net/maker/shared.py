@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from engine.layout.layout import LOT_DECIMALS
 from engine.layout.units import DAY_NS, NS_PER_S
 from engine.maker import order_layout as O
+from engine.maker import risk_codes as R
 from engine.maker.shared_limits import SharedLimits, SharedLimitsSpec
 from net.config.makers import MakersSettings
 from net.maker.market_fit import RulesError
@@ -43,7 +44,18 @@ def share(settings: MakersSettings, makers: Sequence[Maker]) -> SharedLimits:
         shared.add(
             number, maker.table, maker.risk, named, unit, loss_rates[number], _accounts(maker)
         )
+        maker.halts.tell_limits_of(_limit_texts(settings))
     return shared
+
+
+def _limit_texts(settings: MakersSettings) -> dict[int, str]:
+    """The [makers] key and value that each refusal is for."""
+    most = ", ".join(f"{name} {amount}" for name, amount in settings.exposure_max.items())
+    return {
+        R.SHARED_EXPOSURE: f"makers.exposure_max = {most}",
+        R.SHARED_RATE: f"makers.venue_orders_per_10_s = {settings.venue_orders_per_10_s}",
+        R.SHARED_RATE_DAY: f"makers.venue_orders_per_day = {settings.venue_orders_per_day}",
+    }
 
 
 def _quoted(maker: Maker) -> list[int]:

@@ -152,11 +152,12 @@ def test_a_venue_accounts_rates_are_those_of_all() -> None:
     first, second = makers
     assert first.new(O.BUY, FAIR - 5, 1) and second.new(O.BUY, FAIR - 5, 1)
     assert first.new(O.SELL, FAIR + 5, 1)
-    assert second.new(O.SELL, FAIR + 5, 1) == 0 and second.refused() == {R.RATE_VENUE: 1}
+    assert second.new(O.SELL, FAIR + 5, 1) == 0 and second.refused() == {R.SHARED_RATE: 1}
     for maker in makers:
         maker.now_ns += 11 * S
     assert second.new(O.SELL, FAIR + 5, 1)
-    assert first.new(O.SELL, FAIR + 6, 1, level=1) == 0 and first.refused() == {R.RATE_DAY: 1}
+    assert first.new(O.SELL, FAIR + 6, 1, level=1) == 0
+    assert first.refused() == {R.SHARED_RATE_DAY: 1}
 
 
 def test_each_market_maker_numbers_its_orders_in_a_part_of_its_own() -> None:

@@ -75,12 +75,15 @@ class Host:
 
     def __init__(self) -> None:
         self.notes: list[tuple[str, str]] = []
+        self.facts: list[dict[str, object]] = []
+        """Of each note."""
 
     def wall_ns(self) -> int:
         return NOW_NS
 
     def note_maker(self, level: str, what: str, **facts: object) -> None:
         self.notes.append((level, what))
+        self.facts.append(facts)
 
 
 def config_of(orders: str = "paper", more: str = "") -> Config:

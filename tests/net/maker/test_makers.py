@@ -234,6 +234,16 @@ def test_a_release_after_the_loss_of_all_is_of_all() -> None:
     assert not any(maker.halts.is_halted for maker in desk.both)
 
 
+def test_a_limit_of_all_is_named_with_its_key() -> None:
+    """Not with the market maker's own limit of the same name, which is far from reached."""
+    desk = Desk("live", settings=MakersSettings(venue_orders_per_10_s=3))
+    for maker in desk.both:
+        maker.risk[O.RISK_REFUSALS_AT + R.SHARED_RATE] += 1
+        maker.halts.look(NOW_NS)
+    reason, limit = R.TEXTS[R.SHARED_RATE], "makers.venue_orders_per_10_s = 3"
+    assert desk.host.facts == [{"reason": reason, "limit": limit}] * 2
+
+
 # --- what cannot be shared -----------------------------------------------------------------------
 
 
