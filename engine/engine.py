@@ -13,12 +13,11 @@ import numpy as np
 
 from engine.book import frame as kernels
 from engine.book import spare_book
-from engine.book.frame_kernel import frame_kernel
+from engine.book.frame_kernel import place_kernels
 from engine.book.merge import NOT_TOUCHED
 from engine.book.routes import list_words, place_lists
 from engine.compiling.atomics import Words, address_of
 from engine.compiling.jit import compile_kernels
-from engine.decoding.decode_kernel import decode_kernel
 from engine.decoding.scale import (
     PRICE_LIMIT,
     QUANTITY_LIMIT,
@@ -34,11 +33,11 @@ from engine.sharing.memory import SparseMemory
 from engine.sharing.meter_layout import EngineMeters
 from engine.specs import (
     FAR_LEVELS_MAX,
-    WINDOW_SLOTS,
     FeedSpec,
     InstrumentSpec,
     check_specs,
     kept_window_slots,
+    most_window_slots,
 )
 from engine.stage import Stage
 from engine.units import (
@@ -65,7 +64,7 @@ class FeedCounters:
 class Engine:
     """Arena, stage, meters and handoff of one process, and the kernels over them.
 
-    `start_ns`: steady time (tuning.clock).
+    `start_ns`: steady time (tuning.clock). `window_slots`: 0 for what suits so many feeds.
     """
 
     def __init__(
@@ -75,14 +74,15 @@ class Engine:
         handoff_name: str = "",
         start_ns: int = 0,
         reads_clock: bool = False,
-        window_slots: int = WINDOW_SLOTS,
+        window_slots: int = 0,
         far_levels_max: int = FAR_LEVELS_MAX,
     ) -> None:
+        self.instruments = instruments
+        self.feeds = tuple(feed for each in instruments for feed in each.feeds)
+        window_slots = window_slots or most_window_slots(len(self.feeds))
         check_specs(instruments, window_slots, far_levels_max)
         # The caller has done this with visible progress; no kernel may ever compile mid-stream.
         compile_kernels()
-        self.instruments = instruments
-        self.feeds = tuple(feed for each in instruments for feed in each.feeds)
         infos = tuple(
             InstrumentInfo(each.symbol, tuple(f.venue for f in each.feeds), each.depth, *each.unit)
             for each in instruments
@@ -116,8 +116,7 @@ class Engine:
         arena = self._memory.words
         arena[L.ENGINE_INSTRUMENTS], arena[L.ENGINE_FEEDS] = counts
         place_lists(arena, lists_offset)
-        arena[L.ENGINE_FRAME_KERNEL] = frame_kernel()
-        arena[L.ENGINE_DECODE_KERNEL] = decode_kernel()
+        place_kernels(arena)
         arena[L.ENGINE_WINDOW_SLOTS] = window_slots
         arena[L.ENGINE_FAR_MAX] = far_levels_max
         arena[L.ENGINE_FAR_AT] = L.far_at(window_slots)

@@ -12,12 +12,14 @@ from engine.book.rules import BookRules
 from engine.decoding.scale import common_unit, decimal_unit
 from engine.layout import layout as L
 
-WINDOW_SLOTS = 1 << 17
-"""The most ticks in a ladder's window: 1,310 USD of BTC at a tick of 0.01, a megabyte a side where
-all of it is used. On the recorded BTCUSDT (790 ns a frame) twice as many save 30 ns, half as many
-cost 40: a level outside is searched for."""
+WINDOW_SLOTS = 1 << 18
+"""The most ticks in a ladder's window: 2,620 USD of BTC at a tick of 0.01, two megabytes a side
+where all of it is used. On the recorded BTCUSDT (550 ns a frame) half as many cost 60 ns, a quarter
+100: a level outside is searched for."""
+FULL_WINDOW_FEEDS = 16
+"""Of an engine with more feeds each has half of the window: memory counts there."""
 
-SPARE_WINDOWS_BYTES_MAX = 16 << 20
+SPARE_WINDOWS_BYTES_MAX = 32 << 20
 """What the windows of all spare books may keep in memory. A spare book waits minutes for the next
 audit; where it is given back, each of its pages costs a fault, of some microsecond, after that."""
 
@@ -51,6 +53,11 @@ class InstrumentSpec:
     def unit(self) -> tuple[int, int]:
         """The common unit of orders' prices: the greatest common divisor of the declared ticks."""
         return common_unit([decimal_unit(feed.tick_size) for feed in self.feeds])
+
+
+def most_window_slots(feeds: int) -> int:
+    """The most ticks in the window of each of so many feeds."""
+    return WINDOW_SLOTS if feeds <= FULL_WINDOW_FEEDS else WINDOW_SLOTS // 2
 
 
 def kept_window_slots(feeds: int) -> int:

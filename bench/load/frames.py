@@ -23,6 +23,8 @@ from engine.specs import FeedSpec, InstrumentSpec
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 BTCUSDT_TAPE = DATA / TAPE_NAME
+RECORDED_LEVELS_LIMIT = 1000
+"""Of the recorded snapshot: the venue cut each side after so many levels."""
 NO_TAPE = f"no recorded data: {BTCUSDT_TAPE} is absent (README, tests that need recordings)"
 
 SYMBOL = SYMBOLS[MEASURED.name]

@@ -208,11 +208,11 @@ def synthetic(levels: int, count: int, seed_number: int = 7) -> list[bytes]:
     return made
 
 
-def seeded(snapshot: bytes) -> Callable[[Engine], None]:
-    """What brings an engine to a snapshot of the first venue."""
+def seeded(snapshot: bytes, levels_limit: int = 0) -> Callable[[Engine], None]:
+    """What brings an engine to a snapshot of the first venue, which holds no more levels a side."""
 
     def begin(engine: Engine) -> None:
-        seed(engine, snapshot)
+        seed(engine, snapshot, levels_limit=levels_limit)
 
     return begin
 
@@ -238,7 +238,8 @@ def run(options: Options, say: Say) -> Result:
     recorded = F.recording(options.pick(200, None, None))
     if recorded is None:
         return skipped("decode", QUESTION, command, F.NO_TAPE)
-    main = Contest(recorded.frames, seeded(recorded.snapshot), recorded.levels_mean)
+    begin = seeded(recorded.snapshot, F.RECORDED_LEVELS_LIMIT)
+    main = Contest(recorded.frames, begin, recorded.levels_mean)
     say(f"{len(recorded.frames)} recorded frames")
     passes = options.pick(2, 12, 30)
     main.run(options.repetitions, passes)

@@ -8,9 +8,11 @@ Runs on: the engine thread.
 from __future__ import annotations
 
 from engine.book.frame import on_frame
-from engine.compiling.atomics import view_words
+from engine.compiling.atomics import Words, view_words
 from engine.compiling.c_calls import call_words
 from engine.compiling.jit import JIT_OFF, inner, kernel_address
+from engine.decoding.decode_kernel import decode_message
+from engine.decoding.other_parts import read_part
 from engine.layout import layout as L
 
 if JIT_OFF:
@@ -33,6 +35,8 @@ else:
         )
 
 
-def frame_kernel() -> int:
-    """The address that ENGINE_FRAME_KERNEL is to have. Only after `compile_kernels`."""
-    return kernel_address(on_frame)
+def place_kernels(arena: Words) -> None:
+    """Write the addresses of the kernels that others call by them. Only after `compile_kernels`."""
+    arena[L.ENGINE_FRAME_KERNEL] = kernel_address(on_frame)
+    arena[L.ENGINE_DECODE_KERNEL] = kernel_address(decode_message)
+    arena[L.ENGINE_PART_KERNEL] = kernel_address(read_part)

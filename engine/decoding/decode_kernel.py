@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from engine.compiling.atomics import Bytes, Words, view_bytes, view_words
 from engine.compiling.c_calls import call_words
-from engine.compiling.jit import BOUNDS_CHECKED, JIT_OFF, inner, kernel, kernel_address
+from engine.compiling.jit import BOUNDS_CHECKED, JIT_OFF, inner, kernel
 from engine.decoding.decode import decode as decode_here
 from engine.layout import layout as L
 
@@ -46,8 +46,3 @@ else:
             stage.ctypes.data,
             len(stage),
         )
-
-
-def decode_kernel() -> int:
-    """The address that ENGINE_DECODE_KERNEL is to have. Only after `compile_kernels`."""
-    return kernel_address(decode_message)

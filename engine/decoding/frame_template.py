@@ -9,8 +9,7 @@ accepted a diff, the bytes between its numbers and level lists are kept as the f
 A frame whose fixed bytes equal the template's, and whose places hold plain numbers and levels, is
 JSON of the same meaning: every byte of it has been compared or read as a digit. Whatever deviates
 is not judged here but left to the general reader, which says what is wrong, or learns anew. Levels
-that are no pairs of quoted decimals, and times as text, are read by the general reader's own
-functions, in their places.
+that are no pairs of quoted decimals, and times as text, are engine.decoding.other_parts's.
 
 The widths of a stream's numbers hardly change, so each is first tried with those of the one before
 (levels by a plan: engine.decoding.level_plan). Positions then depend on a branch that is predicted,
@@ -22,9 +21,8 @@ from __future__ import annotations
 
 from engine.compiling.atomics import Bytes, Words, int64, load_u64, uint64
 from engine.compiling.jit import hot, inner
-from engine.decoding.iso_time import iso_ns
-from engine.decoding.level_list import levels_end
 from engine.decoding.level_plan import WIDTHS_BYTES, plan_for, widths
+from engine.decoding.other_parts import NOT_THIS_FORM, read_other_part
 from engine.decoding.scale import scaled
 from engine.decoding.scan import (
     CLOSE_BRACKET,
@@ -38,7 +36,6 @@ from engine.decoding.scan import (
     digits_value,
     leading_digits,
     non_digits,
-    string_end,
 )
 from engine.decoding.schema import (
     FIELD_ASKS,
@@ -53,12 +50,11 @@ from engine.decoding.schema import (
     NO_CHECKSUM,
 )
 from engine.decoding.simd import LANE_BYTES, two_numbers
-from engine.decoding.staging import drop_priceless, rows_at, scale_rows, settle
+from engine.decoding.staging import rows_at, settle
 from engine.layout import layout as L
 from engine.layout import status as S
 
 _ALL_BITS = uint64(0xFFFFFFFFFFFFFFFF)
-_NOT_THIS_FORM = -1
 
 
 @inner
@@ -89,13 +85,13 @@ def _has_literal(frame: Bytes, at: int, end: int, arena: Words, words: int, leng
 def _number(frame: Bytes, at: int, end: int) -> tuple[int, int]:
     """A number of 1 to 18 digits without leading zeros: (position after it, value) or a miss."""
     if at + 24 > end or frame[at] == ZERO:
-        return _NOT_THIS_FORM, 0
+        return NOT_THIS_FORM, 0
     value = int64(0)
     for index in range(2):
         word = load_u64(frame, at)
         digits = leading_digits(word)
         if digits == 0:
-            return (at, value) if index > 0 else (_NOT_THIS_FORM, 0)
+            return (at, value) if index > 0 else (NOT_THIS_FORM, 0)
         value = value * POWERS_OF_TEN[digits] + digits_value(word, digits)
         at += digits
         if digits < 8:
@@ -103,7 +99,7 @@ def _number(frame: Bytes, at: int, end: int) -> tuple[int, int]:
     word = load_u64(frame, at)
     digits = leading_digits(word)
     if digits > 2:
-        return _NOT_THIS_FORM, 0
+        return NOT_THIS_FORM, 0
     if digits > 0:
         value = value * POWERS_OF_TEN[digits] + digits_value(word, digits)
     return at + digits, value
@@ -121,7 +117,7 @@ def _number_as_wide(frame: Bytes, at: int, width: int) -> int:
     mask = (uint64(1) << uint64(8 * head)) - uint64(1) if head < 8 else _ALL_BITS
     wrong = (non_digits(first) & mask) | non_digits(last)
     if wrong != uint64(0) or frame[at] == ZERO:
-        return _NOT_THIS_FORM
+        return NOT_THIS_FORM
     return digits_value(first, head) * POWERS_OF_TEN[8] + digits_value(last, 8)
 
 
@@ -131,17 +127,17 @@ def _any_level(
 ) -> int:
     """Read one level of any widths, every read proved: the position after it, or a miss."""
     if at + 2 > end or frame[at] != OPEN_BRACKET or frame[at + 1] != QUOTE:
-        return _NOT_THIS_FORM
+        return NOT_THIS_FORM
     at, price, price_decimals = decimal(frame, at + 2, end)
     if at < 0 or at + 2 > end or frame[at] != COMMA or frame[at + 1] != QUOTE:
-        return _NOT_THIS_FORM
+        return NOT_THIS_FORM
     at, lots, lot_decimals = decimal(frame, at + 2, end)
     if at < 0 or at + 2 > end or frame[at] != CLOSE_BRACKET:
-        return _NOT_THIS_FORM
+        return NOT_THIS_FORM
     ticks = scaled(arena, feed + L.FEED_PRICE_SCALE_AT, price, price_decimals)
     amount = scaled(arena, feed + L.FEED_LOT_SCALE_AT, lots, lot_decimals)
     if ticks <= 0 or amount < 0:
-        return _NOT_THIS_FORM
+        return NOT_THIS_FORM
     stage[row + L.ROW_PRICE] = ticks
     stage[row + L.ROW_LOTS] = amount
     return at + 1
@@ -154,18 +150,18 @@ def _planned_level(
     """Read a level of the widths planned for: the position after it, or a miss."""
     after = at + arena[plan + L.PLAN_LEVEL_BYTES]
     if plan == 0 or after > end:
-        return _NOT_THIS_FORM
+        return NOT_THIS_FORM
     if arena[plan + L.PLAN_MIDDLE_FIXED] != 0:
         middle = load_u64(frame, at + arena[plan + L.PLAN_MIDDLE_AT])
         wrong = middle ^ uint64(arena[plan + L.PLAN_MIDDLE_EXPECTED])
         if wrong & uint64(arena[plan + L.PLAN_MIDDLE_FIXED]) != uint64(0):
-            return _NOT_THIS_FORM
+            return NOT_THIS_FORM
     is_right, ticks, lots = two_numbers(
         frame, at, after - LANE_BYTES, arena, plan + L.PLAN_VECTORS_AT
     )
     stage[row + L.ROW_PRICE] = ticks
     stage[row + L.ROW_LOTS] = lots
-    return after if is_right and ticks > 0 else _NOT_THIS_FORM
+    return after if is_right and ticks > 0 else NOT_THIS_FORM
 
 
 @inner
@@ -189,7 +185,7 @@ def _levels(
     """Read a level list into scaled rows: (position after it, how many), or a miss."""
     levels_max = stage[L.STAGE_LEVELS_MAX]
     if at + 2 > end or frame[at] != OPEN_BRACKET:
-        return _NOT_THIS_FORM, 0
+        return NOT_THIS_FORM, 0
     at += 1
     if frame[at] == CLOSE_BRACKET:
         return at + 1, 0
@@ -201,12 +197,12 @@ def _levels(
             after = _other_level(frame, at, end, stage, row, arena, feed)
             plan = arena[feed + L.FEED_PLAN]
         if after < 0 or after >= end:
-            return _NOT_THIS_FORM, 0
+            return NOT_THIS_FORM, 0
         row += L.ROW_WORDS
         at = after + 1
         if frame[after] != COMMA:
-            return (at, count) if frame[after] == CLOSE_BRACKET else (_NOT_THIS_FORM, 0)
-    return _NOT_THIS_FORM, 0
+            return (at, count) if frame[after] == CLOSE_BRACKET else (NOT_THIS_FORM, 0)
+    return NOT_THIS_FORM, 0
 
 
 @hot
@@ -222,67 +218,6 @@ def _number_as_before(frame: Bytes, at: int, end: int, arena: Words, part: int) 
     return after, value
 
 
-@inner
-def _other_levels(
-    frame: Bytes, at: int, end: int, stage: Words, field: int, arena: Words, schema: int
-) -> int:
-    """Read a list of levels of another shape into rows that are not scaled: the position after
-    it, or a miss."""
-    if at >= end or frame[at] != OPEN_BRACKET:
-        return _NOT_THIS_FORM
-    is_asks = 1 if field == FIELD_ASKS else 0
-    rows = rows_at(stage, is_asks)
-    at, count, more = levels_end(frame, at, end, stage, rows, rows_at(stage, 1), arena, schema)
-    if field == FIELD_LEVELS:
-        stage[L.STAGE_BIDS] = count
-        stage[L.STAGE_ASKS] = more
-    else:
-        stage[L.STAGE_ASKS if is_asks else L.STAGE_BIDS] = count
-    return at if at >= 0 else _NOT_THIS_FORM
-
-
-@inner
-def _iso_time(frame: Bytes, at: int, end: int, stage: Words) -> int:
-    """Read a quoted time: the position after it, or a miss."""
-    if at >= end or frame[at] != QUOTE:
-        return _NOT_THIS_FORM
-    close = string_end(frame, at + 1, end)
-    if close < 0:
-        return _NOT_THIS_FORM
-    time_ns = iso_ns(frame, at + 1, close)
-    stage[L.STAGE_TIME] = time_ns
-    return close + 1 if time_ns >= 0 else _NOT_THIS_FORM
-
-
-@inner
-def _are_as_printed(stage: Words, arena: Words, feed: int) -> bool:
-    """Whether all staged rows have the decimals that the venue has printed before."""
-    printed = arena[feed + L.FEED_PRINTED_PRICE_DECIMALS] << 6
-    printed |= arena[feed + L.FEED_PRINTED_LOT_DECIMALS]
-    for is_asks in range(2):
-        row = rows_at(stage, is_asks)
-        for _ in range(stage[L.STAGE_ASKS] if is_asks else stage[L.STAGE_BIDS]):
-            if stage[row + L.ROW_DECIMALS] != printed:
-                return False
-            row += L.ROW_WORDS
-    return True
-
-
-@inner
-def _scale_others(stage: Words, arena: Words, feed: int) -> bool:
-    """Scale rows that `_other_levels` has read; False where the general reader must judge.
-
-    Where digits are summed up (FEED_PRINTED is not zero), they must be as many as before.
-    """
-    printed = arena[feed + L.FEED_PRINTED_PRICE_DECIMALS]
-    if printed + arena[feed + L.FEED_PRINTED_LOT_DECIMALS] != 0:
-        if not _are_as_printed(stage, arena, feed):
-            return False
-    if arena[arena[feed + L.FEED_RULES] + L.RULES_HAS_ZERO_PRICES] != 0:
-        drop_priceless(stage)
-    return scale_rows(stage, arena, feed) == S.APPLIED
-
-
 @hot
 def read_by_template(frame: Bytes, arena: Words, feed: int, stage: Words) -> bool:
     """Read a frame into the stage, rows scaled, if it has the form of the feed's template.
@@ -295,7 +230,6 @@ def read_by_template(frame: Bytes, arena: Words, feed: int, stage: Words) -> boo
         return False
     at = 0
     schema = arena[feed + L.FEED_RULES] + L.RULES_FRAME_AT
-    is_plain = arena[schema + L.SCHEMA_HAS_PLAIN_LEVELS] != 0
     stage[L.STAGE_FIRST_ID] = 0
     stage[L.STAGE_TIME] = 0
     stage[L.STAGE_CHECKSUM] = NO_CHECKSUM
@@ -308,20 +242,16 @@ def read_by_template(frame: Bytes, arena: Words, feed: int, stage: Words) -> boo
             return False
         at += length
         field = arena[part + L.PART_FIELD]
-        if is_plain and (field == FIELD_BIDS or field == FIELD_ASKS):
+        if arena[part + L.PART_IS_OTHER] != 0:
+            at = read_other_part(frame, at, end, stage, field, arena, feed)
+            if at < 0:
+                return False
+        elif field == FIELD_BIDS or field == FIELD_ASKS:
             is_asks = 1 if field == FIELD_ASKS else 0
             at, count = _levels(frame, at, end, stage, rows_at(stage, is_asks), arena, feed)
             if at < 0:
                 return False
             stage[L.STAGE_ASKS if is_asks else L.STAGE_BIDS] = count
-        elif field == FIELD_LEVELS or field == FIELD_BIDS or field == FIELD_ASKS:
-            at = _other_levels(frame, at, end, stage, field, arena, schema)
-            if at < 0:
-                return False
-        elif field == FIELD_TIME and arena[schema + L.SCHEMA_TIME_UNIT_NS] == ISO_TEXT:
-            at = _iso_time(frame, at, end, stage)
-            if at < 0:
-                return False
         elif field != L.PART_END:
             at, value = _number_as_before(frame, at, end, arena, part)
             if at < 0:
@@ -338,7 +268,18 @@ def read_by_template(frame: Bytes, arena: Words, feed: int, stage: Words) -> boo
                 stage[L.STAGE_CHECKSUM] = value
     if at != end or settle(stage, arena, schema) != S.APPLIED:
         return False
-    return is_plain or _scale_others(stage, arena, feed)
+    if arena[schema + L.SCHEMA_HAS_PLAIN_LEVELS] != 0:
+        return True
+    return read_other_part(frame, at, end, stage, L.PART_END, arena, feed) >= 0
+
+
+@inner
+def _is_other(arena: Words, schema: int, field: int) -> bool:
+    """Whether a part is read by engine.decoding.other_parts."""
+    if field == FIELD_TIME:
+        return arena[schema + L.SCHEMA_TIME_UNIT_NS] == ISO_TEXT
+    is_list = field == FIELD_LEVELS or field == FIELD_BIDS or field == FIELD_ASKS
+    return is_list and arena[schema + L.SCHEMA_HAS_PLAIN_LEVELS] == 0
 
 
 @inner
@@ -367,6 +308,7 @@ def learn_template(frame: Bytes, arena: Words, feed: int, stage: Words) -> None:
         arena[part + L.PART_LITERAL_AT] = word_at
         arena[part + L.PART_LITERAL_BYTES] = length
         arena[part + L.PART_DIGITS] = after - stop
+        arena[part + L.PART_IS_OTHER] = 1 if _is_other(arena, schema, field) else 0
         for word in range(words):
             packed = int64(0)
             for byte in range(min(length - 8 * word, 8)):

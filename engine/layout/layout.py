@@ -78,15 +78,17 @@ NO_KEY = -(2**63)
     ENGINE_ROUTES_OFFSET,
     ENGINE_FRAME_KERNEL,
     ENGINE_DECODE_KERNEL,
+    ENGINE_PART_KERNEL,
     ENGINE_FAR_AT,
     ENGINE_WORDS,
-) = range(28)
+) = range(29)
 """WINDOW_SLOTS: the most that a side's window may have. FAR_AT: where in a side its far store is.
 MAKERS_DUE: a bit for each market maker whose instrument was touched, until it is stepped.
 TOUCHED: how many instruments wait to be published; the offsets of each are at TOUCHED_OFFSET.
 ROUTES: how many words guess the feed of a frame (engine.book.routes), 0 where nothing is guessed.
-FRAME_KERNEL, DECODE_KERNEL: the addresses of the kernels that take a frame and read a message
-(engine.book.frame_kernel, engine.decoding.decode_kernel).
+FRAME_KERNEL, DECODE_KERNEL, PART_KERNEL: the addresses of the kernels that take a frame, read a
+message, and read a part of one (engine.book.frame_kernel, engine.decoding.decode_kernel,
+engine.decoding.other_parts).
 """
 
 (
@@ -216,8 +218,8 @@ PARTS_MAX = 10
 """Numbers and level lists in one frame's template, its end included; a known venue has nine."""
 TEMPLATE_WORDS = 64
 """512 bytes of fixed text: real frames have some 110."""
-PART_WORDS = 4
-(PART_FIELD, PART_LITERAL_AT, PART_LITERAL_BYTES, PART_DIGITS) = range(PART_WORDS)
+PART_WORDS = 5
+(PART_FIELD, PART_LITERAL_AT, PART_LITERAL_BYTES, PART_DIGITS, PART_IS_OTHER) = range(PART_WORDS)
 PART_END = -1
 """The field of the part behind which the frame ends."""
 FEED_TEMPLATE_PARTS = FEED_SYMBOL_AT + SYMBOL_WORDS

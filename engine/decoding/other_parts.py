@@ -1,0 +1,125 @@
+"""The parts of a template's frame that the first venues' frames lack, by the general reader.
+
+Levels that are no pairs of quoted decimals, and times as text, are read by the general reader's
+own functions, in their places (engine.decoding.frame_template). Called by its address, which stands
+in the arena: compiled into the path of a frame they take its registers, and cost the frames that
+have none of them a tenth of their time. With bounds checked they are compiled in all the same: what
+fails in a kernel that is called by its address raises nothing in its caller.
+Runs on: the engine thread.
+"""
+
+from __future__ import annotations
+
+from engine.compiling.atomics import Bytes, Words, view_bytes, view_words
+from engine.compiling.c_calls import call_words
+from engine.compiling.jit import BOUNDS_CHECKED, JIT_OFF, inner, kernel
+from engine.decoding.iso_time import iso_ns
+from engine.decoding.level_list import levels_end
+from engine.decoding.scan import OPEN_BRACKET, QUOTE, string_end
+from engine.decoding.schema import FIELD_ASKS, FIELD_LEVELS, FIELD_TIME
+from engine.decoding.staging import drop_priceless, rows_at, scale_rows
+from engine.layout import layout as L
+from engine.layout import status as S
+
+NOT_THIS_FORM = -1
+
+
+@inner
+def _levels(
+    frame: Bytes, at: int, end: int, stage: Words, field: int, arena: Words, schema: int
+) -> int:
+    """Read a list of levels into rows that are not scaled: the position after it, or a miss."""
+    if at >= end or frame[at] != OPEN_BRACKET:
+        return NOT_THIS_FORM
+    is_asks = 1 if field == FIELD_ASKS else 0
+    rows = rows_at(stage, is_asks)
+    at, count, more = levels_end(frame, at, end, stage, rows, rows_at(stage, 1), arena, schema)
+    if field == FIELD_LEVELS:
+        stage[L.STAGE_BIDS] = count
+        stage[L.STAGE_ASKS] = more
+    else:
+        stage[L.STAGE_ASKS if is_asks else L.STAGE_BIDS] = count
+    return at if at >= 0 else NOT_THIS_FORM
+
+
+@inner
+def _iso_time(frame: Bytes, at: int, end: int, stage: Words) -> int:
+    """Read a quoted time: the position after it, or a miss."""
+    if at >= end or frame[at] != QUOTE:
+        return NOT_THIS_FORM
+    close = string_end(frame, at + 1, end)
+    if close < 0:
+        return NOT_THIS_FORM
+    time_ns = iso_ns(frame, at + 1, close)
+    stage[L.STAGE_TIME] = time_ns
+    return close + 1 if time_ns >= 0 else NOT_THIS_FORM
+
+
+@inner
+def _are_as_printed(stage: Words, arena: Words, feed: int) -> bool:
+    """Whether all staged rows have the decimals that the venue has printed before."""
+    printed = arena[feed + L.FEED_PRINTED_PRICE_DECIMALS] << 6
+    printed |= arena[feed + L.FEED_PRINTED_LOT_DECIMALS]
+    for is_asks in range(2):
+        row = rows_at(stage, is_asks)
+        for _ in range(stage[L.STAGE_ASKS] if is_asks else stage[L.STAGE_BIDS]):
+            if stage[row + L.ROW_DECIMALS] != printed:
+                return False
+            row += L.ROW_WORDS
+    return True
+
+
+@inner
+def _scale(stage: Words, arena: Words, feed: int) -> bool:
+    """Scale all rows; False where the general reader must judge.
+
+    Where digits are summed up (FEED_PRINTED is not zero), they must be as many as before.
+    """
+    printed = arena[feed + L.FEED_PRINTED_PRICE_DECIMALS]
+    if printed + arena[feed + L.FEED_PRINTED_LOT_DECIMALS] != 0:
+        if not _are_as_printed(stage, arena, feed):
+            return False
+    if arena[arena[feed + L.FEED_RULES] + L.RULES_HAS_ZERO_PRICES] != 0:
+        drop_priceless(stage)
+    return scale_rows(stage, arena, feed) == S.APPLIED
+
+
+@inner
+def _read(
+    frame: Bytes, at: int, end: int, stage: Words, field: int, arena: Words, feed: int
+) -> int:
+    """`read_other_part`, of arrays."""
+    if field == L.PART_END:
+        return at if _scale(stage, arena, feed) else NOT_THIS_FORM
+    if field == FIELD_TIME:
+        return _iso_time(frame, at, end, stage)
+    schema = arena[feed + L.FEED_RULES] + L.RULES_FRAME_AT
+    return _levels(frame, at, end, stage, field, arena, schema)
+
+
+@kernel("int64(int64, int64, int64, int64, int64, int64)")
+def read_part(
+    arena_address: int, feed: int, frame_address: int, frame_bytes: int, at: int, field: int
+) -> int:
+    """`read_other_part` of the frame at this address into the arena's own stage."""
+    header = view_words(arena_address, L.ENGINE_WORDS)
+    arena = view_words(arena_address, header[L.ENGINE_ARENA_WORDS])
+    stage = view_words(arena[L.ENGINE_STAGE_ADDRESS], arena[L.ENGINE_STAGE_WORDS])
+    return _read(view_bytes(frame_address, frame_bytes), at, frame_bytes, stage, field, arena, feed)
+
+
+if JIT_OFF or BOUNDS_CHECKED:
+    read_other_part = _read
+else:
+
+    @inner
+    def read_other_part(
+        frame: Bytes, at: int, end: int, stage: Words, field: int, arena: Words, feed: int
+    ) -> int:
+        """Read the levels or the time at `at`: the position after it, or NOT_THIS_FORM.
+
+        PART_END, behind the last one, scales what was read. The stage is the arena's own.
+        """
+        return call_words(
+            arena[L.ENGINE_PART_KERNEL], arena.ctypes.data, feed, frame.ctypes.data, end, at, field
+        )
