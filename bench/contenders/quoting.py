@@ -149,6 +149,7 @@ class Orders:
         await self._line.stop()
 
     def send(self, message: bytes | bytearray) -> None:
+        begun_ns = wall_ns()
         self._line.send(message)
         if not self.is_frame:
             return
@@ -156,7 +157,7 @@ class Orders:
         update_id = self._engine.last_frame_id(0)
         index = update_id - FIRST_ID - 1
         if 0 <= index < self._stamps.columns and self._stamps.published[index] == 0:
-            self._stamps.note(index, update_id, now_ns)
+            self._stamps.note(index, update_id, now_ns, begun_ns)
 
     def renew(self, reason: str) -> None:
         self._line.renew(reason)

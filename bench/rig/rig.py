@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
@@ -73,6 +73,8 @@ class Run:
     """Frames that became visible together with a later one."""
     missing: int
     """Frames that never became visible: not measured, and a fault."""
+    begun_ns: Floats = field(default_factory=lambda: np.zeros(0))
+    """Of those whose target said when it began to hand over: that, from the intended send."""
 
 
 class Running(NamedTuple):
@@ -197,10 +199,15 @@ class Rig:
         with self.running(kind, load.count, instruments=load.instruments, **more) as running:
             stamps = running.stamps
             self.send(load, running.shared)
-            return evaluate(
+            run = evaluate(
                 stamps.intended, stamps.actual, stamps.published, load.warm_up, load.count,
                 counts_all,
             )  # fmt: skip
+            if counts_all:
+                return run
+            counted = slice(load.warm_up, load.count)
+            begun, due = stamps.received[counted], stamps.intended[counted]
+            return replace(run, begun_ns=(begun - due)[begun > 0].astype(np.float64))
 
     def send(self, load: Load, shared: dict[str, Any]) -> Message:
         """Have the load sent, and all of it collected."""

@@ -3,7 +3,8 @@
     header: latest published id, when it was published | intended | actual | published | received
 
 The sender writes the first two rows. The others are written by the collector, out of the handoff's
-ring; of a reference without a handoff it writes the third itself, and the fourth stays empty.
+ring; of a reference without a handoff it writes the third itself, and the fourth stays empty or is
+when it began to hand over what the third is the end of.
 Times are wall-clock ns.
 Each word has one writer; readers look after the run, or only at the header, whose id is written
 after its time.
@@ -43,10 +44,11 @@ class Stamps:
         rows = words[HEADER_WORDS:].reshape(ROWS, columns)
         self.intended, self.actual, self.published, self.received = rows
 
-    def note(self, index: int, update_id: int, now_ns: int) -> None:
-        """An update is visible: the reference's own publication."""
+    def note(self, index: int, update_id: int, now_ns: int, begun_ns: int = 0) -> None:
+        """An update is visible: the reference's own publication, begun at `begun_ns`."""
         if index < self.columns:
             self.published[index] = now_ns
+            self.received[index] = begun_ns
         self.header[LATEST_NS] = now_ns
         self.header[LATEST_ID] = update_id
 

@@ -12,6 +12,7 @@ Runs on: the engine thread.
 from __future__ import annotations
 
 import math
+import struct
 from typing import NamedTuple
 
 import numpy as np
@@ -315,6 +316,9 @@ def step_maker(address: int, now_ns: int, is_forced: int) -> int:
     return _step(step, arena, instrument, sequence, now_ns)
 
 
+_ACTION = struct.Struct(f"={O.ACTION_WORDS}q")
+
+
 class Action(NamedTuple):
     """One message that is to be sent, in the order of the ACTION words."""
 
@@ -367,6 +371,7 @@ class MakerStep:
         self.funds = new_funds(venues)
         """What each venue's account has for orders; FUND words of each."""
         self.actions: Words = np.zeros(O.actions_words(venues), np.int64)
+        self._action_bytes = self.actions.view(np.uint8).data
         self._arena = arena
         self._wanted: Words = np.zeros(O.wanted_words(venues), np.int64)
         self._own: Words = np.zeros(OWN_WORDS, np.int64)
@@ -409,6 +414,5 @@ class MakerStep:
 
     def decided(self, count: int) -> list[Action]:
         """The first `count` actions."""
-        words = self.actions[: count * O.ACTION_WORDS].tolist()
-        starts = range(0, len(words), O.ACTION_WORDS)
-        return [Action._make(words[at : at + O.ACTION_WORDS]) for at in starts]
+        words = self._action_bytes[: count * _ACTION.size]
+        return [Action._make(each) for each in _ACTION.iter_unpack(words)]
