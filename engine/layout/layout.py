@@ -343,9 +343,18 @@ def side_words(window_slots: int, far_max: int) -> int:
     return -(-words // CACHE_LINE_WORDS) * CACHE_LINE_WORDS
 
 
+KEPT_BITS = 8
+KEPT_LEVELS = 1 << KEPT_BITS
+KEPT_WORDS = 4
+(KEPT_KEY, KEPT_LOTS, KEPT_CRC, KEPT_BYTES) = range(KEPT_WORDS)
+"""What a level's text does to a checksum of zero, behind one word that tells in which units
+(engine.book.checksum)."""
+
+
 def feed_words(window_slots: int, far_max: int) -> int:
-    """Words of one feed: its header and two books (the second one for make-before-break)."""
-    words = FEED_BOOKS_AT + 4 * side_words(window_slots, far_max)
+    """Words of one feed: its header, two books (the second one for make-before-break), and what is
+    kept of its levels where they have a checksum."""
+    words = FEED_BOOKS_AT + 4 * side_words(window_slots, far_max) + 1 + KEPT_LEVELS * KEPT_WORDS
     return -(-words // CACHE_LINE_WORDS) * CACHE_LINE_WORDS
 
 
