@@ -372,7 +372,8 @@ class Link:
             return
         sync = next(each for each in venue.syncs if each.feed == market.feed)
         is_taken = status in S.UNFIT and sync._engine.last_frame_id(sync.feed) == frame.last_id
-        if (status >= 0 and status != S.OLD) or is_taken:  # an old one is in the book already
+        # An old one is in the book already; one that spoils the book has told its time.
+        if (status >= 0 and status != S.OLD) or is_taken or status == S.CROSSED_TOO_LONG:
             market.came(frame, now_ns)
         if frame.is_part:
             market.lost[frame.last_id] = now_ns  # until the rest has come, right behind it
