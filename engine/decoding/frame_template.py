@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from engine.compiling.atomics import Bytes, Words, int64, load_u64, uint64
 from engine.compiling.jit import hot, inner
+from engine.decoding.decimals import decimal
 from engine.decoding.level_plan import WIDTHS_BYTES, plan_for, widths
 from engine.decoding.other_parts import NOT_THIS_FORM, read_other_part
 from engine.decoding.scale import scaled
@@ -32,7 +33,6 @@ from engine.decoding.scan import (
     POWERS_OF_TEN,
     QUOTE,
     ZERO,
-    decimal,
     digits_value,
     leading_digits,
     non_digits,

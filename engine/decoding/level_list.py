@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from engine.compiling.atomics import Bytes, Words
 from engine.compiling.jit import inner
+from engine.decoding.decimals import bare_decimal, decimal
 from engine.decoding.scan import (
     CLOSE_BRACE,
     CLOSE_BRACKET,
@@ -14,8 +15,6 @@ from engine.decoding.scan import (
     OPEN_BRACE,
     OPEN_BRACKET,
     QUOTE,
-    bare_decimal,
-    decimal,
     has_plain_escape,
     key_end,
     skip_space,

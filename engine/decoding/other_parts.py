@@ -57,13 +57,19 @@ def _iso_time(frame: Bytes, at: int, end: int, stage: Words) -> int:
 
 @inner
 def _are_as_printed(stage: Words, arena: Words, feed: int) -> bool:
-    """Whether all staged rows have the decimals that the venue has printed before."""
+    """Whether all staged rows have the decimals that the venue has printed before.
+
+    Of an amount of zero nothing is known: some readers leave its decimals out.
+    """
     printed = arena[feed + L.FEED_PRINTED_PRICE_DECIMALS] << 6
     printed |= arena[feed + L.FEED_PRINTED_LOT_DECIMALS]
     for is_asks in range(2):
         row = rows_at(stage, is_asks)
         for _ in range(stage[L.STAGE_ASKS] if is_asks else stage[L.STAGE_BIDS]):
-            if stage[row + L.ROW_DECIMALS] != printed:
+            decimals = stage[row + L.ROW_DECIMALS]
+            if decimals != printed and (
+                stage[row + L.ROW_LOTS] != 0 or decimals >> 6 != printed >> 6
+            ):
                 return False
             row += L.ROW_WORDS
     return True

@@ -40,6 +40,9 @@ def rows_at(stage: Words, is_asks: int) -> int:
 def packed(frame: Bytes, start: int, stop: int) -> int:
     """Up to eight bytes of a span as one number, zero padded."""
     length = min(stop - start, 8)
+    if length > 0 and start + 8 <= len(frame):
+        whole = int64(load_u64(frame, start))
+        return whole if length == 8 else whole & ((int64(1) << (8 * length)) - 1)
     word = int64(0)
     for index in range(length):
         word |= int64(frame[start + index]) << (8 * index)

@@ -45,6 +45,10 @@ OVERLAP_NS = NS_PER_S
 RETRY_AFTER_S = (1, 20)
 FUTURE_S = 3600
 STAGE_LEVELS = 128
+_TOLD_NO_TIME = (S.GAP, S.BACKWARDS, S.OLD, S.OTHER, S.UNKNOWN_SYMBOL)
+"""Of the frames that were read, those whose time is nobody's: it is in the book already, or its
+stream is broken, or a flipped bit makes it another feed's. A frame that leaves the book crossed has
+told its time."""
 
 
 class Clock(Protocol):
@@ -372,8 +376,7 @@ class Link:
             return
         sync = next(each for each in venue.syncs if each.feed == market.feed)
         is_taken = status in S.UNFIT and sync._engine.last_frame_id(sync.feed) == frame.last_id
-        # An old one is in the book already; one that spoils the book has told its time.
-        if (status >= 0 and status != S.OLD) or is_taken or status == S.CROSSED_TOO_LONG:
+        if is_taken or (status >= S.CROSSED_TOO_LONG and status not in _TOLD_NO_TIME):
             market.came(frame, now_ns)
         if frame.is_part:
             market.lost[frame.last_id] = now_ns  # until the rest has come, right behind it
