@@ -84,7 +84,9 @@ class Engine:
         # The caller has done this with visible progress; no kernel may ever compile mid-stream.
         compile_kernels()
         infos = tuple(
-            InstrumentInfo(each.symbol, tuple(f.venue for f in each.feeds), each.depth, *each.unit)
+            InstrumentInfo(
+                each.symbol, each.venues, each.depth, *each.unit, checked_by=each.checked_by
+            )
             for each in instruments
         )
         self._units = [Units(decimal_unit(feed.tick_size)) for feed in self.feeds]

@@ -31,7 +31,8 @@ FAR_LEVELS_MAX = 1 << 15
 class FeedSpec:
     """One venue's book of one instrument: whose, by which rules, over which connection, its symbol
     as the venue writes it, and the tick that the venue declares, as decimal text: the unit of its
-    prices until it prints finer ones. `contract_value`: of one in a quantity, in the base asset."""
+    prices until it prints finer ones. `contract_value`: of one in a quantity, in the base asset.
+    `checked_by`: how the book is known to be right, in words for whoever reads it."""
 
     venue: str
     rules: BookRules
@@ -39,6 +40,7 @@ class FeedSpec:
     symbol: str
     tick_size: str
     contract_value: str = "1"
+    checked_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,14 @@ class InstrumentSpec:
     symbol: str
     feeds: tuple[FeedSpec, ...]
     depth: int = 10
+
+    @property
+    def venues(self) -> tuple[str, ...]:
+        return tuple(feed.venue for feed in self.feeds)
+
+    @property
+    def checked_by(self) -> tuple[str, ...]:
+        return tuple(feed.checked_by for feed in self.feeds)
 
     @property
     def unit(self) -> tuple[int, int]:

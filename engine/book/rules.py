@@ -111,19 +111,6 @@ class BookRules:
         """Whether two connections may feed the book for a moment: ids show what came twice."""
         return self.has_gap_detection and not self.is_streamed
 
-    @property
-    def checked_by(self) -> str:
-        """How a book is known to be right, for people; what REST audits add is the venue's."""
-        found = []
-        if self.checksum == CHECKSUM_DIGITS:
-            found.append("CRC32 each frame")
-        if self.has_gap_detection:
-            scope = " of the connection" if self.is_connection_wide else ""
-            found.append(f"sequence{scope}")
-        if self.checksum == CHECKSUM_TEXT:
-            found.append("CRC32 where it is sent")
-        return ", ".join(found)
-
     def joins(self, snapshot_id: int, first_id: int) -> bool:
         """Whether a snapshot is new enough for a stream that begins with `first_id`."""
         if self.is_connection_wide:

@@ -35,6 +35,8 @@ SYMBOL_WORDS = 8
 SYMBOL_BYTES_MAX = SYMBOL_WORDS * 8
 VENUE_NAME_WORDS = 4
 VENUE_NAME_BYTES_MAX = VENUE_NAME_WORDS * 8
+CHECKED_BY_WORDS = 12
+CHECKED_BY_BYTES_MAX = CHECKED_BY_WORDS * 8
 
 DECIMALS_MAX = 18
 """Fraction digits a decimal may have: one more row than this in a scale table."""
@@ -362,7 +364,7 @@ def feed_words(window_slots: int, far_max: int) -> int:
 
 HANDOFF_MAGIC = 0x58554C4C4F50
 """The letters POLLUX, little-endian."""
-HANDOFF_VERSION = 3
+HANDOFF_VERSION = 4
 
 (
     HANDOFF_MAGIC_AT,
@@ -393,7 +395,8 @@ HANDOFF_WORDS = 3 * CACHE_LINE_WORDS
     RING_SYMBOL_AT,
 ) = range(8)
 RING_VENUE_NAMES_AT = RING_SYMBOL_AT + SYMBOL_WORDS
-RING_SLOTS_AT = RING_VENUE_NAMES_AT + VENUES_MAX * VENUE_NAME_WORDS
+RING_CHECKED_BY_AT = RING_VENUE_NAMES_AT + VENUES_MAX * VENUE_NAME_WORDS
+RING_SLOTS_AT = RING_CHECKED_BY_AT + VENUES_MAX * CHECKED_BY_WORDS
 
 RING_SLOTS = 64
 """Books kept per instrument for readers that want each one: 6 s of a busy pair at 10 a second."""

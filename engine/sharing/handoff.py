@@ -115,7 +115,7 @@ def read_exact(handoff: Words, ring: int, sequence: int, out: Words) -> int:
 
 @dataclass(frozen=True)
 class InstrumentInfo:
-    """What is fixed about an instrument: its symbol, venues and depth; and scales.
+    """What is fixed about an instrument: its symbol, venues, depth and checks; and scales.
 
     The scales are those of the start, or of one book: a price is `ticks * tick_mantissa *
     10**-tick_decimals`, an amount `lots * 10**-lot_decimals`.
@@ -127,6 +127,8 @@ class InstrumentInfo:
     tick_mantissa: int
     tick_decimals: int
     lot_decimals: int = L.LOT_DECIMALS
+    checked_by: tuple[str, ...] = ()
+    """How each venue's book is known to be right, in words; none where nobody says it."""
 
     def counted_as(self, slot: Words) -> InstrumentInfo:
         """The same with the scales of a book, the copied slot."""
@@ -180,6 +182,10 @@ class HandoffWriter:
             for venue, venue_name in enumerate(info.venues):
                 name_at = at + L.RING_VENUE_NAMES_AT + venue * L.VENUE_NAME_WORDS
                 put_text(words, name_at, venue_name, L.VENUE_NAME_BYTES_MAX)
+            assert len(info.checked_by) in (0, len(info.venues)), "one for each venue, or none"
+            for venue, text in enumerate(info.checked_by):
+                text_at = at + L.RING_CHECKED_BY_AT + venue * L.CHECKED_BY_WORDS
+                put_text(words, text_at, text, L.CHECKED_BY_BYTES_MAX)
 
     @staticmethod
     def ring_at(index: int) -> int:
@@ -231,21 +237,21 @@ class HandoffReader:
 
     def _instrument(self, index: int) -> InstrumentInfo:
         words, at = self.words, HandoffWriter.ring_at(index)
-        venues = tuple(
-            get_text(
-                words,
-                at + L.RING_VENUE_NAMES_AT + venue * L.VENUE_NAME_WORDS,
-                L.VENUE_NAME_BYTES_MAX,
-            )
-            for venue in range(int(words[at + L.RING_VENUES]))
-        )
+        count = int(words[at + L.RING_VENUES])
+
+        def texts(first: int, words_each: int) -> tuple[str, ...]:
+            places = range(at + first, at + first + count * words_each, words_each)
+            return tuple(get_text(words, place, words_each * 8) for place in places)
+
+        checked_by = texts(L.RING_CHECKED_BY_AT, L.CHECKED_BY_WORDS)
         return InstrumentInfo(
             symbol=get_text(words, at + L.RING_SYMBOL_AT, L.SYMBOL_BYTES_MAX),
-            venues=venues,
+            venues=texts(L.RING_VENUE_NAMES_AT, L.VENUE_NAME_WORDS),
             depth=int(words[at + L.RING_DEPTH]),
             tick_mantissa=int(words[at + L.RING_TICK_MANTISSA]),
             tick_decimals=int(words[at + L.RING_TICK_DECIMALS]),
             lot_decimals=int(words[at + L.RING_LOT_DECIMALS]),
+            checked_by=checked_by if any(checked_by) else (),
         )
 
     @property

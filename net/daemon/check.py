@@ -17,6 +17,7 @@ from net.config.schema import Config
 from net.daemon.tick_sizes import ask_listing, case_hint
 from net.feed.rest import RestClient, rest_clients
 from net.sockets.http_body import RestError
+from net.venues.checked_by import checked_by
 from net.venues.interface import MarketStatus, MetadataError
 
 GOOD, UNREACHABLE, WRONG = 0, 1, 2
@@ -63,4 +64,5 @@ async def _check(client: RestClient, symbol: str, configured: str | None) -> Mem
         return Member(name, symbol, text, WRONG)
     is_trading = listing.status is MarketStatus.TRADING
     more = "" if is_trading else f"; the market is {listing.status.value}"
-    return Member(name, symbol, f"tick size {tick_size}{more}", GOOD)
+    text = f"tick size {tick_size}{more}; checked by: {checked_by(client.protocol)}"
+    return Member(name, symbol, text, GOOD)

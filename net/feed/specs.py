@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from engine.specs import FeedSpec, InstrumentSpec
 from net.config.schema import Config
+from net.venues.checked_by import checked_by
 from net.venues.registry import VENUES
 
 
@@ -26,6 +27,7 @@ def instrument_specs(
                     venue.symbol,
                     ticks[venue.name, venue.symbol],
                     venue.contract_value or "1",
+                    checked_by(VENUES[venue.name]),
                 )
                 for venue in each.venue
             ),

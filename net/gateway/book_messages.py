@@ -245,6 +245,7 @@ def instrument_message(info: InstrumentInfo) -> pb.Instrument:
         tick_mantissa=info.tick_mantissa,
         tick_decimals=info.tick_decimals,
         lot_decimals=info.lot_decimals,
+        checked_by=info.checked_by,
     )
 
 

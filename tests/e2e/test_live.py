@@ -25,6 +25,8 @@ from engine.sharing.directory import own_place
 from engine.sharing.meter_layout import ENGINE
 from engine.sharing.meters import Kind, MeterReader
 from net.tape.tape import FRAME_S, read_tape
+from net.venues.checked_by import checked_by
+from net.venues.registry import VENUES
 from proto.pollux.v1 import market_data_pb2 as pb
 from tests import oracle
 from tests.e2e.rig import (
@@ -404,8 +406,9 @@ def test_check_says_which_symbol_is_wrong_and_how_it_is_written(
     done = run_command("check", "--config", str(config), cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(done.stdout.splitlines()) == [
-        "ok    binance BTCUSDT: tick size 0.01000000",
-        "ok    bitstamp btcusd: tick size 0.01",
+        "ok    binance BTCUSDT: tick size 0.01000000; checked by: sequence of each frame, "
+        "audit every 600 s",
+        "ok    bitstamp btcusd: tick size 0.01; checked by: times only, audit every 180 s",
     ]
     wrong = venues.toml.replace('"BTCUSDT"', '"btcusdt"')
     config.write_text(wrong + settings("e2e-check", free_port()))
@@ -420,6 +423,8 @@ def test_subscribers_are_told_what_is_known(live: Daemon) -> None:
         live.stub.GetBook(pb.GetBookRequest(symbol="NO-SUCH"), timeout=5)
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
     assert "BTC-USD" in str(caught.value.details())
+    (listed,) = live.stub.ListInstruments(pb.ListInstrumentsRequest(), timeout=5).instruments
+    assert list(listed.checked_by) == [checked_by(VENUES[name]) for name in listed.venues]
 
 
 def test_a_recording_replays_to_the_same_digest_twice(

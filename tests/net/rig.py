@@ -21,6 +21,7 @@ from net.feed.events import FeedEvent
 from net.feed.snapshot_request import SnapshotRequest
 from net.feed.venue_feeds import LargeFrame, VenueFeeds
 from net.sockets.backoff import Backoff
+from net.venues.checked_by import checked_by
 from net.venues.registry import VENUES
 
 SECOND = 1_000_000_000
@@ -96,9 +97,12 @@ class Desk:
     def __post_init__(self) -> None:
         symbols = {"binance": "BTCUSDT", "bitstamp": "btcusd"}
         feeds = tuple(
-            FeedSpec(name, VENUES[name].rules, number, symbols[name], "0.01")
+            FeedSpec(
+                name, VENUES[name].rules, number, symbols[name], "0.01",
+                checked_by=checked_by(VENUES[name]),
+            )
             for number, name in enumerate(self.names)
-        )
+        )  # fmt: skip
         spec = InstrumentSpec("BTC-USD", feeds)
         self.engine = Engine((spec,), window_slots=1 << 12, far_levels_max=64)
         self.reader = self.engine.reader()

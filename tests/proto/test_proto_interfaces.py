@@ -103,6 +103,15 @@ def test_version_1_keeps_its_numbers() -> None:
         "asks": (14, MESSAGE),
         "venues": (15, MESSAGE),
     }
+    assert fields["Instrument"] == {
+        "symbol": (1, STRING),
+        "venues": (2, STRING),
+        "depth": (3, INT32),
+        "tick_mantissa": (4, INT64),
+        "tick_decimals": (5, INT32),
+        "lot_decimals": (6, INT32),
+        "checked_by": (7, STRING),
+    }
     assert fields["BookLevel"] == {
         "venue": (1, STRING),
         "price_ticks": (2, INT64),

@@ -103,7 +103,7 @@ function showBook(now) {
 
 function showVenues(now) {
   $("venues").replaceChildren(
-    ...now.venues.map((venue, place) => {
+    ...now.venues.flatMap((venue, place) => {
       const frames = rate((event) => event.venues[place].frames);
       const tr = row(
         cell(venue.name, `venue v${colour(venue.name)}`),
@@ -113,7 +113,9 @@ function showVenues(now) {
         cell(frames === null ? "-" : format(frames), "number"),
       );
       tr.title = venue.state === "LIVE" ? "" : venue.trouble;
-      return tr;
+      const checked = cell(`checked by: ${venue.checked_by}`, "checked");
+      checked.colSpan = tr.cells.length;
+      return [tr, row(checked)];
     }),
   );
 }

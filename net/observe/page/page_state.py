@@ -3,7 +3,8 @@
     t           this host's clock, ms            health, ready, remarks   texts; empty is good
     symbols     all that may be chosen           symbol   this one
     venues      name, state, lag_ms (of the last frame), age_ms, incomplete, frames (a counter),
-                trouble, lag_us (of the frames since the last object)
+                trouble, checked_by (how the book is known to be right), lag_us (of the frames
+                since the last object)
     book        sequence, published_ms (age), crossed, spread, bids, asks; null before the first
     levels      [place of the venue in `venues`, price, amount]; prices and amounts exact, as text
     engine_us   from receive to publish, of the books since the last object
@@ -144,6 +145,7 @@ class PageState:
                     "incomplete": engine.is_incomplete(feed),
                     "frames": engine.counters(feed).frames,
                     "trouble": self._daemon.trouble(spec.venue, spec.symbol) or "",
+                    "checked_by": spec.checked_by,
                     "lag_us": recent.get((RECEIVE_LAG, spec.venue, spec.symbol, symbol)),
                 }
             )

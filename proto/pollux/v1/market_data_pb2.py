@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!proto/pollux/v1/market_data.proto\x12\tpollux.v1\"L\n\x11StreamBookRequest\x12\x0f\n\x07symbols\x18\x01 \x03(\t\x12\r\n\x05\x64\x65pth\x18\x02 \x01(\x05\x12\x17\n\x0fmin_interval_ms\x18\x03 \x01(\x05\"/\n\x0eGetBookRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05\x64\x65pth\x18\x02 \x01(\x05\"\x18\n\x16ListInstrumentsRequest\"E\n\x17ListInstrumentsResponse\x12*\n\x0binstruments\x18\x01 \x03(\x0b\x32\x15.pollux.v1.Instrument\"\x7f\n\nInstrument\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0e\n\x06venues\x18\x02 \x03(\t\x12\r\n\x05\x64\x65pth\x18\x03 \x01(\x05\x12\x15\n\rtick_mantissa\x18\x04 \x01(\x03\x12\x15\n\rtick_decimals\x18\x05 \x01(\x05\x12\x14\n\x0clot_decimals\x18\x06 \x01(\x05\"+\n\x18StreamVenueStatusRequest\x12\x0f\n\x07symbols\x18\x01 \x03(\t\"\x99\x03\n\x04\x42ook\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x17\n\x0fpublish_time_ns\x18\x03 \x01(\x03\x12\x17\n\x0freceive_time_ns\x18\x04 \x01(\x03\x12\x15\n\rvenue_time_ns\x18\x05 \x01(\x03\x12\x15\n\rtrigger_venue\x18\x06 \x01(\t\x12\x0f\n\x07\x63rossed\x18\x07 \x01(\x08\x12\x19\n\x0cspread_ticks\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x06spread\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x15\n\rtick_mantissa\x18\n \x01(\x03\x12\x15\n\rtick_decimals\x18\x0b \x01(\x05\x12\x14\n\x0clot_decimals\x18\x0c \x01(\x05\x12\"\n\x04\x62ids\x18\r \x03(\x0b\x32\x14.pollux.v1.BookLevel\x12\"\n\x04\x61sks\x18\x0e \x03(\x0b\x32\x14.pollux.v1.BookLevel\x12&\n\x06venues\x18\x0f \x03(\x0b\x32\x16.pollux.v1.VenueStatusB\x0f\n\r_spread_ticksB\t\n\x07_spread\"c\n\tBookLevel\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x13\n\x0bprice_ticks\x18\x02 \x01(\x03\x12\x13\n\x0b\x61mount_lots\x18\x03 \x01(\x03\x12\r\n\x05price\x18\x04 \x01(\x01\x12\x0e\n\x06\x61mount\x18\x05 \x01(\x01\"\x99\x01\n\x0bVenueStatus\x12\r\n\x05venue\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.pollux.v1.VenueState\x12\x12\n\nincomplete\x18\x03 \x01(\x08\x12\x15\n\rvenue_time_ns\x18\x04 \x01(\x03\x12\x17\n\x0freceive_time_ns\x18\x05 \x01(\x03\x12\x11\n\tupdate_id\x18\x06 \x01(\x03\"v\n\x11VenueStatusUpdate\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x17\n\x0fpublish_time_ns\x18\x03 \x01(\x03\x12&\n\x06venues\x18\x04 \x03(\x0b\x32\x16.pollux.v1.VenueStatus*\xc4\x01\n\nVenueState\x12\x1b\n\x17VENUE_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18VENUE_STATE_DISCONNECTED\x10\x01\x12\x1a\n\x16VENUE_STATE_CONNECTING\x10\x02\x12\x19\n\x15VENUE_STATE_BUFFERING\x10\x03\x12\x17\n\x13VENUE_STATE_SYNCING\x10\x04\x12\x14\n\x10VENUE_STATE_LIVE\x10\x05\x12\x15\n\x11VENUE_STATE_STALE\x10\x06\x32\xbd\x02\n\x11MarketDataService\x12=\n\nStreamBook\x12\x1c.pollux.v1.StreamBookRequest\x1a\x0f.pollux.v1.Book0\x01\x12\x35\n\x07GetBook\x12\x19.pollux.v1.GetBookRequest\x1a\x0f.pollux.v1.Book\x12X\n\x0fListInstruments\x12!.pollux.v1.ListInstrumentsRequest\x1a\".pollux.v1.ListInstrumentsResponse\x12X\n\x11StreamVenueStatus\x12#.pollux.v1.StreamVenueStatusRequest\x1a\x1c.pollux.v1.VenueStatusUpdate0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!proto/pollux/v1/market_data.proto\x12\tpollux.v1\"L\n\x11StreamBookRequest\x12\x0f\n\x07symbols\x18\x01 \x03(\t\x12\r\n\x05\x64\x65pth\x18\x02 \x01(\x05\x12\x17\n\x0fmin_interval_ms\x18\x03 \x01(\x05\"/\n\x0eGetBookRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05\x64\x65pth\x18\x02 \x01(\x05\"\x18\n\x16ListInstrumentsRequest\"E\n\x17ListInstrumentsResponse\x12*\n\x0binstruments\x18\x01 \x03(\x0b\x32\x15.pollux.v1.Instrument\"\x93\x01\n\nInstrument\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0e\n\x06venues\x18\x02 \x03(\t\x12\r\n\x05\x64\x65pth\x18\x03 \x01(\x05\x12\x15\n\rtick_mantissa\x18\x04 \x01(\x03\x12\x15\n\rtick_decimals\x18\x05 \x01(\x05\x12\x14\n\x0clot_decimals\x18\x06 \x01(\x05\x12\x12\n\nchecked_by\x18\x07 \x03(\t\"+\n\x18StreamVenueStatusRequest\x12\x0f\n\x07symbols\x18\x01 \x03(\t\"\x99\x03\n\x04\x42ook\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x17\n\x0fpublish_time_ns\x18\x03 \x01(\x03\x12\x17\n\x0freceive_time_ns\x18\x04 \x01(\x03\x12\x15\n\rvenue_time_ns\x18\x05 \x01(\x03\x12\x15\n\rtrigger_venue\x18\x06 \x01(\t\x12\x0f\n\x07\x63rossed\x18\x07 \x01(\x08\x12\x19\n\x0cspread_ticks\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x06spread\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x15\n\rtick_mantissa\x18\n \x01(\x03\x12\x15\n\rtick_decimals\x18\x0b \x01(\x05\x12\x14\n\x0clot_decimals\x18\x0c \x01(\x05\x12\"\n\x04\x62ids\x18\r \x03(\x0b\x32\x14.pollux.v1.BookLevel\x12\"\n\x04\x61sks\x18\x0e \x03(\x0b\x32\x14.pollux.v1.BookLevel\x12&\n\x06venues\x18\x0f \x03(\x0b\x32\x16.pollux.v1.VenueStatusB\x0f\n\r_spread_ticksB\t\n\x07_spread\"c\n\tBookLevel\x12\r\n\x05venue\x18\x01 \x01(\t\x12\x13\n\x0bprice_ticks\x18\x02 \x01(\x03\x12\x13\n\x0b\x61mount_lots\x18\x03 \x01(\x03\x12\r\n\x05price\x18\x04 \x01(\x01\x12\x0e\n\x06\x61mount\x18\x05 \x01(\x01\"\x99\x01\n\x0bVenueStatus\x12\r\n\x05venue\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.pollux.v1.VenueState\x12\x12\n\nincomplete\x18\x03 \x01(\x08\x12\x15\n\rvenue_time_ns\x18\x04 \x01(\x03\x12\x17\n\x0freceive_time_ns\x18\x05 \x01(\x03\x12\x11\n\tupdate_id\x18\x06 \x01(\x03\"v\n\x11VenueStatusUpdate\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12\x17\n\x0fpublish_time_ns\x18\x03 \x01(\x03\x12&\n\x06venues\x18\x04 \x03(\x0b\x32\x16.pollux.v1.VenueStatus*\xc4\x01\n\nVenueState\x12\x1b\n\x17VENUE_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18VENUE_STATE_DISCONNECTED\x10\x01\x12\x1a\n\x16VENUE_STATE_CONNECTING\x10\x02\x12\x19\n\x15VENUE_STATE_BUFFERING\x10\x03\x12\x17\n\x13VENUE_STATE_SYNCING\x10\x04\x12\x14\n\x10VENUE_STATE_LIVE\x10\x05\x12\x15\n\x11VENUE_STATE_STALE\x10\x06\x32\xbd\x02\n\x11MarketDataService\x12=\n\nStreamBook\x12\x1c.pollux.v1.StreamBookRequest\x1a\x0f.pollux.v1.Book0\x01\x12\x35\n\x07GetBook\x12\x19.pollux.v1.GetBookRequest\x1a\x0f.pollux.v1.Book\x12X\n\x0fListInstruments\x12!.pollux.v1.ListInstrumentsRequest\x1a\".pollux.v1.ListInstrumentsResponse\x12X\n\x11StreamVenueStatus\x12#.pollux.v1.StreamVenueStatusRequest\x1a\x1c.pollux.v1.VenueStatusUpdate0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'proto.pollux.v1.market_data_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VENUESTATE']._serialized_start=1236
-  _globals['_VENUESTATE']._serialized_end=1432
+  _globals['_VENUESTATE']._serialized_start=1257
+  _globals['_VENUESTATE']._serialized_end=1453
   _globals['_STREAMBOOKREQUEST']._serialized_start=48
   _globals['_STREAMBOOKREQUEST']._serialized_end=124
   _globals['_GETBOOKREQUEST']._serialized_start=126
@@ -41,18 +41,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTINSTRUMENTSREQUEST']._serialized_end=199
   _globals['_LISTINSTRUMENTSRESPONSE']._serialized_start=201
   _globals['_LISTINSTRUMENTSRESPONSE']._serialized_end=270
-  _globals['_INSTRUMENT']._serialized_start=272
-  _globals['_INSTRUMENT']._serialized_end=399
-  _globals['_STREAMVENUESTATUSREQUEST']._serialized_start=401
-  _globals['_STREAMVENUESTATUSREQUEST']._serialized_end=444
-  _globals['_BOOK']._serialized_start=447
-  _globals['_BOOK']._serialized_end=856
-  _globals['_BOOKLEVEL']._serialized_start=858
-  _globals['_BOOKLEVEL']._serialized_end=957
-  _globals['_VENUESTATUS']._serialized_start=960
-  _globals['_VENUESTATUS']._serialized_end=1113
-  _globals['_VENUESTATUSUPDATE']._serialized_start=1115
-  _globals['_VENUESTATUSUPDATE']._serialized_end=1233
-  _globals['_MARKETDATASERVICE']._serialized_start=1435
-  _globals['_MARKETDATASERVICE']._serialized_end=1752
+  _globals['_INSTRUMENT']._serialized_start=273
+  _globals['_INSTRUMENT']._serialized_end=420
+  _globals['_STREAMVENUESTATUSREQUEST']._serialized_start=422
+  _globals['_STREAMVENUESTATUSREQUEST']._serialized_end=465
+  _globals['_BOOK']._serialized_start=468
+  _globals['_BOOK']._serialized_end=877
+  _globals['_BOOKLEVEL']._serialized_start=879
+  _globals['_BOOKLEVEL']._serialized_end=978
+  _globals['_VENUESTATUS']._serialized_start=981
+  _globals['_VENUESTATUS']._serialized_end=1134
+  _globals['_VENUESTATUSUPDATE']._serialized_start=1136
+  _globals['_VENUESTATUSUPDATE']._serialized_end=1254
+  _globals['_MARKETDATASERVICE']._serialized_start=1456
+  _globals['_MARKETDATASERVICE']._serialized_end=1773
 # @@protoc_insertion_point(module_scope)

@@ -173,6 +173,7 @@ class Instrument(_message.Message):
     TICK_MANTISSA_FIELD_NUMBER: _builtins.int
     TICK_DECIMALS_FIELD_NUMBER: _builtins.int
     LOT_DECIMALS_FIELD_NUMBER: _builtins.int
+    CHECKED_BY_FIELD_NUMBER: _builtins.int
     symbol: _builtins.str
     """What requests call it, for example "BTC-USD"."""
     depth: _builtins.int
@@ -186,6 +187,12 @@ class Instrument(_message.Message):
     def venues(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The venues merged, in the order of the configuration."""
 
+    @_builtins.property
+    def checked_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """How each venue's book is known to be right, one text for each of `venues` in their order, for
+        example "sequence of each frame, audit every 600 s". For people: the words may change.
+        """
+
     def __init__(
         self,
         *,
@@ -195,10 +202,11 @@ class Instrument(_message.Message):
         tick_mantissa: _builtins.int = ...,
         tick_decimals: _builtins.int = ...,
         lot_decimals: _builtins.int = ...,
+        checked_by: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["depth", b"depth", "lot_decimals", b"lot_decimals", "symbol", b"symbol", "tick_decimals", b"tick_decimals", "tick_mantissa", b"tick_mantissa", "venues", b"venues"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_by", b"checked_by", "depth", b"depth", "lot_decimals", b"lot_decimals", "symbol", b"symbol", "tick_decimals", b"tick_decimals", "tick_mantissa", b"tick_mantissa", "venues", b"venues"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,9 +27,10 @@ from tests.engine.rig import Rig, bitstamp_frame, bitstamp_snapshot, bitstamp_sp
 from tests.engine.sharing import torn_reads as torn
 from tests.engine.sharing.torn_reads import in_child
 
+LONGEST = tuple(f"{number:c>{L.CHECKED_BY_BYTES_MAX}}" for number in range(L.VENUES_MAX))
 INSTRUMENTS = (
     InstrumentInfo("BTC-USD", ("binance", "bitstamp"), 10, 1, 2),
-    InstrumentInfo("é" * 32, ("v" * 32,), 50, 25, 8),
+    InstrumentInfo("é" * 32, ("v" * 32,) * L.VENUES_MAX, 50, 25, 8, checked_by=LONGEST),
 )
 SECONDS = 2.0
 
@@ -256,9 +257,16 @@ def test_closing_leaves_a_successor_of_the_same_pid_alone(writer: HandoffWriter,
     successor.close()
 
 
-def test_a_writer_that_fails_leaves_nothing_behind(name: str) -> None:
+@pytest.mark.parametrize(
+    "info",
+    [
+        InstrumentInfo("S" * 65, ("v",), 10, 1, 2),
+        InstrumentInfo("S", ("v",), 10, 1, 2, checked_by=(f"{LONGEST[0]}c",)),
+    ],
+)
+def test_a_writer_that_fails_leaves_nothing_behind(name: str, info: InstrumentInfo) -> None:
     with pytest.raises(HandoffError, match="longer than"):
-        HandoffWriter(name, (InstrumentInfo("S" * 65, ("v",), 10, 1, 2),), 0)
+        HandoffWriter(name, (info,), 0)
     path = segment_path(name)
     assert list(path.parent.glob(f"{path.name}*")) == []
 

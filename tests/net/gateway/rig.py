@@ -37,7 +37,8 @@ ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_S = 5.0
 """How long a test waits for what should come at once."""
 
-BTC = InstrumentInfo("BTC-USD", ("binance", "bitstamp"), 10, 1, 2)
+CHECKED_BY = ("sequence of each frame", "times only, audit every 180 s")
+BTC = InstrumentInfo("BTC-USD", ("binance", "bitstamp"), 10, 1, 2, checked_by=CHECKED_BY)
 ETH = InstrumentInfo("ETH-USD", ("bitstamp",), 5, 5, 3)
 
 Levels = Sequence[tuple[int, int, int]]

@@ -17,6 +17,7 @@ from proto.pollux.v1 import market_data_pb2 as pb
 from proto.pollux.v1.market_data_pb2_grpc import MarketDataServiceStub
 from tests.net.gateway.rig import (
     BTC,
+    CHECKED_BY,
     ETH,
     FIXED_WINDOW,
     PATIENCE_S,
@@ -273,6 +274,8 @@ def test_list_instruments(engine: Engine) -> None:
         known = exact.ListInstruments(pb.ListInstrumentsRequest(), timeout=PATIENCE_S).instruments
         assert [each.symbol for each in known] == [BTC.symbol, ETH.symbol]
         assert list(known[0].venues) == list(BTC.venues)
+        assert list(known[0].checked_by) == list(CHECKED_BY), "in the order of the venues"
+        assert list(known[1].checked_by) == [], "nobody has said it"
         assert (known[1].depth, known[1].tick_mantissa, known[1].tick_decimals) == (5, 5, 3)
         assert known[1].lot_decimals == 8
 

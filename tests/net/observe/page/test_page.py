@@ -23,6 +23,8 @@ from net.feed.events import FeedEvent
 from net.gateway.counters import PUBLISH_TO_GATEWAY, GatewayCounters
 from net.observe.page.daemon_state import DaemonState
 from net.observe.page.server import CONNECTIONS_MAX, PATHS, VIEWERS_MAX, Page, PageError
+from net.venues.checked_by import checked_by
+from net.venues.registry import VENUES
 from tests.net.gateway.maker_engine import MakerEngine
 from tests.net.rig import SECOND, START_NS, Desk, binance_diff, bitstamp_diff
 from tuning.clock import steady_ns, wall_ns
@@ -233,6 +235,9 @@ def test_events_show_the_book_the_venues_and_the_rates(served: Served) -> None:
     assert first["engine_us"] is None, "books that were there before anybody looked"
     venue = first["venues"][0]
     assert (venue["name"], venue["state"], venue["lag_ms"]) == ("binance", "LIVE", 0.0)
+    assert [each["checked_by"] for each in first["venues"]] == [
+        checked_by(VENUES[name]) for name in served.desk.names
+    ]
     served.desk.frame("binance", binance_diff(101, 101, [("100.05", "3")]))
     while (latest := next(events))["book"]["sequence"] == first["book"]["sequence"]:
         pass
