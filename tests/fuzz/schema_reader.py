@@ -28,6 +28,7 @@ NS_MAX = 2**63 - 1
 YEARS = range(1970, 2201)
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]*)", re.ASCII)
 _AMOUNT = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?", re.ASCII)
+_ABOVE_ZERO = re.compile(r"[-0.]*[1-9]", re.ASCII)
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:)([0-5]\d|60)(?:\.(\d{1,9}))?Z", re.ASCII)
 
 
@@ -255,7 +256,12 @@ class _Fields:
         if not _AMOUNT.fullmatch(text):
             raise NoBookError("no decimal number")
         self._amounts.append(text)
-        return Decimal(text)
+        if not _ABOVE_ZERO.match(text):
+            return Decimal(0)  # of any exponent, of which Decimal takes some only
+        try:
+            return Decimal(text)
+        except ArithmeticError:
+            raise NoBookError("an exponent beyond all numbers") from None
 
 
 def _object_parts(row: Any, form: LevelForm) -> tuple[Any, Any, Any]:

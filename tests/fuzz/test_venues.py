@@ -77,6 +77,13 @@ def test_a_book_that_is_refused_without_reason_is_caught(status: int) -> None:
         Refusing("kraken").judge(KRAKEN, KRAKEN, 0)
 
 
+@pytest.mark.parametrize("qty", [b"0e99999999999999999999", b"0E400", b"0.00e-400"])
+def test_a_number_beyond_a_double_is_judged_too(qty: bytes) -> None:
+    target = StreamTarget("kraken")
+    assert target.judge(KRAKEN.replace(b"0.00000000", qty), KRAKEN, 1) == S.BUFFER
+    assert target.judged == 1
+
+
 # --- the other reader, by examples ---------------------------------------------------------------
 
 

@@ -88,10 +88,14 @@ class SchemaTarget:
         if status not in S.TEXTS:
             raise FuzzError(f"an unheard-of status {status}")
         self.answers[status] += 1
-        is_chosen = staged is not None or number % JUDGED_SHARE == 0
-        if is_chosen and not is_beyond_orjson(raw):
+        is_beyond = is_beyond_orjson(raw)
+        if staged is not None or (number % JUDGED_SHARE == 0 and not is_beyond):
             self.judged += 1
-            self._compare(raw, status, staged)
+            is_json = _is_json(raw) or is_beyond
+            if status != S.TOO_DEEP and is_json != (status not in NOT_JSON):
+                raise FuzzError(f"{_text(status)}: orjson says {is_json}")
+            if is_json:
+                self._compare(raw, status, staged)
         return status
 
     @abstractmethod
@@ -114,19 +118,10 @@ class SchemaTarget:
 
     def _compare(self, raw: bytes, status: int, staged: Staged | None) -> None:
         try:
-            orjson.loads(raw)
-            is_json = True
-        except orjson.JSONDecodeError:
-            is_json = False
-        if status != S.TOO_DEEP and is_json != (status not in NOT_JSON):
-            raise FuzzError(f"{_text(status)}: orjson says {is_json}")
-        if not is_json:
-            return
-        try:
             reading = self._priced(read(raw, self._form))
-        except NoBookError as error:
-            if staged is not None:
-                raise FuzzError(f"a book to us, not to the other reader: {error}") from None
+        except ValueError as error:
+            if staged is not None or not isinstance(error, NoBookError):
+                raise FuzzError(f"no book to the other reader: {error}") from None
             return
         if staged is None:
             self._check_reason(raw, status, reading)
@@ -236,6 +231,14 @@ def _fits(value: Decimal, unit: Decimal, least: int, limit: int) -> bool:
     (number, of), (one, parts) = value.as_integer_ratio(), unit.as_integer_ratio()
     count, rest = divmod(number * parts, of * one)
     return rest == 0 and least <= count <= limit
+
+
+def _is_json(raw: bytes) -> bool:
+    try:
+        orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _text(status: int) -> str:
