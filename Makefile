@@ -59,7 +59,7 @@ FUZZ_FRAMES ?= 1000000
 fuzz-http2: setup  ## frames that are wrong, and right ones between, against the gateway
 	$(BIN)/python -m tests.fuzz.http2 --frames $(FUZZ_FRAMES) --seed $(FUZZ_SEED)
 
-fuzz-venues: setup  ## a million mutants of each venue's frames
+fuzz-venues: setup  ## a million mutants of each venue's frames, and of its REST answers
 	$(BIN)/python -m tests.fuzz.venues --inputs 1000000 --seed $(FUZZ_SEED)
 
 setup: $(READY)

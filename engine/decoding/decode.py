@@ -38,6 +38,8 @@ from engine.decoding.scan import (
     value_end,
 )
 from engine.decoding.schema import (
+    CHECKSUM_MAX,
+    CHECKSUM_MIN,
     FIELD_ASKS,
     FIELD_BIDS,
     FIELD_CHECKSUM,
@@ -199,7 +201,9 @@ def _read_number(frame: Bytes, at: int, end: int, stage: Words, field: int, quot
     elif field == FIELD_PREVIOUS_ID:
         stage[L.STAGE_PREVIOUS_ID] = value
     elif field == FIELD_CHECKSUM:
-        stage[L.STAGE_CHECKSUM] = value & 0xFFFFFFFF  # of one that is written with a sign too
+        if not CHECKSUM_MIN <= value <= CHECKSUM_MAX:
+            return S.BAD_SCHEMA
+        stage[L.STAGE_CHECKSUM] = value & CHECKSUM_MAX  # of one that is written with a sign too
     else:
         stage[L.STAGE_TIME] = value
     return at

@@ -38,6 +38,7 @@ from engine.decoding.scan import (
     non_digits,
 )
 from engine.decoding.schema import (
+    CHECKSUM_MAX,
     FIELD_ASKS,
     FIELD_BIDS,
     FIELD_CHECKSUM,
@@ -265,6 +266,8 @@ def read_by_template(frame: Bytes, arena: Words, feed: int, stage: Words) -> boo
             elif field == FIELD_PREVIOUS_ID:
                 stage[L.STAGE_PREVIOUS_ID] = value
             elif field == FIELD_CHECKSUM:
+                if value > CHECKSUM_MAX:
+                    return False
                 stage[L.STAGE_CHECKSUM] = value
     if at != end or settle(stage, arena, schema) != S.APPLIED:
         return False

@@ -28,6 +28,15 @@ def _digits(frame: Bytes, at: int, count: int) -> int:
 
 
 @inner
+def _month_days(year: int, month: int) -> int:
+    """The days of a month."""
+    if month == 2:
+        is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+        return 29 if is_leap else 28
+    return 30 if month == 4 or month == 6 or month == 9 or month == 11 else 31
+
+
+@inner
 def iso_ns(frame: Bytes, start: int, stop: int) -> int:
     """`YYYY-MM-DDTHH:MM:SS[.fraction]Z` in ns since 1970; NOT_A_TIME for anything else.
 
@@ -45,6 +54,8 @@ def iso_ns(frame: Bytes, start: int, stop: int) -> int:
     if year < 1970 or year > 2200 or not 1 <= month <= 12 or not 1 <= day <= 31:
         return NOT_A_TIME
     if not 0 <= hour <= 23 or not 0 <= minute <= 59 or not 0 <= second <= 60:
+        return NOT_A_TIME
+    if day > _month_days(year, month) or (second == 60 and (hour != 23 or minute != 59)):
         return NOT_A_TIME
     fraction = int64(0)
     if stop - start > _SECONDS_BYTES + 1:

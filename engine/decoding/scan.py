@@ -31,6 +31,7 @@ QUOTE, BACKSLASH, COMMA, COLON, DOT = 0x22, 0x5C, 0x2C, 0x3A, 0x2E
 OPEN_BRACKET, CLOSE_BRACKET, OPEN_BRACE, CLOSE_BRACE = 0x5B, 0x5D, 0x7B, 0x7D
 ZERO, NINE, MINUS, PLUS = 0x30, 0x39, 0x2D, 0x2B
 LOWER_E, UPPER_E, LOWER_U = 0x65, 0x45, 0x75
+SLASH = 0x2F
 SPACE = 0x20
 
 _ZEROS = uint64(0x3030303030303030)
@@ -178,7 +179,8 @@ def string_end(frame: Bytes, at: int, end: int) -> int:
 
 @inner
 def has_plain_escape(frame: Bytes, start: int, stop: int) -> bool:
-    """Whether a verified string spells a printable ASCII character as a \\u escape.
+    """Whether a verified string spells a printable ASCII character as an escape that none needs:
+    \\u and its number, or \\/.
 
     Its text is then not what its bytes say, though nobody needs to write it so.
     """
@@ -190,6 +192,8 @@ def has_plain_escape(frame: Bytes, start: int, stop: int) -> bool:
             if SPACE <= _hex4(frame, at + 2, stop) < 0x7F:
                 return True
             at += 6
+        elif frame[at + 1] == SLASH:
+            return True
         else:
             at += 2
     return False

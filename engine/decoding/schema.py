@@ -53,6 +53,8 @@ fall or stay (a venue that counts anew, or says that nothing has changed); none 
 
 NO_CHECKSUM = -1
 """Of a message that has none."""
+CHECKSUM_MIN, CHECKSUM_MAX = -(2**31), 2**32 - 1
+"""32 bits, which some venues write with a sign; a number beyond them is no checksum."""
 
 NS, US, MS, S = 1, 10**3, 10**6, 10**9
 """Units of time in ns."""

@@ -12,11 +12,10 @@ import numpy as np
 
 from engine.compiling.atomics import Bytes, int64, multiply_wrapping, uint64
 from engine.compiling.jit import inner
-from engine.decoding.scan import BACKSLASH, NINE, QUOTE, SPACE, ZERO
+from engine.decoding.scan import BACKSLASH, NINE, QUOTE, SLASH, SPACE, ZERO
 
 NOT_PLAIN = -1
 NEWLINE = 0x0A
-SLASH = 0x2F
 ASCII_MAX = 0x7E
 TIME_DIGITS_MAX = 18
 """Digits of a time behind its first, which is none of 0 and 9: so it fits."""

@@ -1,81 +1,35 @@
-"""A few frames of each venue of another form than the first two, and how orjson's reader sees them.
+"""A few messages of each venue, as venues write them: frames of the stream, and REST answers.
 
-Frames are as venues write them; numbers are read as the texts they are, so that nothing is rounded.
 Runs on: the fuzzers' thread.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any
 
-Rows = list[tuple[Decimal, Decimal]]
-Reader = Callable[[Any], tuple[Rows, Rows]]
+from tests.engine.decoding.rig import BINANCE, BITSTAMP, SYMBOL
+from tests.fuzz.corpus import corpus
+from tests.fuzz.target import DIFFS, SNAPSHOTS
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One venue: its symbol, frames, and the reader of its levels."""
+    """One venue: its symbol, frames, and answers where its books come by REST."""
 
     symbol: str
     frames: tuple[bytes, ...]
-    read: Reader
+    answers: tuple[bytes, ...] = ()
 
 
-def exact(raw: bytes) -> Any:
-    """A message whose numbers are Decimals. ValueError where it is no JSON."""
-    return json.loads(raw, parse_float=Decimal, parse_int=Decimal)
-
-
-def _pairs(rows: Any) -> Rows:
-    return [(Decimal(row[0]), Decimal(row[1])) for row in rows]
-
-
-def _objects(rows: Any) -> Rows:
-    return [(row["price"], row["qty"]) for row in rows]
-
-
-def _sided(rows: Any, names: tuple[str, str]) -> tuple[Rows, Rows]:
-    found: tuple[Rows, Rows] = ([], [])
-    for row in rows:
-        side, price, qty = (
-            (row["side"], row["price_level"], row["new_quantity"]) if isinstance(row, dict) else row
-        )
-        found[names.index(side)].append((Decimal(price), Decimal(qty)))
-    return found
-
-
-def _kraken(message: Any) -> tuple[Rows, Rows]:
-    (data,) = message["data"]
-    return _objects(data["bids"]), _objects(data["asks"])
-
-
-def _okx(message: Any) -> tuple[Rows, Rows]:
-    (data,) = message["data"]
-    return _pairs(data["bids"]), _pairs(data["asks"])
-
-
-def _coinbase(message: Any) -> tuple[Rows, Rows]:
-    (event,) = message["events"]
-    return _sided(event["updates"], ("bid", "offer"))
-
-
-def _short(message: Any) -> tuple[Rows, Rows]:
-    data = message.get("data", message.get("result", message))
-    return _pairs(data["b"]), _pairs(data["a"])
-
-
-def _kucoin(message: Any) -> tuple[Rows, Rows]:
-    changes = message["data"]["changes"]
-    bids, asks = (_pairs(changes[key]) for key in ("bids", "asks"))
-    return [row for row in bids if row[0] > 0], [row for row in asks if row[0] > 0]
+def _kept(feed: int) -> Sample:
+    """What the fuzzer of the first two venues begins from."""
+    return Sample(SYMBOL[feed], corpus(DIFFS, feed), corpus(SNAPSHOTS, feed))
 
 
 _STAMP = b'"timestamp":"2026-08-09T02:31:05.776685Z"'
 SAMPLES = {
+    "binance": _kept(BINANCE),
+    "bitstamp": _kept(BITSTAMP),
     "kraken": Sample(
         "BTC/USD",
         (
@@ -87,7 +41,6 @@ SAMPLES = {
             b'"checksum":1487839906,' + _STAMP + b"}]}",
             b'{"channel":"heartbeat"}',
         ),
-        _kraken,
     ),
     "okx": Sample(
         "BTC-USDT",
@@ -99,7 +52,11 @@ SAMPLES = {
             b'[],"bids":[["1","2","0","1"]],"ts":"1","checksum":-855196043}]}',
             b'{"event":"subscribe","arg":{"channel":"books","instId":"BTC-USDT"}}',
         ),
-        _okx,
+        (
+            b'{"code":"0","msg":"","data":[{"asks":[["30249.4","0.5","0","2"]],"bids":'
+            b'[["30182.6","452","0","1"],["30180","1","0","1"]],"ts":"1652459225464",'
+            b'"seqId":123457}]}',
+        ),
     ),
     "bybit": Sample(
         "BTCUSDT",
@@ -110,7 +67,6 @@ SAMPLES = {
             b'{"topic":"orderbook.50.BTCUSDT","type":"snapshot","ts":1,"data":{"s":"BTCUSDT","b":'
             b'[["65095.30","0.005"]],"a":[["65095.40","1"]],"u":1,"seq":2},"cts":3}',
         ),
-        _short,
     ),
     "binance-usdm": Sample(
         "BTCUSDT",
@@ -119,7 +75,11 @@ SAMPLES = {
             b'"T":1723161256298,"s":"BTCUSDT","U":5123107832006,"u":5123107837557,'
             b'"pu":5123107831937,"b":[["58710.20","0.014"]],"a":[["58710.30","0.000"]]}}',
         ),
-        _short,
+        (
+            b'{"lastUpdateId":303212654508,"E":1617647797886,"T":1617647797881,"bids":'
+            b'[["1.2236","49.4"],["1.2234","392.5"]],"asks":[["1.2240","0.1"]]}',
+            b'{"lastUpdateId":7,"bids":[],"asks":[["1.2","3"]]}',
+        ),
     ),
     "coinbase": Sample(
         "BTC-USD",
@@ -132,7 +92,6 @@ SAMPLES = {
             b'{"channel":"heartbeats","timestamp":"2026-08-09T02:31:05Z","sequence_num":2,'
             b'"events":[{"current_time":"x","heartbeat_counter":6466}]}',
         ),
-        _coinbase,
     ),
     "gemini": Sample(
         "BTCUSD",
@@ -141,7 +100,6 @@ SAMPLES = {
             b'["sell","303.55","0"]]}',
             b'{"type":"l2_updates","symbol":"BTCUSD","changes":[["buy","1","2"]],"trades":[]}',
         ),
-        lambda message: _sided(message["changes"], ("buy", "sell")),
     ),
     "gate": Sample(
         "BTC_USDT",
@@ -151,7 +109,11 @@ SAMPLES = {
             b'"s":"BTC_USDT","U":2691446,"u":2691447,"b":[["0.00010322","5360.209"]],'
             b'"a":[["7.997","0"]]}}',
         ),
-        _short,
+        (
+            b'{"id":2691446,"current":1619093532999,"update":1619093532978,"asks":'
+            b'[["0.00010396","5876.967"],["0.0001052","16944.29"]],"bids":[["0.0001","2"]]}',
+            b'{"id":2691446,"asks":[["0.00010396","5876.967"]],"bids":[]}',
+        ),
     ),
     "kucoin": Sample(
         "BTC-USDT",
@@ -161,6 +123,9 @@ SAMPLES = {
             b'"sequenceEnd":1613277183875},"subject":"trade.l2update",'
             b'"topic":"/market/level2:BTC-USDT","type":"message"}',
         ),
-        _kucoin,
+        (
+            b'{"code":"200000","data":{"time":1619378326628,"sequence":"1613277183892","bids":'
+            b'[["242.649","5"],["242.646","0.68148185"]],"asks":[["242.9","0.4"]]}}',
+        ),
     ),
 }

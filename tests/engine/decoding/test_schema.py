@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -118,12 +119,22 @@ def test_times_as_text_are_what_datetime_says() -> None:
         "", "Z", "2024-08-08", "2024-08-08T23:54:15", "2024-08-08T23:54:15+00:00",
         "2024-13-08T23:54:15Z", "2024-00-08T23:54:15Z", "2024-08-32T23:54:15Z",
         "2024-08-08T24:54:15Z", "2024-08-08T23:60:15Z", "2024-08-08T23:54:61Z",
+        "2026-02-29T23:54:15Z", "2100-02-29T23:54:15Z", "2024-04-31T23:54:15Z",
+        "2024-08-08T22:59:60Z", "2024-08-08T23:54:60Z",
         "2024-08-08T23:54:15.Z", "2024-08-08T23:54:15.1234567890Z", "2024-08-08 23:54:15Z",
         "20x4-08-08T23:54:15Z", "2024-08-08T23:54:15.1x3Z", "1969-08-08T23:54:15Z", 5, None,
     ],
 )  # fmt: skip
 def test_what_is_no_time_is_refused(time: object) -> None:
     assert rig_of(ISO).feed(frame(time=time, bids=[], asks=[])) == S.BAD_SCHEMA
+
+
+@pytest.mark.parametrize("time", ["2024-02-29T23:54:15Z", "2000-02-29T00:00:00Z"])
+def test_the_last_day_of_a_leap_years_february_is_one(time: str) -> None:
+    rig = rig_of(ISO)
+    assert rig.feed(frame(time=time, bids=[], asks=[])) == S.BUFFER
+    wanted = (datetime.fromisoformat(time) - EPOCH) // timedelta(seconds=1)
+    assert rig.engine.venue_ns(0) == wanted * 10**9
 
 
 LONGER = stream_rules(*SIDES, levels=LevelForm(schema.LEVELS_LONGER))
@@ -261,3 +272,39 @@ def test_a_fraction_with_a_letter_in_it_is_no_time(place: int) -> None:
     digits = "123456789"
     text = f"2026-08-09T02:31:05.{digits[:place]}x{digits[place + 1 :]}Z"
     assert rig_of(ISO).feed(frame(bids=[], asks=[], time=text)) == S.BAD_SCHEMA
+
+
+def test_a_slash_that_is_escaped_needs_no_escape() -> None:
+    """A text of the same meaning must not pass for that of another market, unnoticed."""
+    rig = rig_of(stream_rules(*SIDES))
+    raw = frame(bids=[], asks=[])
+    assert rig.feed(raw) == S.BUFFER
+    assert rig.feed(raw.replace(b'"update"', b'"up\\/date"')) == S.BAD_SCHEMA
+    assert rig.feed(raw.replace(b'{"', b'{"x\\/y":1,"', 1)) == S.BAD_SCHEMA
+    rig.engine.restart_stream(0)
+    assert rig.feed(raw.replace(b'{"', b'{"x":"\\/y","', 1)) == S.BUFFER, "a text of no meaning"
+
+
+SUMMED = dataclasses.replace(
+    BARE,
+    frame=dataclasses.replace(
+        BARE.frame, keys=(*BARE.frame.keys, Key("sum", schema.FIELD_CHECKSUM))
+    ),
+    checksum=rules.CHECKSUM_DIGITS,
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "wanted"),
+    [(0, S.BUFFER), (2**32 - 1, S.BUFFER), (-(2**31), S.BUFFER), (2**32, S.BAD_SCHEMA),
+     (77773713844912, S.BAD_SCHEMA), (-(2**31) - 1, S.BAD_SCHEMA)],
+)  # fmt: skip
+def test_a_checksum_has_32_bits(number: int, wanted: int) -> None:
+    """Seen: of a longer number the one reader took the lower bits, the other all."""
+    for before in (7, number):
+        rig = rig_of(SUMMED)
+        rig.feed(frame(bids=[[1, 2]], asks=[], sum=before))
+        rig.engine.restart_stream(0)
+        assert rig.feed(frame(bids=[[1, 2]], asks=[], sum=number)) == wanted
+        if wanted == S.BUFFER:
+            assert int(rig.engine._stage.words[L.STAGE_CHECKSUM]) == number % 2**32
