@@ -12,9 +12,10 @@ Runs on: the main thread.
 
 from __future__ import annotations
 
-from engine.book.frame import feed_at, view_arena
+from engine.book.frame import feed_at
 from engine.book.frame_kernel import take_frame
-from engine.compiling.atomics import Bytes, Words, view_bytes, view_words
+from engine.compiling.arena import view_arena
+from engine.compiling.atomics import Bytes, Words, int64, view_bytes, view_words
 from engine.compiling.jit import inner, kernel
 from engine.decoding.tape_line import line_end, read_time, read_venue, shape_of, unescape
 from engine.layout import status as S
@@ -85,7 +86,8 @@ def _take_frame(run: Words, arena: Words, raw: Bytes, count: int, venue: int) ->
         return T.STOP_AT_END
     if _advance_all(run, arena) > 0:
         return T.STOP_AT_FILL
-    run[T.RUN_ACTIONS] = step_maker(run[T.RUN_STEP], run[T.RUN_NOW_NS], 0)
+    # A plain 0 is a type of its own, for which the whole step would be compiled once more.
+    run[T.RUN_ACTIONS] = step_maker(run[T.RUN_STEP], run[T.RUN_NOW_NS], int64(0))
     return T.STOP_AT_ACTIONS if run[T.RUN_ACTIONS] > 0 else T.STOP_AT_END
 
 
