@@ -14,8 +14,8 @@ from engine.layout import layout as L
 
 WINDOW_SLOTS = 1 << 18
 """The most ticks in a ladder's window: 2,620 USD of BTC at a tick of 0.01, two megabytes a side
-where all of it is used. On the recorded BTCUSDT (550 ns a frame) half as many cost 60 ns, a quarter
-100: a level outside is searched for."""
+where all of it is used. On the recorded BTCUSDT (550 ns a frame) half as many cost 60 ns: a level
+outside is searched for."""
 FULL_WINDOW_FEEDS = 16
 """Of an engine with more feeds each has half of the window: memory counts there."""
 

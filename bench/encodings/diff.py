@@ -26,6 +26,7 @@ from bench.load import frames as F
 from bench.rig.compiled_loop import new_engine
 from bench.rig.kernels import bench_kernel
 from bench.rig.ring import ROW_WORDS, Rows
+from engine.compiling.arena import view_stage
 from engine.compiling.atomics import Words, address_of, view_bytes, view_words
 from engine.decoding.decode import decode
 from engine.decoding.frame_template import learn_template, read_by_template
@@ -47,7 +48,7 @@ def read_diff(arena: Words, address: int, size: int, record_address: int) -> int
 
     The record's bytes, or a refusal of engine.layout.status.
     """
-    stage = view_words(arena[L.ENGINE_STAGE_ADDRESS], arena[L.ENGINE_STAGE_WORDS])
+    stage = view_stage(arena)
     feed = arena[L.ENGINE_FEEDS_OFFSET]
     text = view_bytes(address, size)
     if not read_by_template(text, arena, feed, stage):

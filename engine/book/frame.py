@@ -22,6 +22,7 @@ from engine.book.rules import (
     CONTINUITY_TIME,
 )
 from engine.book.side import side_at, window_slots
+from engine.compiling.arena import view_arena, view_stage
 from engine.compiling.atomics import Bytes, Words, view_bytes, view_words
 from engine.compiling.jit import hot, inlined, inner, kernel
 from engine.decoding.decode import KIND_SNAPSHOT
@@ -39,18 +40,6 @@ CROSSED_FRAMES_MAX = 3
 """Frames in a row that may leave a venue's own book crossed; then it is wrong, not busy."""
 
 ANY_FEED = -1
-
-
-@inlined
-def view_arena(address: int) -> Words:
-    """The whole arena at its address."""
-    header = view_words(address, L.ENGINE_WORDS)
-    return view_words(address, header[L.ENGINE_ARENA_WORDS])
-
-
-@inlined
-def view_stage(arena: Words) -> Words:
-    return view_words(arena[L.ENGINE_STAGE_ADDRESS], arena[L.ENGINE_STAGE_WORDS])
 
 
 @inlined

@@ -18,9 +18,7 @@ from engine.book.frame import (
     feed_at,
     is_crossed,
     route,
-    view_arena,
     view_handoff,
-    view_stage,
 )
 from engine.book.integrity import settle_book
 from engine.book.ladder import (
@@ -33,6 +31,7 @@ from engine.book.ladder import (
 )
 from engine.book.merge import publish
 from engine.book.side import far_keys_at, lots_at, side_at, window_slots
+from engine.compiling.arena import view_arena, view_stage
 from engine.compiling.atomics import Words, view_bytes, view_words
 from engine.compiling.jit import inner, kernel
 from engine.decoding.decode import KIND_DIFF, KIND_SNAPSHOT

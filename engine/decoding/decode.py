@@ -141,7 +141,7 @@ def _skip_ignored(frame: Bytes, at: int, end: int, stage: Words) -> int:
 
 
 @inner
-def _read_side(
+def read_side(
     frame: Bytes, at: int, end: int, stage: Words, field: int, arena: Words, schema: int
 ) -> int:
     """Read a list of levels into the rows of its side, or of both: the position after it."""
@@ -161,7 +161,8 @@ def _read_side(
 
 
 @inner
-def _read_iso_time(frame: Bytes, at: int, end: int, stage: Words) -> int:
+def read_iso_time(frame: Bytes, at: int, end: int, stage: Words) -> int:
+    """Read a quoted time: the position after it, or a refusal."""
     if frame[at] != QUOTE:
         return S.BAD_SCHEMA
     close = string_end(frame, at + 1, end)
@@ -215,7 +216,7 @@ def _read_field(
 ) -> int:
     """Read one known field's value: the position after it, BAD_SCHEMA if of another type."""
     if field == FIELD_BIDS or field == FIELD_ASKS or field == FIELD_LEVELS:
-        return _read_side(frame, at, end, stage, field, arena, schema)
+        return read_side(frame, at, end, stage, field, arena, schema)
     if field == FIELD_EVENT:
         return _read_text(frame, at, end, stage, L.STAGE_EVENT_START)
     if field == FIELD_TOPIC:
@@ -223,7 +224,7 @@ def _read_field(
     if field == FIELD_SYMBOL:
         return _read_text(frame, at, end, stage, L.STAGE_SYMBOL_START)
     if field == FIELD_TIME and arena[schema + L.SCHEMA_TIME_UNIT_NS] == ISO_TEXT:
-        return _read_iso_time(frame, at, end, stage)
+        return read_iso_time(frame, at, end, stage)
     is_quoted = arena[schema + L.SCHEMA_QUOTED] & (1 << field) != 0
     return _read_number(frame, at, end, stage, field, is_quoted)
 

@@ -8,6 +8,7 @@ Runs on: the engine thread (frames) and the housekeeping thread (snapshots).
 
 from __future__ import annotations
 
+from engine.compiling.arena import view_arena
 from engine.compiling.atomics import Bytes, Words, view_bytes, view_words
 from engine.compiling.c_calls import call_words
 from engine.compiling.jit import BOUNDS_CHECKED, JIT_OFF, inner, kernel
@@ -25,8 +26,7 @@ def decode_message(
     stage_words: int,
 ) -> int:
     """`engine.decoding.decode.decode`, of blocks at these addresses."""
-    header = view_words(arena_address, L.ENGINE_WORDS)
-    arena = view_words(arena_address, header[L.ENGINE_ARENA_WORDS])
+    arena = view_arena(arena_address)
     frame = view_bytes(frame_address, frame_bytes)
     return decode_here(frame, arena, schema, view_words(stage_address, stage_words))
 

@@ -10,49 +10,17 @@ Runs on: the engine thread.
 
 from __future__ import annotations
 
-from engine.compiling.atomics import Bytes, Words, view_bytes, view_words
+from engine.compiling.arena import view_arena, view_stage
+from engine.compiling.atomics import Bytes, Words, view_bytes
 from engine.compiling.c_calls import call_words
 from engine.compiling.jit import BOUNDS_CHECKED, JIT_OFF, inner, kernel
-from engine.decoding.iso_time import iso_ns
-from engine.decoding.level_list import levels_end
-from engine.decoding.scan import OPEN_BRACKET, QUOTE, string_end
-from engine.decoding.schema import FIELD_ASKS, FIELD_LEVELS, FIELD_TIME
+from engine.decoding.decode import read_iso_time, read_side
+from engine.decoding.schema import FIELD_TIME
 from engine.decoding.staging import drop_priceless, rows_at, scale_rows
 from engine.layout import layout as L
 from engine.layout import status as S
 
 NOT_THIS_FORM = -1
-
-
-@inner
-def _levels(
-    frame: Bytes, at: int, end: int, stage: Words, field: int, arena: Words, schema: int
-) -> int:
-    """Read a list of levels into rows that are not scaled: the position after it, or a miss."""
-    if at >= end or frame[at] != OPEN_BRACKET:
-        return NOT_THIS_FORM
-    is_asks = 1 if field == FIELD_ASKS else 0
-    rows = rows_at(stage, is_asks)
-    at, count, more = levels_end(frame, at, end, stage, rows, rows_at(stage, 1), arena, schema)
-    if field == FIELD_LEVELS:
-        stage[L.STAGE_BIDS] = count
-        stage[L.STAGE_ASKS] = more
-    else:
-        stage[L.STAGE_ASKS if is_asks else L.STAGE_BIDS] = count
-    return at if at >= 0 else NOT_THIS_FORM
-
-
-@inner
-def _iso_time(frame: Bytes, at: int, end: int, stage: Words) -> int:
-    """Read a quoted time: the position after it, or a miss."""
-    if at >= end or frame[at] != QUOTE:
-        return NOT_THIS_FORM
-    close = string_end(frame, at + 1, end)
-    if close < 0:
-        return NOT_THIS_FORM
-    time_ns = iso_ns(frame, at + 1, close)
-    stage[L.STAGE_TIME] = time_ns
-    return close + 1 if time_ns >= 0 else NOT_THIS_FORM
 
 
 @inner
@@ -97,10 +65,12 @@ def _read(
     """`read_other_part`, of arrays."""
     if field == L.PART_END:
         return at if _scale(stage, arena, feed) else NOT_THIS_FORM
+    if at >= end:
+        return NOT_THIS_FORM
     if field == FIELD_TIME:
-        return _iso_time(frame, at, end, stage)
+        return read_iso_time(frame, at, end, stage)
     schema = arena[feed + L.FEED_RULES] + L.RULES_FRAME_AT
-    return _levels(frame, at, end, stage, field, arena, schema)
+    return read_side(frame, at, end, stage, field, arena, schema)
 
 
 @kernel("int64(int64, int64, int64, int64, int64, int64)")
@@ -108,10 +78,8 @@ def read_part(
     arena_address: int, feed: int, frame_address: int, frame_bytes: int, at: int, field: int
 ) -> int:
     """`read_other_part` of the frame at this address into the arena's own stage."""
-    header = view_words(arena_address, L.ENGINE_WORDS)
-    arena = view_words(arena_address, header[L.ENGINE_ARENA_WORDS])
-    stage = view_words(arena[L.ENGINE_STAGE_ADDRESS], arena[L.ENGINE_STAGE_WORDS])
-    return _read(view_bytes(frame_address, frame_bytes), at, frame_bytes, stage, field, arena, feed)
+    arena, frame = view_arena(arena_address), view_bytes(frame_address, frame_bytes)
+    return _read(frame, at, frame_bytes, view_stage(arena), field, arena, feed)
 
 
 if JIT_OFF or BOUNDS_CHECKED:
@@ -122,7 +90,7 @@ else:
     def read_other_part(
         frame: Bytes, at: int, end: int, stage: Words, field: int, arena: Words, feed: int
     ) -> int:
-        """Read the levels or the time at `at`: the position after it, or NOT_THIS_FORM.
+        """Read the levels or the time at `at`: the position after it, or below zero.
 
         PART_END, behind the last one, scales what was read. The stage is the arena's own.
         """

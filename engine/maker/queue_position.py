@@ -24,9 +24,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.book.frame import feed_at, view_arena
+from engine.book.frame import feed_at
 from engine.book.ladder import level_lots
 from engine.book.side import side_at
+from engine.compiling.arena import view_arena
 from engine.compiling.atomics import Words, view_words
 from engine.compiling.jit import inner, kernel
 from engine.decoding.scan import POWERS_OF_TEN

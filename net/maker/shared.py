@@ -37,6 +37,7 @@ def share(settings: MakersSettings, makers: Sequence[Maker]) -> SharedLimits:
     accounts = [name for maker in makers for name in _accounts(maker) if name is not None]
     loss_rates = _loss_rates(settings, makers)
     shared = SharedLimits(_spec(settings, makers), len(makers), accounts)
+    limit_texts = _limit_texts(settings)
     for number, maker in enumerate(makers):
         unit = Fraction(maker.rules.value_size) * 10**LOT_DECIMALS
         bases, quotes = _currencies(maker)
@@ -44,7 +45,7 @@ def share(settings: MakersSettings, makers: Sequence[Maker]) -> SharedLimits:
         shared.add(
             number, maker.table, maker.risk, named, unit, loss_rates[number], _accounts(maker)
         )
-        maker.halts.tell_limits_of(_limit_texts(settings))
+        maker.halts.tell_limits_of(limit_texts)
     return shared
 
 

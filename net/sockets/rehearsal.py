@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.book.frame import feed_at, view_arena
+from engine.book.frame import feed_at
 from engine.book.prefetch import prefetch_feed
 from engine.book.side import side_at
+from engine.compiling.arena import view_arena
 from engine.compiling.atomics import Words, view_words
 from engine.compiling.jit import inner, kernel
 from engine.engine import Engine
