@@ -333,9 +333,9 @@ class Engine:
         """Let the next frame start the feed's stream anew, whatever its id."""
         kernels.restart_stream(self.address, feed)
 
-    def restart_connection(self, connection: int) -> None:
-        """The next frame is the first of another connection."""
-        kernels.restart_connection(self.address, connection)
+    def restart_connection(self, connection: int, number: int = L.NO_ID) -> None:
+        """The next frame is the first of another connection, or the one after this number."""
+        kernels.restart_connection(self.address, connection, number)
 
     def set_lag_bounds(self, feed: int, least_ns: int, most_ns: int) -> None:
         """Have frames whose age on arrival is outside come back with OUT_OF_TIME, untouched."""
@@ -405,9 +405,9 @@ class Engine:
         """Whether the book that is being joined has its best bid at or above its best ask."""
         return bool(spare_book.is_spare_crossed(self.address, feed))
 
-    def activate(self, feed: int, now_ns: int) -> None:
-        """Swap the spare book in, LIVE, and publish. A large one that was shown is forgotten."""
-        spare_book.activate(self.address, feed, now_ns)
+    def activate(self, feed: int, now_ns: int, state: int = L.LIVE) -> None:
+        """Swap the spare book in, LIVE or STALE, and publish; a large one shown is forgotten."""
+        spare_book.activate(self.address, feed, state, now_ns)
         at = self._feed_at(feed)
         sides = self._sides(at, 1 - int(self.arena[at + L.FEED_ACTIVE_BOOK]))
         slots = max(self.arena[side + L.SIDE_WINDOW_SLOTS] for side in sides)

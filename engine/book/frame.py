@@ -227,7 +227,7 @@ def _take_frame(arena: Words, connection: int, frame: Bytes, receive_ns: int) ->
     feed = feed_at(arena, index)
     is_snapshot = stage[L.STAGE_KIND] == KIND_SNAPSHOT
     if is_snapshot or arena[rules + L.RULES_HAS_ZERO_PRICES] != 0:
-        drop_priceless(stage)
+        drop_priceless(stage, is_snapshot)
     note_printed(stage, arena, feed, is_snapshot)
     status = scale_rows(stage, arena, feed)
     if status != S.APPLIED:
@@ -447,11 +447,11 @@ def restart_stream(arena_address: int, index: int) -> None:
     arena[feed_at(arena, index) + L.FEED_LAST_FRAME_ID] = 0
 
 
-@kernel("void(int64, int64)")
-def restart_connection(arena_address: int, connection: int) -> None:
-    """The next frame is the first of a connection: its number is taken as it is."""
+@kernel("void(int64, int64, int64)")
+def restart_connection(arena_address: int, connection: int, number: int) -> None:
+    """The connection stands at this number; after NO_ID the next one is taken as it is."""
     arena = view_arena(arena_address)
-    arena[connection_at(arena, connection) + L.CONNECTION_LAST_ID] = L.NO_ID
+    arena[connection_at(arena, connection) + L.CONNECTION_LAST_ID] = number
 
 
 @kernel("void(int64, int64, int64)")

@@ -60,10 +60,7 @@ def _cut_side(arena: Words, side: int, bound: int) -> None:
 
 @inner
 def settle_book(arena: Words, feed: int, book: int, stage: Words) -> int:
-    """Bound and checksum of a book to which the staged message was applied: APPLIED, BAD_CHECKSUM.
-
-    Not of one that was applied again, whose checksum is of an earlier moment.
-    """
+    """Bound and checksum of a book that the staged message leads to: APPLIED, BAD_CHECKSUM."""
     rules = arena[feed + L.FEED_RULES]
     bound, checksum = arena[rules + L.RULES_BOUND], arena[rules + L.RULES_CHECKSUM]
     if bound > 0:

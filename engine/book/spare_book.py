@@ -70,8 +70,9 @@ def stage_message(
         if decoded != S.APPLIED:
             return S.BAD_SCHEMA if decoded == S.OTHER else decoded
         has_zero_prices = arena[arena[feed + L.FEED_RULES] + L.RULES_HAS_ZERO_PRICES] != 0
-        if stage[L.STAGE_KIND] == KIND_SNAPSHOT or has_zero_prices:
-            drop_priceless(stage)
+        is_snapshot = stage[L.STAGE_KIND] == KIND_SNAPSHOT
+        if is_snapshot or has_zero_prices:
+            drop_priceless(stage, is_snapshot)
         if not is_survey:
             status = scale_rows(stage, arena, feed)
             if status == S.APPLIED:
@@ -191,18 +192,15 @@ def replay_frame(arena_address: int, index: int, frame_address: int, frame_bytes
     if status != S.APPLIED and not is_echo:
         return status
     if arena[arena[feed + L.FEED_RULES] + L.RULES_HAS_ZERO_PRICES] != 0:
-        drop_priceless(stage)
+        drop_priceless(stage, False)
     scaled = scale_rows(stage, arena, feed)
     if scaled != S.APPLIED:
         return scaled
     unknown_deletes = apply_diff(arena, feed, spare, stage)
-    if not is_echo:
-        # What an echo deletes is of course gone.
+    if not is_echo:  # what an echo deletes is of course gone
         count(arena, feed, M.FEED_UNKNOWN_DELETES, unknown_deletes)
-        settled = settle_book(arena, feed, spare, stage)
-        if settled != S.APPLIED:
-            return settled
-    return status
+    settled = settle_book(arena, feed, spare, stage)
+    return status if settled == S.APPLIED else settled
 
 
 @kernel("int64(int64, int64)")
@@ -243,9 +241,9 @@ def is_spare_crossed(arena_address: int, index: int) -> int:
     return 1 if is_crossed(arena, feed, 1 - arena[feed + L.FEED_ACTIVE_BOOK]) else 0
 
 
-@kernel("void(int64, int64, int64)")
-def activate(arena_address: int, index: int, now_ns: int) -> None:
-    """Make the spare book the active one and the feed LIVE, and publish."""
+@kernel("void(int64, int64, int64, int64)")
+def activate(arena_address: int, index: int, state: int, now_ns: int) -> None:
+    """Make the spare book the active one and the feed LIVE, or STALE, and publish."""
     arena = view_arena(arena_address)
     feed = feed_at(arena, index)
     active = 1 - arena[feed + L.FEED_ACTIVE_BOOK]
@@ -256,10 +254,10 @@ def activate(arena_address: int, index: int, now_ns: int) -> None:
         arena[side_at(arena, feed, active, is_asks) + L.SIDE_TOP_IS_STALE] = 1
     view_meters(arena)[arena[feed + L.FEED_METERS] + M.FEED_SNAPSHOT_NS] = now_ns
     count_far_levels(arena, feed)
-    was_live = arena[feed + L.FEED_STATE] == L.LIVE
-    arena[feed + L.FEED_STATE] = L.LIVE
+    is_state_new = arena[feed + L.FEED_STATE] != state
+    arena[feed + L.FEED_STATE] = state
     instrument = arena[feed + L.FEED_INSTRUMENT]
-    publish(arena, instrument, view_handoff(arena), feed, now_ns, not was_live)
+    publish(arena, instrument, view_handoff(arena), feed, now_ns, is_state_new)
 
 
 @kernel("void(int64, int64)")

@@ -54,7 +54,7 @@ def _scale(stage: Words, arena: Words, feed: int) -> bool:
         if not _are_as_printed(stage, arena, feed):
             return False
     if arena[arena[feed + L.FEED_RULES] + L.RULES_HAS_ZERO_PRICES] != 0:
-        drop_priceless(stage)
+        drop_priceless(stage, False)
     return scale_rows(stage, arena, feed) == S.APPLIED
 
 

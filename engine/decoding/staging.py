@@ -109,15 +109,17 @@ def scale_rows(stage: Words, arena: Words, feed: int) -> int:
 
 
 @inner
-def drop_priceless(stage: Words) -> None:
-    """Drop the staged levels whose price is zero or below, and count them: nobody trades there."""
+def drop_priceless(stage: Words, is_whole: bool) -> None:
+    """Drop the staged levels whose price is zero, of a whole book those below it too, and count
+    them: nobody trades there."""
     for is_asks in range(2):
         count_at = L.STAGE_ASKS if is_asks else L.STAGE_BIDS
         first = rows_at(stage, is_asks)
         kept = 0
         for index in range(stage[count_at]):
             row, to = first + index * L.ROW_WORDS, first + kept * L.ROW_WORDS
-            if stage[row + L.ROW_PRICE] > 0:
+            price = stage[row + L.ROW_PRICE]
+            if price > 0 or (price < 0 and not is_whole):
                 for word in range(L.ROW_WORDS):
                     stage[to + word] = stage[row + word]
                 kept += 1

@@ -129,6 +129,10 @@ class BookSync:
     def on_subscribed(self, now_ns: int) -> None:
         self._go(FeedEvent.SUBSCRIBED, now_ns)
         self._sides.begin(now_ns)
+        self.await_stream(now_ns)
+
+    def await_stream(self, now_ns: int) -> None:
+        """A subscription has left: where it brings the whole book, none is asked for as yet."""
         if self.protocol.rules.snapshot is None:
             self._ask_at_ns = now_ns + STREAM_SNAPSHOT_LIMIT_NS
 
@@ -278,6 +282,7 @@ class BookSync:
         is_crossed = self._engine.is_spare_crossed(self.feed)
         reason = stream_snapshot_fault(status, bids + asks, is_crossed)
         if not reason:
+            self._judge_time(now_ns)
             return self._show(self._engine.last_frame_id(self.feed), bids, asks, now_ns)
         if self.state in (L.LIVE, L.STALE):
             # What is shown is no longer what the venue has.
@@ -346,15 +351,18 @@ class BookSync:
         self._show(stage.last_id, bids, asks, now_ns)
 
     def _show(self, book_id: int, bids: int, asks: int, now_ns: int) -> None:
-        """The spare book, which has been loaded, becomes the published one."""
+        """The spare book, which has been loaded, becomes the published one; STALE if the stream
+        brought it too late, until a frame is in time."""
         self._audited_at_ns = now_ns
         before = self.state
+        event = FeedEvent.LATE if self.timeliness.is_late else FeedEvent.JOINED
+        after = TRANSITIONS[before, event]
         self._forget(now_ns)
-        self._engine.activate(self.feed, self._host.wall_ns())
-        if before != L.LIVE:
+        self._engine.activate(self.feed, self._host.wall_ns(), after)
+        if before != L.LIVE or after != L.LIVE:
             self._since_ns = self._joined_at_ns = now_ns
-            states = {"before": L.STATE_NAMES[before], "after": L.STATE_NAMES[L.LIVE]}
-            self._host.note(self, FeedEvent.JOINED, **states, book_id=book_id, bids=bids, asks=asks)
+            states = {"before": L.STATE_NAMES[before], "after": L.STATE_NAMES[after]}
+            self._host.note(self, event, **states, book_id=book_id, bids=bids, asks=asks)
 
     def _is_confirmed(self, snapshot_id: int, now_ns: int) -> bool:
         """Whether the stream stands at the snapshot or behind it, and has spoken of both sides."""
@@ -370,9 +378,7 @@ class BookSync:
         stamp_ns = self._engine.receive_ns(self.feed)
         if stamp_ns != self._heard_stamp_ns:
             self._heard_stamp_ns, self.heard_ns = stamp_ns, now_ns
-            venue_ns = self._engine.venue_ns(self.feed)
-            if venue_ns != self.timeliness.venue_ns:  # not judged when it came
-                self.timeliness.take(venue_ns, stamp_ns, now_ns)
+            self._judge_time(now_ns)
         self.timing.bound(now_ns)
         if self.state in WITHOUT_STREAM:
             return
@@ -384,6 +390,12 @@ class BookSync:
         self._take(snapshot_step(self.state, self._snapshot_facts(now_ns)), now_ns)
         if self.state == L.LIVE:
             self._take(live_step(self.state, self._live_facts(now_ns)), now_ns)
+
+    def _judge_time(self, now_ns: int) -> None:
+        """Judge the last frame's time, if it was not when it came."""
+        venue_ns = self._engine.venue_ns(self.feed)
+        if venue_ns != self.timeliness.venue_ns:
+            self.timeliness.take(venue_ns, self._engine.receive_ns(self.feed), now_ns)
 
     def go_stale(self, reason: str, now_ns: int) -> None:
         """A LIVE book may be old: it is withdrawn until a frame says otherwise."""

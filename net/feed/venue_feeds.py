@@ -112,9 +112,11 @@ class VenueFeeds:
             sync.on_subscribed(now_ns)
 
     def on_acknowledged(self, now_ns: int) -> None:
-        """Every subscription is confirmed, or the address was one: the streams flow."""
+        """Every subscription is confirmed, or the address was one: the streams flow, but for those
+        that were refused, which only an answer by their name confirms."""
         for sync in self.syncs:
-            sync.on_acknowledged(now_ns)
+            if sync.state != L.DISCONNECTED:
+                sync.on_acknowledged(now_ns)
 
     def unacknowledged(self) -> tuple[str, ...]:
         """The symbols whose subscription the venue has not confirmed, where it names symbols."""
@@ -148,6 +150,8 @@ class VenueFeeds:
         self._connections += 1
         self._engine.restart_connection(self.connection)
         self.restart_streams("moved to another server", now_ns)
+        for sync in self.syncs:
+            sync.await_stream(now_ns)
 
     def on_lost(self, reason: str, now_ns: int) -> None:
         for sync in self.syncs:
@@ -255,7 +259,10 @@ class VenueFeeds:
             self._engine.publish_touched()
 
     def _handle_again(self, frame: Callable[[], bytes], now_ns: int, is_last: int) -> None:
-        """What kept the kernel from taking the frame is out of its way."""
+        """What kept the kernel from taking the frame is out of its way; the frame's number on the
+        connection, which was seen, is the next one still."""
+        number = self._engine.last_number(self.connection)
+        self._engine.restart_connection(self.connection, max(number - 1, L.NO_ID))
         status = self.handle(frame(), self._host.wall_ns(), is_last)
         if status != S.APPLIED:
             self.on_status(status, frame, now_ns, is_last)

@@ -129,10 +129,13 @@ class SchemaTarget:
             self._check_equal(status, staged, reading)
 
     def _priced(self, reading: Reading) -> Reading:
-        """Without the levels at zero or below, where those mean nothing."""
+        """Without the levels at zero, where those mean nothing, and of a whole book those below."""
         if not reading.is_snapshot and not self._rules.has_zero_prices:
             return reading
-        bids, asks = ([row for row in side if row[0] > 0] for side in (reading.bids, reading.asks))
+        bids, asks = (
+            [row for row in side if row[0] > 0 or (row[0] < 0 and not reading.is_snapshot)]
+            for side in (reading.bids, reading.asks)
+        )
         return replace(reading, bids=bids, asks=asks)
 
     def _check_equal(self, status: int, staged: Staged, reading: Reading) -> None:
