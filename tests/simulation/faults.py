@@ -11,35 +11,41 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import InvalidOperation
+from decimal import Decimal, InvalidOperation
 from enum import Enum
 
 import numpy as np
 
+from engine.book.rules import CONTINUITY_LINK, CONTINUITY_NONE
 from net.simulator import mutations
 from net.simulator.registry import simulated_venue
-from net.venues.binance.market_data import BINANCE
-from tests import oracle
+from tests.simulation.dialect import Dialect, Rows
 from tests.simulation.market import Frame, Market
 
-US_PER_S = 1_000_000
-NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 
 ON_FRAME = (
     "drop", "duplicate", "echo", "reorder", "delay", "hold", "truncate", "garbage", "flip",
-    "reword", "nonsense", "binary", "stranger", "lag", "same-time", "future", "notice", "cut",
-    "half-open", "stall",
+    "reword", "nonsense", "binary", "stranger", "lag", "same-time", "future", "wrong-checksum",
+    "misread", "unasked", "unchanged", "number-lost", "notice", "cut", "half-open", "stall",
 )  # fmt: skip
 """What can happen where a frame sets out; the last three happen to its connection."""
 ON_CONNECT = ("refuse", "slow-connect")
-ON_SUBSCRIBE = ("slow-subscribe", "refuse-member")
+ON_SUBSCRIBE = ("slow-subscribe", "refuse-member", "unanswered")
 ON_REST = (
     "late", "lost", "error", "limited", "page", "body-cut", "body-flip", "old", "empty", "foreign",
     "ahead", "priceless", "one-sided",
 )  # fmt: skip
+CHECKED = ("wrong-checksum", "misread")
+"""Of venues with checksums: one that differs; a digit of a quantity that was read wrong."""
+STREAMED = ("unasked",)
+"""Of venues whose whole books come in the stream: one that nobody asked for."""
+LINKED = ("unchanged",)
+"""Of venues whose ids may stay: a frame that says that nothing has changed."""
+COUNTED = ("number-lost",)
+"""Of venues that number a connection's frames: one of another channel was lost."""
 ON_TICK = ("clock-step", "tick-finer", "tick-coarser", "odd-amount")
 """What can happen at any time: the host's wall clock is set, either way; a market of the venue gets
 another tick while its orders rest, or an amount that needs another lot."""
@@ -57,7 +63,34 @@ NONSENSE = (
     mutations.wrong_types, mutations.exponent, mutations.negative_price, mutations.zero_price,
     mutations.long_digits, mutations.escape_keys,
 )  # fmt: skip
+PRICELESS = ("zero_price", "negative_price")
+"""Of a whole book's levels those are passed over, as nobody trades there."""
+NEVER_OVERTAKEN = ("reorder", "echo")
+"""Faults of diffs alone: a whole book that comes late or again is a book of the venue's past, which
+nothing shows before the next diff."""
 TRIES_MAX = 50
+REFUSALS = (
+    ValueError, KeyError, TypeError, AttributeError, AssertionError, IndexError, InvalidOperation,
+)  # fmt: skip
+"""What a careful reader raises on a text that must be refused."""
+
+
+def is_possible(kind: str, dialect: Dialect) -> bool:
+    """Whether a fault can happen at a venue."""
+    rules = dialect.kind.rules
+    if kind == "echo" and rules.continuity == CONTINUITY_NONE:
+        return False  # it makes the book that it once made, for which its checksum is right
+    if kind in CHECKED:
+        return dialect.has_checksums
+    if kind in STREAMED:
+        return rules.is_streamed
+    if kind in LINKED:
+        return rules.continuity == CONTINUITY_LINK
+    if kind in COUNTED:
+        return rules.is_connection_wide
+    if kind in ON_REST:
+        return rules.snapshot is not None
+    return True
 
 
 @dataclass(frozen=True)
@@ -77,7 +110,7 @@ class Schedule:
     def __init__(
         self,
         rng: random.Random,
-        venues: Sequence[str],
+        venues: Mapping[str, Dialect],
         start_ns: int,
         end_ns: int,
         kinds: Sequence[str] = (),
@@ -97,7 +130,9 @@ class Schedule:
             elif kind not in ON_FRAME:
                 # Connections and snapshots are rare enough as it is.
                 first, share = start_ns, rng.choice((0.4, 1.0))
-            self.bouts.append(Bout(kind, rng.choice(venues), first, second, share))
+            able = [name for name, dialect in venues.items() if is_possible(kind, dialect)]
+            if able:
+                self.bouts.append(Bout(kind, rng.choice(able), first, second, share))
 
     def strike(self, occasions: Sequence[str], venue: str, now_ns: int) -> str:
         """What happens on this occasion: a fault's name, or nothing."""
@@ -122,20 +157,22 @@ class Fate(Enum):
 
 
 def fate_of(frame: Frame, raw: bytes) -> Fate:
-    """What the oracle makes of a frame's text after it was damaged."""
+    """What a careful reader makes of a frame's text after it was damaged."""
     market = frame.market
     assert market is not None
-    is_binance = market.spec.rules == BINANCE.rules
-    read = oracle.read_binance_diff if is_binance else oracle.read_bitstamp_diff
-    truth = read(frame.raw)
+    truth = market.dialect.read(frame.raw)
     assert truth is not None
     try:
-        diff = read(raw)
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, InvalidOperation):
+        found = market.dialect.read(raw)
+    except REFUSALS:
         return Fate.REFUSED
-    if diff is None or diff.symbol != truth.symbol:
+    if found is None or found.symbol != truth.symbol:
         return Fate.NAMELESS
-    return Fate.SAME if replace(diff, time_ns=truth.time_ns) == truth else Fate.ANOTHER
+    if replace(found, time_ns=truth.time_ns) == truth:
+        return Fate.SAME
+    if market.has_checksums and replace(found, checksum=truth.checksum) == truth:
+        return Fate.REFUSED if found.checksum else Fate.ANOTHER
+    return Fate.ANOTHER
 
 
 def damaged(frame: Frame, kind: str, rng: random.Random) -> Frame:
@@ -147,9 +184,15 @@ def damaged(frame: Frame, kind: str, rng: random.Random) -> Frame:
             return replace(frame, raw=raw)
         if fate is Fate.REFUSED or kind == "nonsense":
             return replace(frame, raw=raw, must_be_refused=True)
-        if fate is Fate.NAMELESS:
+        if fate is Fate.NAMELESS and _shows_what_lost_its_name(frame):
             return replace(frame, raw=raw, is_nameless=True)
     return frame
+
+
+def _shows_what_lost_its_name(frame: Frame) -> bool:
+    """Whether a diff that means nothing any more is missed; a connection's number counts it."""
+    assert frame.market is not None
+    return not frame.market.dialect.is_connection_wide
 
 
 def _damage(frame: Frame, kind: str, rng: random.Random) -> bytes:
@@ -160,10 +203,15 @@ def _damage(frame: Frame, kind: str, rng: random.Random) -> bytes:
         return rng.randbytes(len(raw))
     if kind == "flip":
         return flipped(raw, rng)
-    change = rng.choice(REWORDINGS if kind == "reword" else NONSENSE)
     assert frame.market is not None
-    venue = "binance" if frame.market.spec.rules == BINANCE.rules else "bitstamp"
-    book_frame = mutations.BookFrame(simulated_venue(venue).form, raw.decode())
+    dialect = frame.market.dialect
+    told = frame.told
+    assert told is not None
+    legal = PRICELESS if told.is_whole else dialect.nonsense_is_legal
+    nonsense = [each for each in NONSENSE if each.__name__ not in legal]
+    change = rng.choice(REWORDINGS if kind == "reword" else nonsense)
+    form = simulated_venue(dialect.kind.name).form
+    book_frame = mutations.BookFrame(form, raw.decode())
     (text,) = change(book_frame, 0.0, np.random.default_rng(rng.randrange(1 << 32)))
     assert isinstance(text, str)
     return text.encode()
@@ -171,31 +219,52 @@ def _damage(frame: Frame, kind: str, rng: random.Random) -> bytes:
 
 def halves(frame: Frame) -> list[Frame]:
     """The frame as two of one time, where times are the venue's only numbers."""
-    market = frame.market
-    assert market is not None
-    if market.spec.rules == BINANCE.rules:
+    market, told = frame.market, frame.told
+    assert market is not None and told is not None
+    if not market.dialect.is_time_the_id:
         return [frame]
-    asks = frame.raw.index(b'"asks":')
-    end = frame.raw.index(b"}", asks)
-    bids = frame.raw.index(b'"bids":')
-    first = frame.raw[:asks] + b'"asks":[]' + frame.raw[end:]
-    second = frame.raw[:bids] + b'"bids":[],' + frame.raw[asks:]
+    first = frame.again(replace(told, asks=[]))
+    second = frame.again(replace(told, bids=[]))
     return [replace(frame, raw=first, is_part=True), replace(frame, raw=second)]
 
 
 def of_the_future(frame: Frame, ahead_s: int) -> Frame:
     """The frame with a time ahead of every clock: refused where times are the order. How late it
     is nobody can tell."""
-    market = frame.market
-    assert market is not None
-    if market.spec.rules == BINANCE.rules:
-        now_ms = frame.sent_ns // NS_PER_MS
-        ahead_ms = now_ms + 1000 * ahead_s
-        raw = frame.raw.replace(b'"E":%d' % now_ms, b'"E":%d' % ahead_ms)
-        return replace(frame, raw=raw, sent_ns=0)
-    ahead = b'"microtimestamp":"%d"' % (frame.last_id + ahead_s * US_PER_S)
-    raw = frame.raw.replace(b'"microtimestamp":"%d"' % frame.last_id, ahead)
-    return replace(frame, raw=raw, sent_ns=0, must_be_refused=True)
+    market, told = frame.market, frame.told
+    assert market is not None and told is not None
+    raw = frame.again(market.dialect.ahead(told, ahead_s))
+    is_refused = market.dialect.is_time_the_id
+    return replace(frame, raw=raw, sent_ns=0, must_be_refused=is_refused)
+
+
+def with_wrong_checksum(frame: Frame) -> Frame:
+    """The frame with a checksum that no book has; as it was where it has none."""
+    market, told = frame.market, frame.told
+    assert market is not None and told is not None
+    if not market.has_checksums:
+        return frame
+    raw = frame.again(replace(told, checksum=told.checksum % 2**31 + 1))
+    return replace(frame, raw=raw, must_be_refused=True)
+
+
+def misread(frame: Frame) -> Frame:
+    """The frame with another quantity, which its checksum shows if the level is in the book."""
+    market, told = frame.market, frame.told
+    assert market is not None and told is not None
+    if not market.has_checksums:
+        return frame
+    return replace(frame, raw=frame.again(replace(told, bids=_other(told.bids), asks=told.asks)))
+
+
+def _other(rows: Rows) -> Rows:
+    """Levels of which the first that has a quantity has another."""
+    at = next((at for at, row in enumerate(rows) if Decimal(row[1]) > 0), None)
+    if at is None:
+        return rows
+    price, amount = rows[at]
+    digit = str((int(amount[0]) + 1) % 10)
+    return [*rows[:at], (price, digit + amount[1:]), *rows[at + 1 :]]
 
 
 def flipped(raw: bytes, rng: random.Random) -> bytes:
@@ -206,14 +275,13 @@ def flipped(raw: bytes, rng: random.Random) -> bytes:
 
 def flipped_body(body: bytes, market: Market, rng: random.Random) -> bytes:
     """A snapshot with one bit turned over, so that it must be refused or means the same."""
-    is_binance = market.spec.rules == BINANCE.rules
-    read = oracle.read_binance_snapshot if is_binance else oracle.read_bitstamp_snapshot
+    read = market.dialect.read_snapshot
     truth = read(body)
     for _ in range(TRIES_MAX):
         raw = flipped(body, rng)
         try:
             if read(raw) == truth:
                 return raw
-        except (ValueError, KeyError, TypeError, AttributeError, AssertionError, InvalidOperation):
+        except REFUSALS:
             return raw
     return body

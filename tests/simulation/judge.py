@@ -49,9 +49,9 @@ class WatchedEngine(Engine):
         self._loaded_id = stage.last_id
         return super().load(feed, stage, levels_limit)
 
-    def activate(self, feed: int, now_ns: int) -> None:
+    def activate(self, feed: int, now_ns: int, state: int = L.LIVE) -> None:
         self.bases[feed] = (self.bases.get(feed, (0, 0))[1], self._loaded_id)
-        super().activate(feed, now_ns)
+        super().activate(feed, now_ns, state)
 
     def restart_stream(self, feed: int) -> None:
         self.markets[feed].heard_id = 0
@@ -123,7 +123,9 @@ class Judge:
         venues = [L.SLOT_VENUES_AT + place * L.VENUE_WORDS for place in range(len(feeds))]
         self._states = [words[at + L.VENUE_STATE] for at in venues]
         self._flags = [words[at + L.VENUE_FLAGS] for at in venues]
-        ids = ids or [words[at + L.VENUE_UPDATE_ID] for at in venues]
+        shown = ids or [words[at + L.VENUE_UPDATE_ID] for at in venues]
+        markets = self._engine.markets
+        ids = [markets[feed].own_id(each) for feed, each in zip(feeds, shown, strict=True)]
         guilty: set[int] = set()
         for place, feed in enumerate(feeds):
             if now_ns:
@@ -132,16 +134,16 @@ class Judge:
             if is_live and ids[place] not in self._engine.markets[feed].books:
                 guilty.add(feed)
         for is_asks in (0, 1):
-            shown = self._shown(is_asks, self._engine.markets[feeds[0]].unit)
+            levels = self._shown(is_asks, self._engine.markets[feeds[0]].unit)
             sides = [
-                self._side(feeds[place], place, ids[place], is_asks, shown)
+                self._side(feeds[place], place, ids[place], is_asks, levels)
                 for place in range(len(feeds))
             ]
             depth = self._engine.instruments[index].depth
             wanted = oracle.merge_side(sides, depth, is_asks)
-            if shown != wanted:
-                guilty |= self._guilty(feeds, sides, shown, is_asks, depth) or set(feeds)
-                self._found = _first_difference(shown, wanted)
+            if levels != wanted:
+                guilty |= self._guilty(feeds, sides, levels, is_asks, depth) or set(feeds)
+                self._found = _first_difference(levels, wanted)
         for feed in guilty:
             self._excuse(feed, ids[feeds.index(feed)], self._states[feeds.index(feed)])
 
@@ -214,7 +216,7 @@ class Judge:
             self.wrong.pop(feed, None)
             return
         self._live_since_ns[feed] = self._live_since_ns[feed] or now_ns
-        book_id = self._engine.book_id(feed)
+        book_id = market.own_id(self._engine.book_id(feed))
         if book_id < market.heard_id:
             raise WrongBookError(f"{name} is LIVE at {book_id}, and heard {market.heard_id}")
         if now_ns - max(market.heard_ns, self._live_since_ns[feed]) > self._stale_ns:

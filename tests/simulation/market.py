@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from engine.specs import FeedSpec
-from net.venues.binance.market_data import BINANCE
+from tests.simulation.dialect import NUMBER, Dialect, Ids, Rows, Telling
 
 LEVELS_MAX = 40
 """Levels a side: fewer than an audit compares, so that an audit sees every loss."""
@@ -29,10 +29,13 @@ LARGE = 184_467_440_737 * LOT
 """Of a cheap token: no such total is a number of 1e-8 that has 64 bits."""
 SMALL = LOT // 1000
 """Some venues write amounts below with an exponent."""
-US_PER_S = 1_000_000
-NS_PER_MS = 1_000_000
-NS_PER_US = 1_000
+LOT_DECIMALS = 8
+"""As amounts are printed, but for those that have more."""
+JUMP_MAX = 40
+"""Ids that other markets of the venue take meanwhile."""
 LONG_NS = 1 << 62
+PRICELESS: Rows = [("0", "1.5"), ("-1.00", "2")]
+"""Levels that nobody can trade at."""
 
 Side = dict[int, int]
 Book = tuple[Side, Side]
@@ -40,17 +43,29 @@ Book = tuple[Side, Side]
 
 @dataclass(frozen=True)
 class Frame:
-    """A text on its way: a diff, or what became of one; without a market it never was one."""
+    """A text on its way: a diff or a whole book, or what became of one; without a market it never
+    was one."""
 
     raw: bytes
     market: Market | None = None
     last_id: int = 0
+    """The market's own id that it leads to."""
+    told: Telling | None = None
     must_be_refused: bool = False
     is_nameless: bool = False
     is_binary: bool = False
     is_part: bool = False
     """Whether the rest of it follows in another of the same time."""
     sent_ns: int = 0
+
+    def again(self, told: Telling) -> bytes:
+        """The text of another telling, with the same number on the connection."""
+        assert self.market is not None and self.told is not None
+        dialect = self.market.dialect
+        text, before = dialect.text(told), dialect.text(self.told)
+        head, _, tail = before.partition(NUMBER)
+        number = self.raw.decode()[len(head) : len(self.raw) - len(tail)] if tail else ""
+        return text.replace(NUMBER, number).encode()
 
 
 @dataclass
@@ -59,6 +74,7 @@ class Market:
 
     feed: int
     spec: FeedSpec
+    dialect: Dialect
     unit: Decimal
     middle: int
     book_id: int
@@ -68,6 +84,9 @@ class Market:
     is_cheap: bool = False
     """Its amounts are large, and have two decimals."""
     has_exponents: bool = False
+    has_checksums: bool = False
+    sends_wholes: bool = False
+    """Whether a subscription brings the whole book in the stream."""
     books: dict[int, Book] = field(default_factory=dict)
     frame_ids: list[int] = field(default_factory=list)
     heard_ns: int = 0
@@ -83,19 +102,23 @@ class Market:
     """Diffs whose loss no sequence number shows, and when they were lost."""
     forged: dict[int, int] = field(default_factory=dict)
     """Ids of snapshots of something else, and when they were answered."""
+    own_ids: dict[int, int] = field(default_factory=dict)
+    """The market's own id of each that a published book names, where those are others."""
 
     def __post_init__(self) -> None:
         tick = Decimal(self.spec.tick_size)
         self.multiplier = self._first_multiplier = int(tick / self.unit)
         self._decimals = max(0, -int(self.unit.as_tuple().exponent))
         self._unit_mantissa = int(self.unit.scaleb(self._decimals))
-        self._is_binance = self.spec.rules == BINANCE.rules
         self._sides: Book = ({}, {})
         self._pending: Book = ({}, {})
         self._first_id = self._now_ns = 0
+        self._lot_decimals = LOT_DECIMALS
         for is_asks in (0, 1):
             for _ in range(LEVELS_MAX // 2):
                 self._sides[is_asks][self._draw_price(is_asks)] = self._draw_lots()
+        self._sent_id = self.book_id
+        self._remember()
 
     # --- the book moves --------------------------------------------------------------------------
 
@@ -138,11 +161,14 @@ class Market:
         ten decimals."""
         is_asks = self.rng.randrange(2)
         lots = LARGE if self.is_cheap else self.rng.randrange(1, 10) * LOT + 1
+        self._lot_decimals = AMOUNT_DECIMALS
         self._set(is_asks, self._draw_price(is_asks), lots, now_ns)
 
     def _set(self, is_asks: int, price: int, lots: int, now_ns: int) -> None:
-        self.book_id += 1
-        if not self._is_binance:
+        ids = self.dialect.ids
+        if ids is not Ids.FRAMES:
+            self.book_id += self.rng.randrange(1, JUMP_MAX) if ids is Ids.JUMPS else 1
+        if ids is Ids.TIMES:
             self.book_id = max(self.book_id, now_ns // 1000)
         self._first_id = self._first_id or self.book_id
         self._pending[is_asks][price] = lots
@@ -153,26 +179,69 @@ class Market:
 
     # --- what the venue says ---------------------------------------------------------------------
 
-    def frame(self) -> Frame:
-        """Everything since the last frame, as the venue's stream writes it."""
-        bids, asks = (self._text(side, is_asks) for is_asks, side in enumerate(self._pending))
+    def frame(self) -> Frame | None:
+        """Everything since the last frame, as the venue's stream writes it; None where its view
+        has not changed."""
+        changes = self._changes()
+        if not any(changes):
+            return None
+        if self.dialect.ids is Ids.FRAMES:
+            self.book_id += 1
         self._remember()
-        symbol, last = self.spec.symbol, self.book_id
-        if self._is_binance:
-            raw = (
-                f'{{"stream":"{symbol.lower()}@depth@100ms","data":{{"e":"depthUpdate",'
-                f'"E":{self._now_ns // NS_PER_MS},"s":"{symbol}",'
-                f'"U":{self._first_id},"u":{last},"b":{bids},"a":{asks}}}}}'
-            )
-        else:
-            raw = (
-                f'{{"data":{{"timestamp":"{last // US_PER_S}","microtimestamp":"{last}",'
-                f'"bids":{bids},"asks":{asks}}},'
-                f'"channel":"diff_order_book_{symbol}","event":"data"}}'
-            )
-        self.frame_ids.append(last)
+        first_id, previous_id = self._first_id or self.book_id, self._sent_id
+        self._sent_id = self.book_id
+        self.frame_ids.append(self.book_id)
         self._pending, self._first_id = ({}, {}), 0
-        return Frame(raw.encode(), self, last, sent_ns=self._now_ns)
+        return self._told(changes, first_id, previous_id, is_whole=False)
+
+    def whole(self) -> Frame:
+        """The book as the last frame left it, as a message of the stream."""
+        return self._told(self.books[self._sent_id], self._sent_id, self._sent_id, is_whole=True)
+
+    def unchanged(self) -> Frame:
+        """A frame that says that nothing has changed: its id is that of the one before."""
+        return self._told(({}, {}), self._sent_id, self._sent_id, is_whole=False)
+
+    def _changes(self) -> Book:
+        """What the next frame sets."""
+        if not self.dialect.view_depth:
+            return self._pending
+        before, after = self.books[self._sent_id], self._view()
+        changes: Book = ({}, {})
+        for is_asks in (0, 1):
+            old, new = before[is_asks], after[is_asks]
+            there = new if self.dialect.deletes_pushed_out else self._sides[is_asks]
+            changes[is_asks].update({price: 0 for price in old if price not in there})
+            changes[is_asks].update({p: q for p, q in new.items() if old.get(p) != q})
+        return changes
+
+    def _view(self) -> Book:
+        """The book as far as the stream knows it."""
+        depth = self.dialect.view_depth or None
+        bids, asks = (
+            dict(sorted(side.items(), reverse=not is_asks)[:depth])
+            for is_asks, side in enumerate(self._sides)
+        )
+        return bids, asks
+
+    def _told(self, sides: Book, first_id: int, previous_id: int, *, is_whole: bool) -> Frame:
+        """A message of the stream that leads to the book that was sent last."""
+        told = Telling(
+            self.spec.symbol, *self._rows(sides), first_id, self._sent_id, previous_id,
+            self._now_ns, self._checksum(), is_whole,
+        )  # fmt: skip
+        raw = self.dialect.text(told).encode()
+        return Frame(raw, self, self._sent_id, told, sent_ns=self._now_ns)
+
+    def _checksum(self) -> int:
+        """Of the book that was sent last."""
+        if not self.has_checksums:
+            return 0
+        bids, asks = (
+            dict(sorted(side.items(), reverse=not is_asks))
+            for is_asks, side in enumerate(self.books[self._sent_id])
+        )
+        return self.dialect.checksum(*self._rows((bids, asks)))
 
     def snapshot(
         self, levels_max: int | None, book_id: int = 0, ahead: int = 0, fault: str = ""
@@ -181,41 +250,55 @@ class Market:
         if not book_id:
             book_id = self.book_id
             self._remember()
-        bids, asks = (
-            self._text(dict(sorted(side.items(), reverse=not is_asks)[:levels_max]), is_asks)
-            for is_asks, side in enumerate(self.books[book_id])
+        bids, asks = self._rows(
+            tuple(
+                dict(sorted(side.items(), reverse=not is_asks)[:levels_max])
+                for is_asks, side in enumerate(self.books[book_id])
+            )
         )
         if fault == "priceless":
-            bids, asks = _with_priceless(bids), _with_priceless(asks)
+            bids, asks = [*bids, *PRICELESS], [*asks, *PRICELESS]
         elif fault == "one-sided":
-            bids, asks = self.rng.choice((("[]", asks), (bids, "[]")))
-        book_id += ahead
-        if self._is_binance:
-            return f'{{"lastUpdateId":{book_id},"bids":{bids},"asks":{asks}}}'.encode()
-        return (
-            f'{{"timestamp":"{book_id // US_PER_S}","microtimestamp":"{book_id}",'
-            f'"bids":{bids},"asks":{asks}}}'
-        ).encode()
+            bids, asks = self.rng.choice((([], asks), (bids, [])))
+        told = Telling(self.spec.symbol, bids, asks, 0, book_id + ahead, 0, self._now_ns)
+        return self.dialect.snapshot(told).encode()
 
     def _remember(self) -> None:
-        self.books[self.book_id] = (dict(self._sides[0]), dict(self._sides[1]))
+        self.books[self.book_id] = self._view()
 
-    def _text(self, side: Side, is_asks: int) -> str:
-        rows = (f'["{self._price(price)}","{self._amount(lots)}"]' for price, lots in side.items())
-        return f"[{','.join(rows)}]"
+    def own_id(self, shown_id: int) -> int:
+        """The market's id that a published book's means."""
+        return self.own_ids.get(shown_id, 0) if self.dialect.is_renumbered else shown_id
+
+    def tick(self, now_ns: int) -> None:
+        """What is told from here on is told now."""
+        self._now_ns = now_ns
+
+    def _rows(self, sides: tuple[Side, ...]) -> tuple[Rows, Rows]:
+        """The levels of both sides as texts."""
+        bids, asks = (
+            [(self._price(price), self._amount(lots)) for price, lots in side.items()]
+            for side in sides
+        )
+        return bids, asks
 
     def _price(self, price: int) -> str:
         value = price * self._unit_mantissa
         if not self._decimals:
             return str(value)
         whole, part = divmod(value, 10**self._decimals)
-        return f"{whole}.{part:0{self._decimals}d}"
+        return self._short(f"{whole}.{part:0{self._decimals}d}")
 
     def _amount(self, lots: int) -> str:
         if self.has_exponents and 0 < lots < SMALL:
             return f"{Decimal(lots).scaleb(-AMOUNT_DECIMALS).normalize():e}"
         text = f"{lots // LOT}.{lots % LOT:010d}"
-        return text.removesuffix("00")
+        if self.dialect.deletes_pushed_out:
+            return self._short(text.removesuffix("00"))
+        return text[: len(text) - AMOUNT_DECIMALS + self._lot_decimals]
+
+    def _short(self, number: str) -> str:
+        return number.rstrip("0").rstrip(".") if self.dialect.strips_zeros else number
 
     # --- what became of it -----------------------------------------------------------------------
 
@@ -225,18 +308,19 @@ class Market:
         if is_whole:
             self.lost.pop(frame.last_id, None)
             self.heard_ns, self.heard_id = now_ns, max(self.heard_id, frame.last_id)
-        elif not self._is_binance:
+        elif self.dialect.is_blind:
             self.lost[frame.last_id] = now_ns
 
     def came(self, frame: Frame, now_ns: int) -> None:
-        """A diff is taken that nobody has heard yet: how late it is counts."""
-        if frame.sent_ns and frame.last_id > self.heard_id:
+        """A diff is taken that nobody has heard yet, or a whole book: how late it is counts."""
+        is_whole = frame.told is not None and frame.told.is_whole
+        if frame.sent_ns and (frame.last_id > self.heard_id or is_whole):
             self.lag_ns = now_ns - frame.sent_ns
             self.best_lag_ns = min(self.best_lag_ns, self.lag_ns)
 
     def hide(self, snapshot_id: int, now_ns: int) -> None:
         """A snapshot joins no frame at all: what came before and is not in it, nobody misses."""
-        if self._is_binance:
+        if not self.dialect.is_blind:
             return
         start = bisect_right(self.frame_ids, snapshot_id)
         for frame_id in self.frame_ids[start:]:
@@ -249,9 +333,3 @@ class Market:
             return self.forged[base_id]
         lost = [at for frame_id, at in self.lost.items() if base_id < frame_id <= book_id]
         return min(lost, default=0)
-
-
-def _with_priceless(side: str) -> str:
-    """A side as text with levels that nobody can trade at."""
-    levels = '["0","1.5"],["-1.00","2"]'
-    return f"[{levels}]" if side == "[]" else f"{side[:-1]},{levels}]"

@@ -8,7 +8,10 @@ from functools import partial
 
 import pytest
 
+from engine.book.rules import CHECKSUM_NONE
+from engine.compiling.atomics import Words
 from engine.compiling.jit import BOUNDS_CHECKED, JIT_OFF
+from engine.layout import layout as L
 from engine.layout import status as S
 from net.feed.book_sync import BookSync
 from net.feed.venue_feeds import VenueFeeds
@@ -89,6 +92,45 @@ def never_goes_stale(venue: VenueFeeds) -> None:
         vars(sync)["_stale_after_ns"] = 10**18
 
 
+def rules_of(venue: VenueFeeds) -> tuple[list[int], Words]:
+    """Where the rules of a venue's feeds and of its connection are in the arena."""
+    engine = venue._engine
+    found = {int(engine.arena[engine._feed_at(sync.feed) + L.FEED_RULES]) for sync in venue.syncs}
+    return sorted(found), engine.arena
+
+
+def ignores_checksums(venue: VenueFeeds) -> None:
+    """An engine that keeps a book whatever its checksum is."""
+    places, arena = rules_of(venue)
+    for at in places:
+        arena[at + L.RULES_CHECKSUM] = CHECKSUM_NONE
+
+
+def cuts_nothing(venue: VenueFeeds) -> None:
+    """An engine that keeps the levels that the venue has dropped, and looks at no checksum."""
+    places, arena = rules_of(venue)
+    for at in places:
+        arena[at + L.RULES_CHECKSUM] = CHECKSUM_NONE
+        arena[at + L.RULES_BOUND] = 0
+
+
+def ignores_numbers(venue: VenueFeeds) -> None:
+    """An engine that takes any number of a connection for the next one."""
+    handle, engine = venue.handle, venue._engine
+
+    def broken(raw: bytes, receive_ns: int, is_last: int) -> int:
+        engine.restart_connection(venue.connection)
+        return handle(raw, receive_ns, is_last)
+
+    venue.handle = broken
+
+
+def shows_late_books(venue: VenueFeeds) -> None:
+    """Sessions that show a whole book of the stream however late it is."""
+    for sync in venue.syncs:
+        vars(sync)["_judge_time"] = lambda now_ns: None
+
+
 def goes_live_at_once(venue: VenueFeeds) -> None:
     """Sessions that show a snapshot before the stream has reached it."""
 
@@ -103,26 +145,35 @@ def goes_live_at_once(venue: VenueFeeds) -> None:
         vars(sync)["_try_join"] = partial(eager, sync)
 
 
-BROKEN: dict[str, tuple[Callable[[VenueFeeds], None], str]] = {
-    "loses deletes": (loses_deletes, "hold"),
-    "ignores gaps": (partial(ignores, S.GAP), "drop"),
-    "ignores time that runs backwards": (partial(ignores, S.BACKWARDS), "reorder"),
-    "ignores refused frames": (partial(ignores, S.BAD_JSON), "truncate"),
-    "takes any snapshot": (takes_any_snapshot, "old"),
-    "never audits": (never_audits, "drop"),
-    "never goes stale": (never_goes_stale, "stall"),
-    "goes live at once": (goes_live_at_once, "delay"),
+FIRST = ("binance", "bitstamp")
+BROKEN: dict[str, tuple[Callable[[VenueFeeds], None], str, tuple[str, ...]]] = {
+    "loses deletes": (loses_deletes, "hold", FIRST),
+    "ignores gaps": (partial(ignores, S.GAP), "drop", FIRST),
+    "ignores time that runs backwards": (partial(ignores, S.BACKWARDS), "reorder", FIRST),
+    "ignores refused frames": (partial(ignores, S.BAD_JSON), "truncate", FIRST),
+    "takes any snapshot": (takes_any_snapshot, "old", FIRST),
+    "never audits": (never_audits, "drop", FIRST),
+    "never goes stale": (never_goes_stale, "stall", FIRST),
+    "goes live at once": (goes_live_at_once, "delay", FIRST),
+    "ignores checksums": (ignores_checksums, "misread", ("kraken", "okx")),
+    "cuts nothing": (cuts_nothing, "hold", ("kraken",)),
+    "ignores what a diff follows": (partial(ignores, S.GAP), "drop", ("okx",)),
+    "ignores the chain": (partial(ignores, S.GAP), "drop", ("binance-usdm",)),
+    "ignores steps": (partial(ignores, S.GAP), "drop", ("bybit",)),
+    "ignores ranges": (partial(ignores, S.GAP), "drop", ("gate", "kucoin")),
+    "ignores numbers of the connection": (ignores_numbers, "drop", ("coinbase",)),
+    "shows late books": (shows_late_books, "lag", ("kraken", "bybit")),
 }
-"""What is broken, and the fault that brings it to light."""
+"""What is broken, the fault that brings it to light, and the venues that it befalls."""
 
 
 @pytest.mark.skipif(JIT_OFF, reason="too slow")
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_system_is_caught(name: str) -> None:
-    sabotage, fault = BROKEN[name]
+    sabotage, fault, venues = BROKEN[name]
     with pytest.raises(SeedFailedError, match="--seed"):
         for seed in range(CANARY_SEEDS):
-            world = World(seed, (fault,))
+            world = World(seed, (fault,), venues)
             for link in world.links.values():
                 sabotage(link.venue)
             world.run()

@@ -28,13 +28,14 @@ from net.feed.sync_limits import REACH_LIMIT_NS
 from net.feed.venue_feeds import LargeFrame, VenueFeeds
 from net.sockets import websocket
 from net.sockets.backoff import Backoff
-from net.venues.binance.market_data import BINANCE
-from net.venues.bitstamp.market_data import BITSTAMP
 from net.venues.interface import VenueProtocol
+from tests.simulation.dialect import Dialect, Ids
 from tests.simulation.faults import CLOCK_STEPS_S, ON_TICK, Schedule
 from tests.simulation.judge import BACKOFF_LIMIT_NS, SLACK_NS, Judge, WatchedEngine
 from tests.simulation.market import Market
-from tests.simulation.network import IDLE_PING_S, RETRY_AFTER_S, Link, Rest
+from tests.simulation.network import IDLE_PING_S, Link
+from tests.simulation.rest import RETRY_AFTER_S, Rest
+from tests.simulation.venues import DIALECTS
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
@@ -44,10 +45,6 @@ TIMER_NS = NS_PER_S // 10
 FAULTS_NS = 40 * NS_PER_S
 CALM_MIN_NS = 3 * NS_PER_S
 STALE_AFTER_MS = 3000
-AUDIT_INTERVAL_S = {"binance": 40, "bitstamp": 20}
-"""The audits' rule on a shorter clock: in the daemon minutes, which would be most of a run."""
-SNAPSHOT_DEPTH = 20
-"""Levels a side of a Binance snapshot: sometimes fewer than the book has, so it comes cut."""
 STEPS_MAX = 100_000
 TRACE_LINES = 60
 
@@ -85,18 +82,18 @@ class SeedFailedError(AssertionError):
     """A run that showed something wrong; its text says how to see it again."""
 
 
-def venue_protocol(kind: VenueProtocol, name: str) -> VenueProtocol:
+def venue_protocol(dialect: Dialect, name: str) -> VenueProtocol:
     """A venue of this kind under a name of its own, with the shorter clock."""
-    protocol = copy.copy(kind)
-    protocol.audit_interval_s = AUDIT_INTERVAL_S[kind.name]
+    protocol = copy.copy(dialect.kind)
+    protocol.audit_interval_s = dialect.audit_interval_s
     protocol.name = name
     return protocol
 
 
 class World:
-    """All there is, made from one seed; `kinds`: of faults, else drawn."""
+    """All there is, of one seed; `kinds` of faults and of `venues` are drawn where not given."""
 
-    def __init__(self, seed: int, kinds: Sequence[str] = ()) -> None:
+    def __init__(self, seed: int, kinds: Sequence[str] = (), venues: Sequence[str] = ()) -> None:
         self.report = Report(seed)
         self.now_ns = START_NS
         self.wall_step_ns = 0
@@ -105,7 +102,8 @@ class World:
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._calm_ns = START_NS + FAULTS_NS
-        protocols = self._draw_venues()
+        self.dialects: dict[str, Dialect] = {}
+        protocols = self._draw_venues(venues)
         self.engine = WatchedEngine(
             self._draw_instruments(protocols),
             window_slots=self._rng.choice((L.WINDOW_SLOTS_MIN, 512)),
@@ -116,8 +114,7 @@ class World:
         self.judge = Judge(
             self.engine, STALE_AFTER_MS * NS_PER_MS, LATE_AFTER_MS * NS_PER_MS, TIMER_NS
         )
-        names = [protocol.name for protocol in protocols]
-        self.schedule = Schedule(self._rng, names, START_NS, self._calm_ns, kinds)
+        self.schedule = Schedule(self._rng, self.dialects, START_NS, self._calm_ns, kinds)
         self._withdraws_all = self._rng.random() < 0.2
         self.links: dict[str, Link] = {}
         self.rests: dict[str, Rest] = {}
@@ -126,11 +123,15 @@ class World:
 
     # --- making it -------------------------------------------------------------------------------
 
-    def _draw_venues(self) -> list[VenueProtocol]:
-        protocols = [venue_protocol(BINANCE, "binance"), venue_protocol(BITSTAMP, "bitstamp")]
+    def _draw_venues(self, kinds: Sequence[str]) -> list[VenueProtocol]:
+        kinds = kinds or self._rng.sample(sorted(DIALECTS), 2)
         if self._rng.random() < 0.25:
-            kind = self._rng.choice((BINANCE, BITSTAMP))
-            protocols.append(venue_protocol(kind, f"{kind.name}-2"))
+            kinds = [*kinds, self._rng.choice(sorted(DIALECTS))]
+        protocols = []
+        for kind in kinds:
+            name = f"{kind}-2" if kind in self.dialects else kind
+            self.dialects[name] = DIALECTS[kind]
+            protocols.append(venue_protocol(DIALECTS[kind], name))
         self._rng.shuffle(protocols)
         return protocols
 
@@ -140,10 +141,8 @@ class World:
         for symbol in rng.sample(sorted(MIDDLES), rng.choice((2, 2, 2, 3))):
             feeds = []
             for connection, protocol in enumerate(protocols):
-                is_binance = protocol.rules == BINANCE.rules
-                name = symbol.replace("-", "")
-                name = f"{name}T" if is_binance else name.lower()
-                tick = rng.choice(("0.01", "0.05") if is_binance else ("0.01", "0.1", "1"))
+                dialect = self.dialects[protocol.name]
+                name, tick = dialect.symbol(symbol), rng.choice(dialect.ticks)
                 feeds.append(FeedSpec(protocol.name, protocol.rules, connection, name, tick))
             instruments.append(InstrumentSpec(symbol, tuple(feeds), rng.choice((3, 10, 50))))
         return tuple(instruments)
@@ -154,29 +153,40 @@ class World:
             unit, is_cheap = info.tick_size / 100, self._rng.random() < 0.3
             for _ in info.venues:
                 spec = self.engine.feeds[len(markets)]
+                dialect = self.dialects[spec.venue]
                 tick = int(Decimal(spec.tick_size) / unit)
                 middle = int(MIDDLES[info.symbol] / Decimal(spec.tick_size)) * tick
-                is_binance = spec.rules == BINANCE.rules
-                first_id = FIRST_IDS[info.symbol] if is_binance else START_NS // 1000
+                is_timed = dialect.ids is Ids.TIMES
+                first_id = START_NS // 1000 if is_timed else FIRST_IDS[info.symbol]
                 rng = random.Random(self._rng.random())
                 quiet = rng.choice((0.0, 0.01, 0.2))
-                facts = (middle, first_id, rng, quiet, is_cheap, rng.random() < 0.2)
-                markets.append(Market(len(markets), spec, unit, *facts))
+                facts = (middle, first_id, rng, quiet, is_cheap)
+                market = Market(len(markets), spec, dialect, unit, *facts)
+                self._draw_habits(market)
+                markets.append(market)
         return markets
+
+    def _draw_habits(self, market: Market) -> None:
+        """What venues of one kind do either way, as the years go."""
+        rng, dialect = market.rng, market.dialect
+        market.has_exponents = dialect.has_exponents and rng.random() < 0.2
+        can_do_without = dialect.kind.rules.snapshot is not None
+        market.has_checksums = dialect.has_checksums and (not can_do_without or rng.random() < 0.5)
+        market.sends_wholes = dialect.is_streamed and (not can_do_without or rng.random() < 0.7)
 
     def _add_venue(self, connection: int, protocol: VenueProtocol) -> None:
         def seeded() -> random.Random:
             return random.Random(self._rng.random())
 
         mine = [market for market in self.markets if market.spec.venue == protocol.name]
-        snapshot_depth = SNAPSHOT_DEPTH if protocol.rules == BINANCE.rules else 0
+        dialect = self.dialects[protocol.name]
         syncs = tuple(
             BookSync(
                 self.engine,
                 market.feed,
                 protocol,
                 self,
-                snapshot_depth=snapshot_depth,
+                snapshot_depth=dialect.snapshot_depth,
                 stale_after_ms=STALE_AFTER_MS,
                 late_after_ms=LATE_AFTER_MS,
                 backoff=Backoff(seeded()),
@@ -184,10 +194,11 @@ class World:
             for market in mine
         )
         venue = VenueFeeds(self.engine, connection, protocol, syncs, self)
-        link = self.links[protocol.name] = Link(self, self.schedule, venue, seeded())
-        link.lost = self.withdrawn
         by_feed = {market.feed: market for market in mine}
-        rest = Rest(self, self.schedule, self.engine, link, by_feed, seeded())
+        link = Link(self, self.schedule, venue, dialect, by_feed, seeded())
+        self.links[protocol.name] = link
+        link.lost = self.withdrawn
+        rest = Rest(self, self.schedule, self.engine, link, protocol, by_feed, seeded())
         self.rests[protocol.name] = rest
         self.after(0, link.connect)
         for market in mine:
@@ -243,7 +254,7 @@ class World:
         for market in self.markets:
             if market.feed in self.judge.wrong:
                 link = self.links[market.spec.venue]
-                audit_s = AUDIT_INTERVAL_S[market.spec.venue.partition("-")[0]]
+                audit_s = market.dialect.audit_interval_s
                 self.judge.check_excuses(market, link.disturbed_ns, self.now_ns, audit_s)
         self.after(TIMER_NS, self._tick)
 
@@ -262,8 +273,9 @@ class World:
         """The venue's book moves; mostly the venue tells."""
         rng = market.rng
         market.move(self.now_ns)
-        if rng.random() < 0.8:
-            self.links[market.spec.venue].send(market.frame())
+        frame = market.frame() if rng.random() < 0.8 else None
+        if frame is not None:
+            self.links[market.spec.venue].send(frame)
         pause_ms = rng.randrange(50, 800)
         if rng.random() < market.quiet_share and self.now_ns < self._calm_ns:
             pause_ms = rng.randrange(2000, 8000)
@@ -295,6 +307,8 @@ class World:
 
     def note(self, sync: BookSync, event: FeedEvent, /, **facts: object) -> None:
         self.report.seen[str(facts.get("reason", event.text))] += 1
+        if event is FeedEvent.BROKEN:
+            self.links[sync.spec.venue].broken[sync.spec.symbol] = str(facts["reason"])
         self.say("{} {}: {} {}", sync.spec.venue, sync.spec.symbol, event.text, facts)
 
     def note_venue(self, venue: VenueFeeds, event: FeedEvent, /, **facts: object) -> None:
@@ -302,7 +316,11 @@ class World:
         self.say("{}: {} {}", venue.name, event.text, facts)
 
     def fetch_snapshot(self, sync: BookSync, request: SnapshotRequest) -> None:
-        self.rests[sync.spec.venue].fetch(sync, request)
+        if sync.protocol.rules.snapshot is None:
+            sync.on_snapshot_sent(request.number, self.now_ns)
+            self.links[sync.spec.venue].resubscribe(sync.spec.symbol)
+        else:
+            self.rests[sync.spec.venue].fetch(sync, request)
 
     def decode_large(self, venue: VenueFeeds, frame: bytes, large: LargeFrame) -> None:
         raise AssertionError("no frame here is large")
