@@ -106,8 +106,11 @@ def _came_before(arena: Words, feed: int, is_last: bool) -> int:
     """What an id is that does not rise: OLD; GAP where no frame can come twice but the last one.
 
     Two connections may overlap where books come by REST. Where they come in the stream, lower ids
-    are those of a venue that counts anew.
+    are those of a venue that counts anew. Where the connection is counted, an id that is the last
+    one's is another part of the same frame.
     """
+    if is_last and arena[arena[feed + L.FEED_RULES] + L.RULES_IS_CONNECTION_WIDE] != 0:
+        return S.APPLIED
     is_streamed = arena[arena[feed + L.FEED_RULES] + L.RULES_IS_STREAMED] != 0
     return S.GAP if is_streamed and not is_last else S.OLD
 
@@ -130,7 +133,8 @@ def _check_connection(arena: Words, connection: int, stage: Words) -> int:
 def check_book(arena: Words, feed: int, book: int, stage: Words) -> int:
     """Whether the staged diff continues a book: APPLIED, OLD or GAP.
 
-    With ids first <= id + 1 <= last joins. Times tell no gap; newer than the book is all there is.
+    With ids first <= id + 1 <= last joins; with numbers of a connection also another part of the
+    frame that the book stands at. Times tell no gap; newer than the book is all there is.
     """
     book_id = arena[feed + L.FEED_BOOK_ID_0 + book]
     last_id = stage[L.STAGE_LAST_ID]
@@ -143,7 +147,8 @@ def check_book(arena: Words, feed: int, book: int, stage: Words) -> int:
     if continuity == CONTINUITY_LINK and first_id == book_id + 1:
         return S.APPLIED
     if last_id <= book_id:
-        return S.OLD
+        is_part = last_id == book_id and arena[rules + L.RULES_IS_CONNECTION_WIDE] != 0
+        return S.APPLIED if is_part else S.OLD
     # The numbers of a connection have gaps in each feed, and were checked when the frame came.
     is_gap = first_id > book_id + 1 and arena[rules + L.RULES_IS_CONNECTION_WIDE] == 0
     return S.GAP if is_gap else S.APPLIED

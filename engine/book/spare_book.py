@@ -68,7 +68,7 @@ def stage_message(
     for is_survey in range(2):  # one call of the decoder: it is compiled into each
         decoded = decode(body, arena, schema, stage)
         if decoded != S.APPLIED:
-            return S.BAD_SCHEMA if decoded == S.OTHER else decoded
+            return S.BAD_SCHEMA if decoded > S.APPLIED else decoded
         has_zero_prices = arena[arena[feed + L.FEED_RULES] + L.RULES_HAS_ZERO_PRICES] != 0
         is_snapshot = stage[L.STAGE_KIND] == KIND_SNAPSHOT
         if is_snapshot or has_zero_prices:

@@ -278,11 +278,12 @@ def _members_start(frame: Bytes, at: int, end: int, field: int, place: int, is_l
 def _list_end(frame: Bytes, at: int, end: int, stage: Words) -> int:
     """Past the list that the envelope stands in; `at` is behind the envelope's brace.
 
-    A second member makes it no book message.
+    A second member makes it SEVERAL, if nothing is wrong with the first.
     """
     at = skip_space(frame, at, end)
     while at < end and frame[at] == COMMA:
-        stage[L.STAGE_MISTYPED] = S.BAD_SCHEMA
+        if stage[L.STAGE_MISTYPED] == 0:
+            stage[L.STAGE_MISTYPED] = S.SEVERAL
         at = value_end(frame, skip_space(frame, at + 1, end), end)
         if at < 0:
             return at
@@ -376,7 +377,8 @@ def _read_members(frame: Bytes, arena: Words, schema: int, stage: Words) -> int:
 def _refusal(stage: Words, arena: Words, schema: int) -> int:
     """0 when all wanted fields came once, well typed, the payload in one place; else a refusal.
 
-    The payload belongs into the envelope where there is one, and nowhere else.
+    The payload belongs into the envelope where there is one, and nowhere else. SEVERAL where that
+    is one of a list's members, whatever they are.
     """
     present = stage[L.STAGE_PRESENT]
     wanted, payload = arena[schema + L.SCHEMA_WANTED], arena[schema + L.SCHEMA_PAYLOAD]
@@ -429,7 +431,7 @@ def _take_topic(frame: Bytes, stage: Words, arena: Words, schema: int) -> bool:
 
 @inner
 def decode(frame: Bytes, arena: Words, schema: int, stage: Words) -> int:
-    """Read one message: APPLIED when the stage holds a book message, OTHER, or a refusal.
+    """Read one message: APPLIED when the stage holds a book message, OTHER, SEVERAL, or a refusal.
 
     STAGE_KIND says whether it is a diff or a whole book.
     """

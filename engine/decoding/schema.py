@@ -124,6 +124,11 @@ class MessageSchema:
         has_mark = any(key.field == FIELD_WHOLE for key in self.keys)
         return bool(self.snapshot) or self.is_snapshot or has_mark
 
+    @property
+    def envelope(self) -> str:
+        """The key of the object that holds the book, or of the list with it; empty where none."""
+        return next((key.name for key in self.keys if key.field == FIELD_ENVELOPE), "")
+
     def words(self) -> list[int]:
         """The schema as SCHEMA_WORDS words (engine.layout.layout); SchemaError."""
         self._check()

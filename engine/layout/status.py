@@ -20,6 +20,8 @@ OUT_OF_TIME = 8
 SAME_TIME = 9
 LARGE = 10
 """Not read: too large for the engine thread."""
+SEVERAL = 11
+"""Not taken: its list holds several messages, to be handed over one by one."""
 
 GAP = -1
 BACKWARDS = -2
@@ -48,6 +50,7 @@ TEXTS = {
     OUT_OF_TIME: "later or earlier than it may be",
     SAME_TIME: "another change of the same time",
     LARGE: "a large frame, to be read by another thread",
+    SEVERAL: "several books' messages in one frame",
     GAP: "sequence gap",
     BACKWARDS: "time ran backwards",
     CROSSED_TOO_LONG: "book crossed for too long",

@@ -21,7 +21,7 @@ from picows import WSMsgType, WSTransport
 
 from engine.layout import status as S
 from net.feed.events import FeedEvent
-from net.feed.venue_feeds import VenueFeeds
+from net.feed.venue_feeds import ONLY_ANEW, VenueFeeds
 from net.sockets.backoff import Backoff
 from net.sockets.frame_receiver import FrameReceiver
 from net.sockets.http_body import RestError
@@ -242,7 +242,7 @@ class FeedConnection:
         if messages and self._transport is not None:
             self._send(self._transport, messages)
         else:
-            self.drop("only a new connection brings a whole book")
+            self.drop(ONLY_ANEW)
 
     async def run(self) -> None:
         """Until cancelled or stopped: connect, wait for the end, wait, connect again."""

@@ -32,7 +32,7 @@ from net.feed.connection import FeedConnection
 from net.feed.events import INFO, FeedEvent
 from net.feed.snapshot_request import SnapshotRequest
 from net.feed.specs import feed_specs_by_venue
-from net.feed.venue_feeds import LargeFrame, VenueFeeds
+from net.feed.venue_feeds import ONLY_ANEW, LargeFrame, VenueFeeds
 from net.sockets.backoff import Backoff
 from net.sockets.event_loop import new_event_loop
 from net.sockets.proxy import ProxySettingError, proxy_of
@@ -376,7 +376,7 @@ class EngineThread:
     def withdrawn(self, venue: VenueFeeds, reason: str) -> None:
         if self.makers is not None:
             self.makers.on_frame(steady_ns())
-        if self.config.engine.resync_scope == "all":
+        if self.config.engine.resync_scope == "all" and reason != ONLY_ANEW:
             for other in self.venues:
                 if other is not venue:
                     other.break_off(f"{venue.name}: {reason}", steady_ns())

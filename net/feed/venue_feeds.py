@@ -8,6 +8,7 @@ Runs on: the engine thread.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import orjson
@@ -19,8 +20,13 @@ from engine.sharing import meter_layout as M
 from engine.sharing.meters import Count, Counted
 from net.feed.book_sync import BookSync
 from net.feed.events import FeedEvent
+from net.feed.frame_parts import parts_of
 from net.feed.sync_rules import WITHOUT_STREAM
 from net.venues.interface import Control, VenueProtocol
+
+ONLY_ANEW = "only a new connection brings a whole book"
+"""Why a connection is dropped by us: its venue's books were withdrawn before, so this is no further
+break, of which other venues would have to hear."""
 
 
 class LargeFrame(NamedTuple):
@@ -205,6 +211,8 @@ class VenueFeeds:
             pass  # the connection lives; of its books that says nothing
         elif status == S.LARGE:
             self._on_large(frame(), now_ns)
+        elif status == S.SEVERAL:
+            self._handle_parts(frame(), now_ns, is_last)
         elif status == S.UNKNOWN_SYMBOL:
             self.counters.other_symbols += 1
         elif status == S.OUT_OF_TIME:
@@ -259,13 +267,35 @@ class VenueFeeds:
             self._engine.publish_touched()
 
     def _handle_again(self, frame: Callable[[], bytes], now_ns: int, is_last: int) -> None:
-        """What kept the kernel from taking the frame is out of its way; the frame's number on the
-        connection, which was seen, is the next one still."""
-        number = self._engine.last_number(self.connection)
-        self._engine.restart_connection(self.connection, max(number - 1, L.NO_ID))
+        """What kept the kernel from taking the frame is out of its way."""
+        self._step_back()
         status = self.handle(frame(), self._host.wall_ns(), is_last)
         if status != S.APPLIED:
             self.on_status(status, frame, now_ns, is_last)
+
+    def _step_back(self) -> None:
+        """The frame's number on the connection, which was seen, is the next one still."""
+        number = self._engine.last_number(self.connection)
+        self._engine.restart_connection(self.connection, max(number - 1, L.NO_ID))
+
+    def _handle_parts(self, frame: bytes, now_ns: int, is_last: int) -> None:
+        """One after the other, all with the frame's number on the connection; the last one
+        publishes. A book that was stale is shown when all of them are in it."""
+        parts = parts_of(frame, self.protocol.rules.frame.envelope)
+        if not parts:
+            self._distrust("a frame with too many messages", now_ns)
+        resumed: dict[int, bytes] = {}
+        for at, part in enumerate(parts, 1):
+            is_end = is_last if at == len(parts) else 0
+            self._step_back()
+            status = self.handle(part, self._host.wall_ns(), is_end)
+            if status == S.RESUMED:
+                resumed[self._engine.last_feed] = part
+            elif status != S.APPLIED:
+                self.on_status(status, partial(bytes, part), now_ns, is_end)
+        for feed, part in resumed.items():
+            if (sync := self._by_feed[feed]).state == L.STALE:
+                sync.on_status(S.RESUMED, partial(bytes, part), now_ns)
 
     def _learns(self, frame: bytes, now_ns: int) -> bool:
         """Whether the frame's feed counts in other units now, which hold it."""

@@ -30,7 +30,7 @@ from net.feed.book_sync import BookSync
 from net.feed.events import FeedEvent
 from net.feed.snapshot_request import SnapshotRequest
 from net.feed.specs import feed_specs_by_venue, instrument_specs
-from net.feed.venue_feeds import LargeFrame, VenueFeeds
+from net.feed.venue_feeds import ONLY_ANEW, LargeFrame, VenueFeeds
 from net.sockets.backoff import Backoff
 from net.tape.tape import TapeLine
 from net.venues.interface import MetadataError
@@ -449,7 +449,7 @@ class Replay:
         """The tape goes on with the connection it has."""
 
     def withdrawn(self, venue: VenueFeeds, reason: str) -> None:
-        if self._config.engine.resync_scope == "all":
+        if self._config.engine.resync_scope == "all" and reason != ONLY_ANEW:
             for other in self.venues.values():
                 if other is not venue:
                     other.break_off(f"{venue.name}: {reason}", self._now_ns)

@@ -29,7 +29,8 @@ NS_PER_S = 1_000_000_000
 ON_FRAME = (
     "drop", "duplicate", "echo", "reorder", "delay", "hold", "truncate", "garbage", "flip",
     "reword", "nonsense", "binary", "stranger", "lag", "same-time", "future", "wrong-checksum",
-    "misread", "unasked", "unchanged", "number-lost", "notice", "cut", "half-open", "stall",
+    "misread", "unasked", "unchanged", "number-lost", "together", "notice", "cut", "half-open",
+    "stall",
 )  # fmt: skip
 """What can happen where a frame sets out; the last three happen to its connection."""
 ON_CONNECT = ("refuse", "slow-connect")
@@ -44,8 +45,9 @@ STREAMED = ("unasked",)
 """Of venues whose whole books come in the stream: one that nobody asked for."""
 LINKED = ("unchanged",)
 """Of venues whose ids may stay: a frame that says that nothing has changed."""
-COUNTED = ("number-lost",)
-"""Of venues that number a connection's frames: one of another channel was lost."""
+COUNTED = ("number-lost", "together")
+"""Of venues that number a connection's frames: one of another channel was lost; a diff comes as two
+messages in one frame."""
 ON_TICK = ("clock-step", "tick-finer", "tick-coarser", "odd-amount")
 """What can happen at any time: the host's wall clock is set, either way; a market of the venue gets
 another tick while its orders rest, or an amount that needs another lot."""
@@ -236,6 +238,18 @@ def of_the_future(frame: Frame, ahead_s: int) -> Frame:
     raw = frame.again(market.dialect.ahead(told, ahead_s))
     is_refused = market.dialect.is_time_the_id
     return replace(frame, raw=raw, sent_ns=0, must_be_refused=is_refused)
+
+
+def together(frame: Frame) -> Frame:
+    """The frame with its bids and its asks in messages of their own, under its one number."""
+    market, told = frame.market, frame.told
+    assert market is not None and told is not None
+    if not market.dialect.is_connection_wide or told.is_whole:
+        return frame
+    head, _, bids = frame.again(replace(told, asks=[])).partition(b'"events":[')
+    asks = frame.again(replace(told, bids=[])).partition(b'"events":[')[2]
+    raw = head + b'"events":[' + bids.removesuffix(b"]}") + b"," + asks
+    return replace(frame, raw=raw)
 
 
 def with_wrong_checksum(frame: Frame) -> Frame:

@@ -16,7 +16,7 @@ from engine.layout import layout as L
 from engine.layout import status as S
 from net.feed import connection as stream
 from net.feed.sync_limits import STREAM_SNAPSHOT_LIMIT_NS
-from net.feed.venue_feeds import VenueFeeds
+from net.feed.venue_feeds import ONLY_ANEW, VenueFeeds
 from net.sockets import websocket
 from net.sockets.backoff import Backoff
 from tests.simulation.dialect import Dialect
@@ -30,6 +30,7 @@ from tests.simulation.faults import (
     halves,
     misread,
     of_the_future,
+    together,
     with_wrong_checksum,
 )
 from tests.simulation.market import Frame, Market
@@ -130,7 +131,7 @@ class Link:
             is_early = age_ns < STREAM_SNAPSHOT_LIMIT_NS and self.broken.get(symbol) == MOVED
             assert not is_early, "the fresh connection had no time to bring a whole book"
             self._clock.say("{} has to connect anew for {}", self.venue.name, symbol)
-            self._clock.after(0, lambda: self._drop(path, "only that brings a whole book"))
+            self._clock.after(0, lambda: self._drop(path, ONLY_ANEW))
 
     def _drop(self, path: Path, reason: str) -> None:
         if path.is_open:
@@ -366,6 +367,8 @@ class Link:
             return [with_wrong_checksum(frame)]
         if fault == "misread":
             return [misread(frame)]
+        if fault == "together":
+            return [together(frame)]
         if fault in ("unasked", "unchanged"):
             more = market.whole() if fault == "unasked" else market.unchanged()
             return [frame, self._numbered(path, more)]

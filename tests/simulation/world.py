@@ -25,7 +25,7 @@ from net.feed.engine_thread import SILENCE_RECONNECT
 from net.feed.events import FeedEvent
 from net.feed.snapshot_request import ANSWER_LIMIT_NS, SnapshotRequest
 from net.feed.sync_limits import REACH_LIMIT_NS
-from net.feed.venue_feeds import LargeFrame, VenueFeeds
+from net.feed.venue_feeds import ONLY_ANEW, LargeFrame, VenueFeeds
 from net.sockets import websocket
 from net.sockets.backoff import Backoff
 from net.venues.interface import VenueProtocol
@@ -344,7 +344,7 @@ class World:
         self.links[venue.name].renew()
 
     def withdrawn(self, venue: VenueFeeds, reason: str) -> None:
-        if self._withdraws_all:
+        if self._withdraws_all and reason != ONLY_ANEW:
             for link in self.links.values():
                 if link.venue is not venue:
                     link.venue.break_off(f"{venue.name}: {reason}", self.now_ns)

@@ -1,7 +1,8 @@
 """Coinbase Advanced Trade: the form of its level2 messages and the rules by which a book is kept.
 
 One number counts every frame of a connection, over all channels, products and acknowledgements: a
-gap leaves no book of the connection certain. Deletes of levels that are not there are usual.
+gap leaves no book of the connection certain. A frame may hold several events, of one product or of
+more; each of the recorded ones holds one. Deletes of levels that are not there are usual.
 Source: the exchange's Advanced Trade WebSocket pages, and recordings of 2026-08-09.
 Runs on: any thread (facts only).
 """

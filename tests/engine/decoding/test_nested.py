@@ -73,8 +73,6 @@ def test_a_header_a_list_of_one_and_an_inner_object_are_one_message() -> None:
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda m: m["data"].append({}),
-        lambda m: m["data"].append(m["data"][0]),
         lambda m: m.update(data=m["data"][0]),
         lambda m: m.update(data=[m["data"]]),
         lambda m: m.update(seq=m["data"][0].pop("seq")),
@@ -90,6 +88,15 @@ def test_a_header_a_list_of_one_and_an_inner_object_are_one_message() -> None:
 def test_what_stands_elsewhere_or_twice_is_refused(spoil: Any) -> None:
     value = message()
     spoil(value)
+    assert status_of(value) == S.BAD_SCHEMA
+
+
+@pytest.mark.parametrize("more", [{}, None, 1, {"seq": 3}], ids=str)
+def test_several_in_the_list_are_for_one_by_one_if_the_first_is_well_typed(more: Any) -> None:
+    value = message()
+    value["data"].append(more)
+    assert status_of(value) == S.SEVERAL
+    value["data"][0]["seq"] = "x"
     assert status_of(value) == S.BAD_SCHEMA
 
 

@@ -10,12 +10,15 @@ from engine.engine import Engine
 from engine.layout import layout as L
 from engine.layout import status as S
 from engine.specs import FeedSpec, InstrumentSpec
+from net.config.schema import parse_config
 from net.feed.book_sync import BookSync
+from net.feed.engine_thread import EngineThread
 from net.feed.events import FeedEvent
 from net.feed.sync_limits import STEADY_NS, STREAM_SNAPSHOT_LIMIT_NS
-from net.feed.venue_feeds import VenueFeeds
+from net.feed.venue_feeds import ONLY_ANEW, VenueFeeds
 from net.sockets.backoff import Backoff
 from net.venues.registry import VENUES
+from tests.net.feed.test_subscriptions import Host
 from tests.net.rig import SECOND, Desk
 from tests.simulation.dialect import NUMBER, Dialect, Rows, Telling
 from tests.simulation.stream_dialects import Bybit, Coinbase, Kraken
@@ -171,3 +174,32 @@ def test_who_was_refused_is_confirmed_by_an_answer_of_its_own_alone() -> None:
     assert stream.venue.unacknowledged() == (stream.symbols[1],)
     stream.frame("v", stream.dialect.acknowledgement(stream.symbols[1]).encode())
     assert stream.venue.unacknowledged() == () and stream.states[1] == "BUFFERING"
+
+
+@pytest.mark.parametrize(("reason", "after"), [(ONLY_ANEW, "LIVE"), ("cut", "BUFFERING")])
+def test_a_connection_that_we_drop_for_its_whole_book_is_no_break_for_other_venues(
+    reason: str, after: str
+) -> None:
+    """Seeds with two venues of Coinbase's kind and `resync_scope = "all"`: each one's new
+    connection withdrew the other's book, which needed a new connection, for ever."""
+    toml = '[engine]\nresync_scope = "all"\nidle = "backoff"\n[[instrument]]\nsymbol = "BTC-USD"\n'
+    for name, symbol in (("coinbase", "BTC-USD"), ("bybit", "BTCUSDT")):
+        toml += f'[[instrument.venue]]\nname = "{name}"\nsymbol = "{symbol}"\ntick_size = "0.1"\n'
+    config = parse_config(toml, "test")
+    specs = [
+        FeedSpec(name, VENUES[name].rules, number, symbol, "0.1")
+        for number, (name, symbol) in enumerate((("coinbase", "BTC-USD"), ("bybit", "BTCUSDT")))
+    ]
+    engine = Engine((InstrumentSpec("BTC-USD", tuple(specs)),), window_slots=1 << 10)
+    thread = EngineThread(config, engine, Host(engine), seed=1)
+    coinbase, bybit = thread.venues
+    now_ns = thread.wall_ns()
+    bybit.on_connecting(now_ns)
+    bybit.on_subscribed(now_ns)
+    told = Telling("BTCUSDT", BIDS, ASKS, 1, 1, 0, now_ns, is_whole=True)
+    raw = Bybit().text(told).encode()
+    status = bybit.handle(raw, now_ns, 1)
+    bybit.on_status(status, lambda: raw, now_ns, 1)
+    assert L.STATE_NAMES[bybit.syncs[0].state] == "LIVE"
+    thread.lost(coinbase, reason)
+    assert L.STATE_NAMES[bybit.syncs[0].state] == after
