@@ -193,6 +193,8 @@ class Link:
 
     # --- what order entry asks for ---------------------------------------------------------------
 
+    outlet = None
+
     def send(self, message: bytes | bytearray) -> None:
         self.world.judge.note_sent(self.name, bytes(message))
         if self.socket is not None:
