@@ -69,7 +69,7 @@ class Link:
         self.disturbed_ns = 0
         """When anything but the loss of a diff was last done to this venue."""
         self.broken: dict[str, str] = {}
-        """Why each market's book was last withdrawn."""
+        """Why each market's book was last withdrawn, or its whole book refused."""
         self.paths: list[Path] = []
         self.lost: Callable[[VenueFeeds, str], None] = lambda venue, reason: None
         self._clock, self._schedule, self._rng = clock, schedule, rng

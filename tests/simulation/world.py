@@ -307,7 +307,7 @@ class World:
 
     def note(self, sync: BookSync, event: FeedEvent, /, **facts: object) -> None:
         self.report.seen[str(facts.get("reason", event.text))] += 1
-        if event is FeedEvent.BROKEN:
+        if event in (FeedEvent.BROKEN, FeedEvent.SNAPSHOT_REFUSED):
             self.links[sync.spec.venue].broken[sync.spec.symbol] = str(facts["reason"])
         self.say("{} {}: {} {}", sync.spec.venue, sync.spec.symbol, event.text, facts)
 
