@@ -49,7 +49,7 @@ from net.sockets.websocket import SIZE_16
     BIO_CTRL_PENDING,
     OUTLET_WORDS,
 ) = range(14)
-"""DESCRIPTOR: of the socket, NO_SOCKET while there is none. FRAME, MASKS, CIPHER: addresses of memory.
+"""DESCRIPTOR: of the socket, NO_SOCKET while there is none. FRAME, MASKS, CIPHER: of memory.
 MASKS_LEFT: masks that no frame has had yet. ERROR: the errno of the frame that failed, 0 where none
 has. WRITTEN_NS, SENT_NS: by the steady clock, when the last frame was begun and when send(2) was
 back. SSL and behind: as net.sockets.tls_objects gives them; 0 where the connection is plain."""
@@ -58,7 +58,7 @@ assert OUTLET_WORDS - SSL == SSL_WRITE_WORDS
 NO_SOCKET = -1
 MASK_BYTES = 4
 MASKS_MAX = 1024
-"""Drawn at once; they are used up by an hour of an order every few seconds, and drawn again."""
+"""Drawn at once, and anew when they are used up."""
 TEXT_BYTES_MAX = 4096
 """Of a request. A frame of more than 125 bytes and less than 65,536 has two bytes of size."""
 _HEADER_BYTES_MAX = 8
