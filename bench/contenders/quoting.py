@@ -38,7 +38,7 @@ from net.sockets.backoff import Backoff
 from net.sockets.outlet import Outlet
 from net.sockets.private_connection import Line
 from net.sockets.websocket import tls_context
-from tuning.clock import wall_ns
+from tuning.clock import steady_ns, wall_ns
 
 MEASURED_SYMBOL = "BTC-USD"
 QUOTING = (
@@ -159,6 +159,11 @@ class Orders:
         if self.is_frame:
             self.note(begun_ns, wall_ns())
 
+    def note_compiled(self, begun_ns: int, now_ns: int) -> None:
+        """The same of one that compiled code has sent, by the steady clock."""
+        ahead_ns = wall_ns() - steady_ns()
+        self.note(begun_ns + ahead_ns, now_ns + ahead_ns)
+
     def note(self, begun_ns: int, now_ns: int) -> None:
         """An order of the frame that is handled was written, and then handed to the socket."""
         update_id = self._engine.last_frame_id(0)
@@ -218,12 +223,12 @@ class Quoting:
         self._on_book(now_ns)
         self._orders.is_frame = False
         if (stamps_ns := self._sender.first_stamps_ns) != before:
-            self._orders.note(*stamps_ns)
+            self._orders.note_compiled(*stamps_ns)
 
     def finish(self, count: int, now_ns: int) -> None:
         """The spin has stepped after a frame, and has sent what it could."""
         if self._sender.numbers(1) != [0]:
-            self._orders.note(*self._sender.first_stamps_ns)
+            self._orders.note_compiled(*self._sender.first_stamps_ns)
         else:
             self._orders.is_frame = True
         self._finish(count, now_ns)

@@ -1,6 +1,6 @@
 """A frame's order in the turn that took the frame: step and send, compiled, without the GIL.
 
-    spin -> frame -> book published -> `step_due`: each market maker that is due and armed
+    spin -> frame -> book published -> `take_turn`: each market maker that is due and armed
          -> step_maker -> send_actions -> the spin ends -> `settle`: what follows, in Python
 
 The spin ends for a frame that has touched a market maker's book, and Python then steps it. That
@@ -21,28 +21,24 @@ from engine.compiling.arena import view_arena
 from engine.compiling.atomics import Words, int64, view_words
 from engine.compiling.c_calls import call_words
 from engine.compiling.clock import CLOCK_BOOTTIME, clock_ns
-from engine.compiling.jit import kernel, kernel_address
+from engine.compiling.jit import inner, kernel, kernel_address
 from engine.layout import layout as L
 from engine.maker import order_layout as O
 from engine.maker.step import step_maker
+from net.maker.turn_rehearsal import TurnRehearsal, rehearse_turn
 from net.orders.compiled_requests import send_actions
 
-(TURN_ARENA, TURN_STEP, TURN_SEND, TURN_STEPPED, TURN_MAKERS_AT) = range(5)
+(TURN_ARENA, TURN_STEP, TURN_SEND, TURN_STEPPED, TURN_REHEARSED, TURN_MAKERS_AT) = range(6)
 """Addresses of the arena and of two kernels; a bit for each market maker that was stepped and is
-not settled."""
-(ARMED_STEP, ARMED_SENDER, ARMED_COUNT, ARMED_NOW_NS, ARMED_WORDS) = range(5)
-"""Of a market maker: the addresses that `step_maker` and `send_actions` take, STEP 0 while it is
-not armed; how many actions its step has decided, and its time."""
+not settled; who was rehearsed last."""
+(ARMED_STEP, ARMED_SENDER, ARMED_REHEARSAL, ARMED_COUNT, ARMED_NOW_NS, ARMED_WORDS) = range(6)
+"""Of a market maker: the addresses that `step_maker`, `send_actions` and `rehearse_turn` take, STEP
+0 while it is not armed; how many actions its step has decided, and its time."""
 TURN_WORDS = TURN_MAKERS_AT + O.MAKERS_MAX * ARMED_WORDS
 
 
-@kernel("int64(int64, int64, int64, int64, int64, int64)")
-def step_due(address: int, _1: int, _2: int, _3: int, _4: int, _5: int) -> int:
-    """Step the armed market makers that are due, and send; how many were stepped.
-
-    `address`: of the TURN words; the others are for the form of the call (`call_words`).
-    """
-    turn = view_words(address, TURN_WORDS)
+@inner
+def _step_due(turn: Words) -> int:
     due = view_arena(turn[TURN_ARENA])[L.ENGINE_MAKERS_DUE]
     stepped = int64(0)
     for maker in range(O.MAKERS_MAX):
@@ -63,6 +59,30 @@ def step_due(address: int, _1: int, _2: int, _3: int, _4: int, _5: int) -> int:
     return stepped
 
 
+@inner
+def _rehearse_next(turn: Words, now_ns: int) -> int:
+    """Rehearse the next armed market maker after the last one; how many."""
+    for _ in range(O.MAKERS_MAX):
+        maker = (turn[TURN_REHEARSED] + 1) % O.MAKERS_MAX
+        turn[TURN_REHEARSED] = maker
+        at = TURN_MAKERS_AT + maker * ARMED_WORDS
+        if turn[at + ARMED_STEP] != 0 and turn[at + ARMED_REHEARSAL] != 0:
+            rehearse_turn(turn[at + ARMED_REHEARSAL], turn[TURN_STEP], turn[TURN_SEND], now_ns)
+            return 1
+    return 0
+
+
+@kernel("int64(int64, int64, int64, int64, int64, int64)")
+def take_turn(address: int, rehearses: int, now_ns: int, _1: int, _2: int, _3: int) -> int:
+    """Step the armed market makers that are due, and send; how many were stepped.
+
+    `address`: of the TURN words. With `rehearses` one of them is rehearsed instead, at `now_ns`,
+    steady time. The others are for the form of the call (`call_words`).
+    """
+    turn = view_words(address, TURN_WORDS)
+    return _rehearse_next(turn, now_ns) if rehearses != 0 else _step_due(turn)
+
+
 class CompiledTurn:
     """What the spin calls for market makers. `arena`: the engine's address; it must outlive this
     object."""
@@ -71,6 +91,7 @@ class CompiledTurn:
         self._words: Words = np.zeros(TURN_WORDS, np.int64)
         self.address = int(self._words.ctypes.data)
         self._words[TURN_ARENA] = arena
+        self._rehearsals: dict[int, TurnRehearsal] = {}
         self._stepped = self._words[TURN_STEPPED : TURN_STEPPED + 1].data
 
     @property
@@ -78,12 +99,22 @@ class CompiledTurn:
         """What the spin calls with `address`; 0 without the JIT. Only after `compile_kernels`."""
         self._words[TURN_STEP] = kernel_address(step_maker)
         self._words[TURN_SEND] = kernel_address(send_actions)
-        return kernel_address(step_due)
+        return kernel_address(take_turn)
 
     def arm(self, maker: int, step: int, sender: int) -> None:
         """Step this market maker in the spin, from now on; `step` 0: in Python."""
         at = TURN_MAKERS_AT + maker * ARMED_WORDS
         self._words[at + ARMED_STEP], self._words[at + ARMED_SENDER] = step, sender
+
+    def is_rehearsed(self, maker: int) -> bool:
+        """Whether `rehearse` was called for it."""
+        return maker in self._rehearsals
+
+    def rehearse(self, maker: int, rehearsal: TurnRehearsal) -> None:
+        """Rehearse this market maker's turn while nothing comes, from now on."""
+        self._rehearsals[maker] = rehearsal
+        at = TURN_MAKERS_AT + maker * ARMED_WORDS
+        self._words[at + ARMED_REHEARSAL] = rehearsal.address
 
     @property
     def is_unsettled(self) -> bool:

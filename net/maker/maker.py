@@ -48,6 +48,7 @@ from net.maker.scaled_settings import MakerRules
 from net.maker.taking import Taking
 from net.maker.tick_fit import TickFit
 from net.maker.transfers import TransferReader
+from net.maker.turn_rehearsal import TurnRehearsal
 from net.maker.venue_report import (
     tell_fee,
     tell_rejected,
@@ -189,6 +190,10 @@ class Maker:
         """The same for the spin, which also sends: 0 where a step wants Python before or after."""
         is_compiled = self.sender.is_compiled and not self.papers
         return self.step_address if is_compiled else 0
+
+    def rehearsal(self) -> TurnRehearsal:
+        """Its turn, for the spin to rehearse; with the entries that it has now."""
+        return TurnRehearsal(self._step, self.sender.compiled)
 
     # --- steps -----------------------------------------------------------------------------------
 

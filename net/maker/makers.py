@@ -78,6 +78,8 @@ class Makers:
             step = maker.compiled_step
             if step:
                 maker.sender.prepare()
+                if not self._turn.is_rehearsed(number):
+                    self._turn.rehearse(number, maker.rehearsal())
             self._turn.arm(number, step, maker.sender.compiled.address)
 
     def settle(self) -> None:

@@ -55,7 +55,7 @@ REQUESTS_WORDS = REQUESTS_TEMPLATES_AT + O.ACTION_KINDS * O.SIDES
 
 (SENDER_ACTIONS, SENDER_NUMBERS, SENDER_WRITTEN_NS, SENDER_SENT_NS, SENDER_VENUES_AT) = range(5)
 """Addresses of a step's ACTION words, of the requests' numbers, and by venue of REQUESTS words;
-when the first of a call was written and had been handed to the socket, by the wall clock."""
+when the first of a call was written and had been handed to the socket, by the steady clock."""
 SENDER_WORDS = SENDER_VENUES_AT + VENUES_MAX
 ACTIONS_MAX = VENUES_MAX * O.VENUE_SLOTS * O.SLOT_ROWS
 
@@ -153,6 +153,11 @@ class CompiledRequests:
         for (kind, side), template in self._templates.items():
             self._words[REQUESTS_TEMPLATES_AT + kind * O.SIDES + side] = template.address
 
+    @property
+    def outlet_address(self) -> int:
+        """Of the outlet's words."""
+        return self._outlet.address
+
     def set_clock(self, offset_ns: int) -> None:
         """The venue's clock less our steady one, in ns, from now on."""
         self._words[REQUESTS_CLOCK_OFFSET_NS] = offset_ns
@@ -189,8 +194,12 @@ class ActionSender:
     @property
     def first_stamps_ns(self) -> tuple[int, int]:
         """When the first order of the last call that sent any was written, and when it had been
-        handed to the socket, by the wall clock; zeros before there was one."""
+        handed to the socket, by the steady clock; zeros before there was one."""
         return int(self._words[SENDER_WRITTEN_NS]), int(self._words[SENDER_SENT_NS])
+
+    def venues(self) -> dict[int, CompiledRequests]:
+        """What is sent to by compiled code, by venue."""
+        return dict(self._kept)
 
     def attach(self, venue: int, requests: CompiledRequests | None, tick_units: int) -> None:
         """Send a venue's actions by these from now on; None: they are Python's to send."""

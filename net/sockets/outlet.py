@@ -28,9 +28,10 @@ from engine.compiling.atomics import (
     view_words,
 )
 from engine.compiling.c_calls import MSG_DONTWAIT, MSG_NOSIGNAL, call_int, error_number, send
-from engine.compiling.clock import CLOCK_REALTIME, clock_ns
+from engine.compiling.clock import CLOCK_BOOTTIME, clock_ns
 from engine.compiling.jit import inner, kernel
 from net.sockets.tls_objects import SSL_WRITE_WORDS, tls_write_words
+from net.sockets.websocket import SIZE_16
 
 (
     DESCRIPTOR,
@@ -48,16 +49,16 @@ from net.sockets.tls_objects import SSL_WRITE_WORDS, tls_write_words
     BIO_CTRL_PENDING,
     OUTLET_WORDS,
 ) = range(14)
-"""DESCRIPTOR: of the socket, NOBODY while there is none. FRAME, MASKS, CIPHER: addresses of memory.
+"""DESCRIPTOR: of the socket, NO_SOCKET while there is none. FRAME, MASKS, CIPHER: of memory.
 MASKS_LEFT: masks that no frame has had yet. ERROR: the errno of the frame that failed, 0 where none
-has. WRITTEN_NS, SENT_NS: by the wall clock, when the last frame was begun and when send(2) was
+has. WRITTEN_NS, SENT_NS: by the steady clock, when the last frame was begun and when send(2) was
 back. SSL and behind: as net.sockets.tls_objects gives them; 0 where the connection is plain."""
 assert OUTLET_WORDS - SSL == SSL_WRITE_WORDS
 
-NOBODY = -1
+NO_SOCKET = -1
 MASK_BYTES = 4
 MASKS_MAX = 1024
-"""Drawn at once; they are used up by an hour of an order every few seconds, and drawn again."""
+"""Drawn at once, and anew when they are used up."""
 TEXT_BYTES_MAX = 4096
 """Of a request. A frame of more than 125 bytes and less than 65,536 has two bytes of size."""
 _HEADER_BYTES_MAX = 8
@@ -65,7 +66,7 @@ _SLACK_BYTES = 8
 FRAME_BYTES_MAX = _HEADER_BYTES_MAX + TEXT_BYTES_MAX + _SLACK_BYTES
 CIPHER_BYTES_MAX = FRAME_BYTES_MAX + 1024
 """A TLS record adds at most 256 bytes to what it holds, and this is one (RFC 8446, 5.2)."""
-_TEXT, _IS_MASKED, _SIZE_16 = 0x81, 0x80, 126
+_TEXT, _IS_MASKED = 0x81, 0x80
 EPROTO = 71
 """From asm-generic/errno.h: what stands in ERROR where OpenSSL has refused to encrypt."""
 
@@ -74,11 +75,11 @@ EPROTO = 71
 def _put_frame(frame: Bytes, text: Bytes, size: int, masks: Bytes, mask_at: int) -> int:
     """Write a client's frame of text[:size]; its bytes. Some bytes behind it are overwritten."""
     frame[0] = _TEXT
-    if size < _SIZE_16:
+    if size < SIZE_16:
         frame[1] = _IS_MASKED | size
         at = 2
     else:
-        frame[1] = _IS_MASKED | _SIZE_16
+        frame[1] = _IS_MASKED | SIZE_16
         frame[2] = size >> 8
         frame[3] = size & 255
         at = 4
@@ -111,11 +112,11 @@ def send_text(words: Words, text: Bytes, size: int) -> bool:
 
     With True it has gone, or ERROR says that the connection has failed with it.
     """
-    if words[DESCRIPTOR] == NOBODY or words[ERROR] != 0:
+    if words[DESCRIPTOR] == NO_SOCKET or words[ERROR] != 0:
         return False
     if words[MASKS_LEFT] == 0 or size > TEXT_BYTES_MAX:
         return False
-    words[WRITTEN_NS] = clock_ns(CLOCK_REALTIME)
+    words[WRITTEN_NS] = clock_ns(CLOCK_BOOTTIME)
     words[MASKS_LEFT] -= 1
     masks = view_bytes(words[MASKS], MASKS_MAX * MASK_BYTES)
     frame = view_bytes(words[FRAME], FRAME_BYTES_MAX)
@@ -129,7 +130,7 @@ def send_text(words: Words, text: Bytes, size: int) -> bool:
             words[ERROR] = EPROTO
             return True
     sent = send(words[DESCRIPTOR], source, count, MSG_DONTWAIT | MSG_NOSIGNAL)
-    words[SENT_NS] = clock_ns(CLOCK_REALTIME)
+    words[SENT_NS] = clock_ns(CLOCK_BOOTTIME)
     if sent != count:
         words[ERROR] = error_number() if sent < 0 else int64(EAGAIN)
     return True
@@ -154,7 +155,7 @@ class Outlet:
         self.words[FRAME] = self._frame.ctypes.data
         self.words[CIPHER] = self._cipher.ctypes.data
         self.words[MASKS] = self._masks.ctypes.data
-        self.words[DESCRIPTOR] = NOBODY
+        self.words[DESCRIPTOR] = NO_SOCKET
         self._link: WSTransport | None = None
         self._transport: Any = None
 
@@ -177,7 +178,7 @@ class Outlet:
 
     def close(self) -> None:
         """Write to nothing from now on."""
-        self.words[DESCRIPTOR] = NOBODY
+        self.words[DESCRIPTOR] = NO_SOCKET
         self._link = self._transport = None
 
     @property

@@ -88,11 +88,13 @@ NO_ROOM = 105
 
 
 class Turn(Protocol):
-    """What is done in a spin after frames that somebody waits for, before the spin ends."""
+    """What is done in a spin after frames that somebody waits for, before the spin ends; and
+    rehearsed while nothing comes, where frames are."""
 
     @property
     def function(self) -> int:
-        """The kernel, by address (engine.compiling.c_calls.call_words); 0: nothing is done."""
+        """The kernel, by address (engine.compiling.c_calls.call_words); 0: nothing is done. Called
+        as f(address, 1 for a rehearsal, its time by the steady clock, 0, 0, 0)."""
 
     @property
     def address(self) -> int:
@@ -204,6 +206,15 @@ def _take(state: Words, meters: Words, receiver: int, found: int) -> int:
 
 
 @inner
+def _rehearse(state: Words, now_ns: int) -> None:
+    """Let a frame, and the turn after it, be taken that nobody sees, where it is time to."""
+    is_played = rehearse(view_words(state[REHEARSAL], REHEARSAL_WORDS), now_ns)
+    if is_played and state[TURN_FUNCTION] != 0:
+        one, zero = int64(1), int64(0)
+        call_words(state[TURN_FUNCTION], state[TURN_ADDRESS], one, now_ns, zero, zero, zero)
+
+
+@inner
 def _poll(state: Words, intakes: Words, ready: Words, meters: Words, spin_ns: int) -> int:
     """What `poll_until` returns. The turn goes round: everybody comes first now and then."""
     end_ns = min(_begin_wait(state, meters) + spin_ns, state[LIMIT_NS])
@@ -238,7 +249,7 @@ def _poll(state: Words, intakes: Words, ready: Words, meters: Words, spin_ns: in
             if now_ns >= end_ns:
                 break
             if state[REHEARSAL] != 0:
-                rehearse(view_words(state[REHEARSAL], REHEARSAL_WORDS), now_ns)
+                _rehearse(state, now_ns)
     if _end_wait(state, meters):
         state[FOUND] = count
         return STOOD_STILL

@@ -12,6 +12,7 @@ import pytest
 from bench.load.order_venue import ANSWERS
 from engine.compiling.jit import JIT_OFF
 from engine.layout.status import APPLIED
+from net.maker import turn_rehearsal as TR
 from net.orders.interface import EntryState
 from net.venues.binance.orders.entry import BinanceEntry
 from tests.net.maker.test_makers import BASES, NOW_NS, Desk, market
@@ -117,6 +118,21 @@ class LiveDesk(Desk):
         """What the spin does after a frame; how many were stepped."""
         return int(_FUNCTION(self.makers.function)(self.makers.address, 0, 0, 0, 0, 0))
 
+    def rehearse(self) -> int:
+        """What the spin does while nothing comes; how many were rehearsed."""
+        turn = _FUNCTION(self.makers.function)
+        return int(turn(self.makers.address, 1, steady_ns(), 0, 0, 0))
+
+    def words(self) -> list[Any]:
+        """Every word of both market makers, of their connections and of the engine."""
+        found = [self.engine.arena]
+        for maker, wire in zip(self.both, self.wires, strict=True):
+            assert wire.entry is not None and wire.entry.compiled is not None
+            found += [*maker._step.parts().values(), maker._step._words, wire.outlet.words]
+            found += [wire.entry._pending.last_number, wire.entry.compiled._words]
+            found += [maker.sender.compiled._words, maker.sender.compiled._numbers]
+        return [each.copy() for each in found]
+
     def orders(self) -> list[list[dict[str, Any]]]:
         return [wire.orders() for wire in self.wires]
 
@@ -202,3 +218,28 @@ def test_one_that_is_not_armed_is_pythons(desks: tuple[LiveDesk, LiveDesk]) -> N
     desk.frame(2, "2.0")
     desk.makers.prepare()
     assert desk.spin() == 0, "nobody quotes it"
+
+
+def test_a_rehearsal_moves_every_order_and_changes_nothing(
+    desks: tuple[LiveDesk, LiveDesk],
+) -> None:
+    desk = desks[0]
+    desk.makers.prepare()
+    before = desk.words()
+    for _ in range(4):
+        assert desk.rehearse() == 1
+    for left, right in zip(before, desk.words(), strict=True):
+        assert (left == right).all()
+    assert not any(desk.orders()) and not any(wire.sent for wire in desk.wires)
+    decided = [
+        int(each.words[TR.REHEARSAL_ACTIONS]) for each in desk.makers._turn._rehearsals.values()
+    ]
+    assert decided == [2, 2], "both orders of both"
+    assert not desk.makers._turn.is_unsettled and desk.makers.due[0] == 0
+
+
+def test_one_that_is_not_armed_is_not_rehearsed() -> None:
+    paper = Desk()
+    paper.makers.on_timer(steady_ns())
+    paper.makers.prepare()
+    assert _FUNCTION(paper.makers.function)(paper.makers.address, 1, steady_ns(), 0, 0, 0) == 0
