@@ -35,9 +35,10 @@ from net.orders.interface import EntryAddress, EntryHost, VenueEntry, Wire
 from net.orders.markets import MarketRules
 from net.orders.messages import Market
 from net.sockets.backoff import Backoff
+from net.sockets.outlet import Outlet
 from net.sockets.private_connection import Line
 from net.sockets.websocket import tls_context
-from tuning.clock import wall_ns
+from tuning.clock import steady_ns, wall_ns
 
 MEASURED_SYMBOL = "BTC-USD"
 QUOTING = (
@@ -148,12 +149,23 @@ class Orders:
     async def stop(self) -> None:
         await self._line.stop()
 
+    @property
+    def outlet(self) -> Outlet:
+        return self._line.outlet
+
     def send(self, message: bytes | bytearray) -> None:
         begun_ns = wall_ns()
         self._line.send(message)
-        if not self.is_frame:
-            return
-        now_ns = wall_ns()
+        if self.is_frame:
+            self.note(begun_ns, wall_ns())
+
+    def note_compiled(self, begun_ns: int, now_ns: int) -> None:
+        """The same of one that compiled code has sent, by the steady clock."""
+        ahead_ns = wall_ns() - steady_ns()
+        self.note(begun_ns + ahead_ns, now_ns + ahead_ns)
+
+    def note(self, begun_ns: int, now_ns: int) -> None:
+        """An order of the frame that is handled was written, and then handed to the socket."""
         update_id = self._engine.last_frame_id(0)
         index = update_id - FIRST_ID - 1
         if 0 <= index < self._stamps.columns and self._stamps.published[index] == 0:
@@ -198,14 +210,28 @@ class Quoting:
         lines: list[Orders | None] = [None] * len(makers)
         if port:
             lines[0] = self._orders = Orders(engine, stamps, markets[0], port)
-            self._on_book = makers[0].on_book
+            self._on_book, self._finish = makers[0].on_book, makers[0].finish_actions
+            self._sender = makers[0].sender.compiled
+            makers[0].finish_actions = self.finish  # type: ignore[method-assign]
             makers[0].on_book = self.on_book  # type: ignore[method-assign]
         self.makers = Makers(engine, makers, lines, share(config.makers, makers))
 
     def on_book(self, now_ns: int) -> None:
-        """The step after a frame."""
+        """The step after a frame, in Python."""
+        before = self._sender.first_stamps_ns
         self._orders.is_frame = True
         self._on_book(now_ns)
+        self._orders.is_frame = False
+        if (stamps_ns := self._sender.first_stamps_ns) != before:
+            self._orders.note_compiled(*stamps_ns)
+
+    def finish(self, count: int, now_ns: int) -> None:
+        """The spin has stepped after a frame, and has sent what it could."""
+        if self._sender.numbers(1) != [0]:
+            self._orders.note_compiled(*self._sender.first_stamps_ns)
+        else:
+            self._orders.is_frame = True
+        self._finish(count, now_ns)
         self._orders.is_frame = False
 
     def wall_ns(self) -> int:

@@ -202,6 +202,8 @@ ACTION_WORDS = 6
 """ID: the order to cancel or to replace. NEW_ID: the order that is new, once risk has passed it."""
 (ACTION_SUBMIT, ACTION_CANCEL, ACTION_REPLACE, ACTION_TAKE) = range(1, 5)
 """TAKE: a new order that takes at once, and of which nothing rests."""
+ACTION_KINDS = 5
+"""Their numbers are below it."""
 
 # --- risk ----------------------------------------------------------------------------------------
 

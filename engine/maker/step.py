@@ -395,6 +395,22 @@ class MakerStep:
         step[STEP_PACE] = self._pace.ctypes.data
         step[STEP_MODEL] = self.model.ctypes.data
 
+    def parts(self) -> dict[int, Words]:
+        """All that a step writes, beside the STEP words themselves: by the STEP word that has its
+        address."""
+        return {
+            STEP_FAIR: self.fair,
+            STEP_QUOTES: self.quotes,
+            STEP_TABLE: self.table,
+            STEP_RISK: self.risk,
+            STEP_WANTED: self._wanted,
+            STEP_ACTIONS: self.actions,
+            STEP_OWN: self._own,
+            STEP_PACE: self._pace,
+            STEP_FUNDS: self.funds,
+            STEP_MODEL: self.model,
+        } | ({STEP_RATED_BOOK: self._rated_book} if self._words[STEP_RATED_BOOK] else {})
+
     @property
     def book_sequence(self) -> int:
         """Of the book that the last step has used."""

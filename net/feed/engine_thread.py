@@ -139,7 +139,8 @@ class EngineThread:
         """The engine thread's body: until `stop`."""
         settings = self.config.engine
         meters, rehearsal = self.engine.meters.loop, self._rehearsal
-        new_loop = partial(new_event_loop, settings.idle, meters, self._on_standstill, rehearsal)
+        policy = settings.idle, meters, self._on_standstill, rehearsal, self.makers
+        new_loop = partial(new_event_loop, *policy)
         before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
         try:
             with (

@@ -25,7 +25,7 @@ from engine.maker.client_ids import format_client_id
 from engine.maker.funds import limit_venues
 from engine.maker.orders import new_table
 from engine.maker.state_board_writer import StateBoardWriter
-from engine.maker.step import CANCEL, LEAVE, QUOTE, MakerStep, step_maker
+from engine.maker.step import CANCEL, LEAVE, QUOTE, Action, MakerStep, step_maker
 from net.journal.files import Record
 from net.journal.ledger import Ledger
 from net.log.note import Note
@@ -48,6 +48,7 @@ from net.maker.scaled_settings import MakerRules
 from net.maker.taking import Taking
 from net.maker.tick_fit import TickFit
 from net.maker.transfers import TransferReader
+from net.maker.turn_rehearsal import TurnRehearsal
 from net.maker.venue_report import (
     tell_fee,
     tell_rejected,
@@ -168,6 +169,7 @@ class Maker:
     def attach(self, venue: int, entry: VenueEntry) -> None:
         """Give a quoted venue its order entry."""
         self.entries[venue] = entry
+        self.sender.attach(venue, entry)
         if isinstance(entry, PaperEntry):
             self.papers[venue] = entry
         self.table[O.venue_word(venue, O.VENUE_CANNOT_REPLACE)] = not entry.can_replace
@@ -182,6 +184,16 @@ class Maker:
     def step_address(self) -> int:
         """What `step_maker` takes, for a loop that steps by itself; 0 while nothing is decided."""
         return self._step.address if self._is_started else 0
+
+    @property
+    def compiled_step(self) -> int:
+        """The same for the spin, which also sends: 0 where a step wants Python before or after."""
+        is_compiled = self.sender.is_compiled and not self.papers
+        return self.step_address if is_compiled else 0
+
+    def rehearsal(self) -> TurnRehearsal:
+        """Its turn, for the spin to rehearse; with the entries that it has now."""
+        return TurnRehearsal(self._step, self.sender.compiled)
 
     # --- steps -----------------------------------------------------------------------------------
 
@@ -273,9 +285,16 @@ class Maker:
         """A step that a loop has taken by itself wants its first `count` actions done."""
         self._act(count, now_ns)
 
+    def finish_actions(self, count: int, now_ns: int) -> None:
+        """Compiled code has sent of a step's first `count` actions what it could."""
+        self._tell_unsent(self.sender.finish(count, now_ns), now_ns)
+
     def _act(self, count: int, now_ns: int) -> None:
         """Send the first `count` actions: the table has taken them already."""
-        for action, reason in self.sender.send(count, now_ns):
+        self._tell_unsent(self.sender.send(count, now_ns), now_ns)
+
+    def _tell_unsent(self, unsent: list[tuple[Action, str]], now_ns: int) -> None:
+        for action, reason in unsent:
             # What cannot be written was not sent, and the next one would not be: stop.
             is_replace = action.kind == O.ACTION_REPLACE
             request = Request.REPLACE if is_replace else Request.PLACE

@@ -2,6 +2,9 @@
 
     frame -> kernel publishes, and marks whose instrument it was (MAKERS_DUE) -> their steps alone
 
+In the spin they are stepped in compiled code, where their orders can be sent from there
+(net.maker.compiled_turn): `prepare` before a spin, `settle` after it.
+
 An instrument without a market maker, and one whose book was not touched, cost no step.
 Runs on: the engine thread, but for making it.
 """
@@ -16,6 +19,7 @@ from engine.engine import Engine
 from engine.layout import layout as L
 from engine.maker import journal_codes as J
 from engine.maker.shared_limits import SharedLimits
+from net.maker.compiled_turn import CompiledTurn
 from net.maker.maker import Maker
 from net.orders.interface import EntryHost, VenueEntry
 from tuning.clock import steady_ns
@@ -50,6 +54,7 @@ class Makers:
         words = engine.arena[L.ENGINE_MAKERS_DUE : L.ENGINE_MAKERS_DUE + 1]
         self.due = memoryview(words)  # type: ignore[arg-type]  # an array is a buffer
         """One word: a bit for each whose instrument was touched since its last step."""
+        self._turn = CompiledTurn(engine.address)
         for number, maker in enumerate(self.all):
             at = engine.instrument_at(maker.instrument)
             engine.arena[at + L.INSTRUMENT_MAKER_BIT] = 1 << number
@@ -57,6 +62,34 @@ class Makers:
     def find(self, symbol: str) -> Sequence[Maker]:
         """The market maker of an instrument; all of them where no symbol is given."""
         return [maker for maker in self.all if symbol in ("", maker.symbol)]
+
+    @property
+    def function(self) -> int:
+        """What the spin calls for them: they are its `Turn` (net.sockets.polling)."""
+        return self._turn.function
+
+    @property
+    def address(self) -> int:
+        return self._turn.address
+
+    def prepare(self) -> None:
+        """Before a spin: arm those whose steps and orders are compiled."""
+        for number, maker in enumerate(self.all):
+            step = maker.compiled_step
+            if step:
+                maker.sender.prepare()
+                if not self._turn.is_rehearsed(number):
+                    self._turn.rehearse(number, maker.rehearsal())
+            self._turn.arm(number, step, maker.sender.compiled.address)
+
+    def settle(self) -> None:
+        """After a spin: do what follows from the steps that it has taken."""
+        if self._turn.is_unsettled:
+            self.due[0] &= ~self._turn.take(self._settle)
+
+    def _settle(self, maker: int, count: int, now_ns: int) -> None:
+        if count:
+            self.all[maker].finish_actions(count, now_ns)
 
     def on_frame(self, now_ns: int) -> None:
         """A frame has been handled: step those whose instrument it has touched."""

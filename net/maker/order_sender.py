@@ -1,5 +1,8 @@
 """Sends what a step has decided: to the venues first, then into the journal and onto the board.
 
+What compiled code can send (net.orders.compiled_requests) goes out by one call, before anything
+else; the rest is given to the venues' entries one by one.
+
 The order table has taken each action before it is sent. A cancel that cannot be sent leaves its
 order UNKNOWN; a new order that cannot be written into a request is given back to the caller.
 Runs on: the engine thread.
@@ -16,6 +19,7 @@ from engine.maker.state_board_writer import StateBoardWriter
 from engine.maker.step import Action, MakerStep
 from net.maker.event_journal import EventJournal
 from net.maker.own_orders import OwnOrders, Sent, order_record, side_of
+from net.orders.compiled_requests import ActionSender, CompiledRequests
 from net.orders.interface import EntryState, VenueEntry
 from net.orders.messages import EntryError, Request
 
@@ -45,15 +49,48 @@ class OrderSender:
         self._journal = journal
         self._board = board
         self._wall_ns = wall_ns
+        self.compiled = ActionSender(step.actions)
+        """Sends the actions that compiled code can send."""
+        self._prepared: dict[int, tuple[VenueEntry, CompiledRequests]] = {}
+
+    def attach(self, venue: int, entry: VenueEntry) -> None:
+        """A venue has this entry from now on."""
+        requests = entry.compiled
+        self.compiled.attach(venue, requests, self._tick_units[venue])
+        self._prepared.pop(venue, None)
+        if requests is not None:
+            self._prepared[venue] = entry, requests
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether compiled code sends to any of the venues."""
+        return bool(self._prepared)
+
+    def prepare(self) -> None:
+        """Say what compiled code may send to: valid until anything else is sent."""
+        for entry, requests in self._prepared.values():
+            requests.prepare(entry.state is EntryState.READY)
 
     def send(self, count: int, now_ns: int) -> list[tuple[Action, str]]:
-        """Send the step's first `count` actions; new orders that could not be written, and why.
+        """Send the step's first `count` actions; new orders that could not be written, and why."""
+        if self._prepared:
+            self.prepare()
+            self.compiled.send(count, now_ns)
+        return self.finish(count, now_ns)
+
+    def finish(self, count: int, now_ns: int) -> list[tuple[Action, str]]:
+        """Send what compiled code has left of the actions; the same.
 
         All go out before any is written down: an order whose record a death cuts off is found by
         its name.
         """
+        numbers = self.compiled.numbers(count) if self._prepared else [0] * count
         actions = self._step.decided(count)
-        failures = [self._send(action, now_ns) for action in actions]
+        failures: list[str | None] = []
+        for action, number in zip(actions, numbers, strict=True):
+            if number:
+                self._note_sent(action, number, now_ns)
+            failures.append(None if number else self._send(action, now_ns))
         self._journal.book_sequence = self._step.book_sequence
         for action, failure in zip(actions, failures, strict=True):
             self._record(action, failure, now_ns)
@@ -61,10 +98,9 @@ class OrderSender:
             # The watchdog of a process that was killed knows what is open from the board alone.
             step = self._step
             self._board.publish(step.table, step.risk, step.fair, self._wall_ns(), now_ns)
-        pairs = zip(actions, failures, strict=True)
         return [
             (action, failure)
-            for action, failure in pairs
+            for action, failure in zip(actions, failures, strict=True)
             if failure is not None and action.kind != O.ACTION_CANCEL
         ]
 
@@ -93,6 +129,17 @@ class OrderSender:
         except EntryError as error:
             return str(error)
         return None
+
+    def _note_sent(self, action: Action, number: int, now_ns: int) -> None:
+        """Compiled code has sent it, under this number."""
+        entry = self._entries[action.venue]
+        assert entry is not None
+        if action.kind == O.ACTION_CANCEL:
+            entry.note_sent(number, Request.CANCEL, action.order_id, 0, now_ns)
+        elif action.kind == O.ACTION_REPLACE:
+            entry.note_sent(number, Request.REPLACE, action.new_id, action.order_id, now_ns)
+        else:
+            entry.note_sent(number, Request.PLACE, action.new_id, 0, now_ns)
 
     def _record(self, action: Action, failure: str | None, now_ns: int) -> None:
         """Remember and journal one action; `failure`: why it was not sent."""

@@ -120,6 +120,7 @@ Event = tuple[int, Callable[[int], None]]
 class PaperEntry:
     """One venue's paper order entry; VenueEntry as far as anybody can tell."""
 
+    compiled = None
     settle_ns = 0
     """Nothing overtakes: a question is behind the order that it is about."""
 
@@ -152,6 +153,11 @@ class PaperEntry:
     @property
     def can_replace(self) -> bool:
         return True
+
+    def note_sent(
+        self, number: int, kind: Request, order_id: int, replaced_id: int, now_ns: int
+    ) -> None:
+        raise AssertionError("nothing leaves the process")
 
     @property
     def next_due_ns(self) -> int:

@@ -16,10 +16,11 @@ from collections.abc import Iterable
 
 from engine.layout.units import NS_PER_MS, NS_PER_S
 from net.log.note import Note
+from net.orders.compiled_requests import CompiledRequests
 from net.orders.errors import ErrorClass, Refusal
 from net.orders.event_reader import EventReader
 from net.orders.interface import EntryHost, EntryNote, EntryState, Wire
-from net.orders.messages import Answer, Balance, EntryError, Kind, Market, OrderEvent
+from net.orders.messages import Answer, Balance, EntryError, Kind, Market, OrderEvent, Request
 from net.orders.order_names import OrderNames
 from net.orders.pending_requests import Pending, PendingRequests
 
@@ -53,6 +54,8 @@ class OrderEntry:
     can_replace: bool
     age_ns_max: int
     """A connection is renewed at this age, before the venue closes it."""
+    compiled: CompiledRequests | None = None
+    """Its requests for compiled code to send; here all are Python's to send."""
     troubles = TROUBLES
     """What is told to the host beside the answer that it was in."""
     stale_kinds = frozenset({Kind.FAILED, Kind.STATE})
@@ -79,6 +82,12 @@ class OrderEntry:
 
     def cancel(self, order_id: int, now_ns: int) -> None:
         raise NotImplementedError
+
+    def note_sent(
+        self, number: int, kind: Request, order_id: int, replaced_id: int, now_ns: int
+    ) -> None:
+        """Compiled code has sent this request."""
+        raise AssertionError("nothing of this entry is sent by compiled code")
 
     def cancel_all(self, order_ids: Iterable[int], now_ns: int) -> None:
         """Send a cancel for each: a venue's own "cancel all" would take orders of others too."""

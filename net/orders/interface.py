@@ -22,11 +22,13 @@ from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
 from net.log.note import Note
+from net.orders.compiled_requests import CompiledRequests
 from net.orders.errors import Refusal
 from net.orders.http_requests import HttpOwner, HttpWire
 from net.orders.markets import MarketRules
-from net.orders.messages import Balance, Market, OrderEvent, OrderRequest
+from net.orders.messages import Balance, Market, OrderEvent, OrderRequest, Request
 from net.orders.transfers import Transfer
+from net.sockets.outlet import Outlet
 from net.sockets.private_connection import LineOwner
 
 
@@ -67,6 +69,10 @@ class EntryState(IntEnum):
 class Wire(Protocol):
     """The private connection that an entry's requests go out on: a
     `net.sockets.private_connection.Line`."""
+
+    @property
+    def outlet(self) -> Outlet | None:
+        """Where compiled code may write its messages; None where it cannot."""
 
     def send(self, message: bytes | bytearray) -> None:
         """Write one message now; the memory may be used again at once."""
@@ -171,6 +177,16 @@ class VenueEntry(Protocol):
         self, old_id: int, new_id: int, side: int, price_ticks: int, lots: int, now_ns: int
     ) -> None:
         """Send a replace: the old order goes, the new one, post-only, comes, or neither."""
+
+    @property
+    def compiled(self) -> CompiledRequests | None:
+        """The same requests for compiled code to write and send; None where it cannot."""
+
+    def note_sent(
+        self, number: int, kind: Request, order_id: int, replaced_id: int, now_ns: int
+    ) -> None:
+        """Compiled code has sent this request: its answer is awaited like any other's.
+        `replaced_id`: 0 but for a replace."""
 
     def ask(self, order_id: int, now_ns: int) -> None:
         """Ask where one order stands: answered with STATE (and FILLs), or FAILED."""

@@ -12,6 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
+from engine.compiling.atomics import Words
 from engine.maker.client_ids import format_client_id
 from net.orders.http_requests import HttpRequest
 from net.orders.messages import Answer, OrderEvent, OrderRequest, Request
@@ -66,14 +69,15 @@ class PendingRequests:
     """What is to be answered, and what is late."""
 
     def __init__(self) -> None:
-        self._last_number = 0
+        self.last_number: Words = np.zeros(1, np.int64)
+        """Of the request that was numbered last, by whoever numbers them."""
         self._pending: dict[int, Pending] = {}
         self._late: dict[int, Pending] = {}
 
     def next_number(self) -> int:
         """The number of the next request."""
-        self._last_number += 1
-        return self._last_number
+        self.last_number[0] += 1
+        return int(self.last_number[0])
 
     def put(self, number: int, pending: Pending) -> None:
         """A request is being sent."""

@@ -87,7 +87,8 @@ def _write_decimal(out: Bytes, at: int, value: int, decimals: int) -> int:
 
 @inner
 def write_fields(address: int, numbers: Words) -> int:
-    """Write the template at `address` with its fields' numbers; how many bytes it has.
+    """Write the template at `address` with its fields' numbers into its own memory (TEMPLATE_OUT);
+    how many bytes it has.
 
     -1 - field, and nothing that counts is written, for a number that the field refuses.
     """
@@ -157,6 +158,8 @@ class Template:
         self._out = np.zeros(size, np.uint8)
         self._words: Words = np.zeros(TEMPLATE_WORDS, np.int64)
         self._describe(texts)
+        self.address = int(self._words.ctypes.data)
+        """What `write_fields` takes; valid as long as the template is kept."""
         self._fill: Callable[..., bytes | int] = self._fill_without_jit
         if not JIT_OFF:
             compile_kernels()

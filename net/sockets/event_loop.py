@@ -81,7 +81,7 @@ class SpinSelector(selectors.EpollSelector):
     """An epoll selector that polls and receives in compiled code and calls readers itself.
 
     `spin_ns`: how long it polls before it sleeps in epoll_wait; FOREVER_NS never sleeps. `meters`:
-    the loop's block, int64, shape (LOOP_WORDS,). `on_standstill`, `rehearsal`: see
+    the loop's block, int64, shape (LOOP_WORDS,). `on_standstill`, `rehearsal`, `turn`: see
     `new_event_loop`.
     """
 
@@ -91,6 +91,7 @@ class SpinSelector(selectors.EpollSelector):
         meters: Words,
         on_standstill: Callable[[], None],
         rehearsal: Rehearsal | None = None,
+        turn: polling.Turn | None = None,
     ) -> None:
         super().__init__()
         self._on_standstill = on_standstill
@@ -108,6 +109,10 @@ class SpinSelector(selectors.EpollSelector):
         self._state[polling.TAKE_FUNCTION] = RF.take_function()
         self._rehearsal = rehearsal
         self._state[polling.REHEARSAL] = rehearsal.address if rehearsal is not None else 0
+        self._turn = turn if turn is not None and turn.function else None
+        if self._turn is not None:
+            self._state[polling.TURN_FUNCTION] = self._turn.function
+            self._state[polling.TURN_ADDRESS] = self._turn.address
         self._address = int(self._state.ctypes.data)
         self._intakes = self._state[polling.INTAKES_AT : polling.READY_AT]
         self._intakes[:] = polling.NOBODY
@@ -178,10 +183,14 @@ class SpinSelector(selectors.EpollSelector):
         wait_ns = FOREVER_NS if timeout is None else max(int(timeout * 1e9), 0)
         limit_ns = self._state[polling.LIMIT_NS] = steady_ns() + wait_ns
         self._prepare()
+        if self._turn is not None:
+            self._turn.prepare()
         found = polling.poll_until(self._address, self._spin_ns)
         if found == polling.NOTHING and (left_ns := limit_ns - steady_ns()) > 0:
             self._sleep(None if timeout is None else left_ns / 1e9)
             found = polling.poll_until(self._address, 0)
+        if self._turn is not None:
+            self._turn.settle()
         if found == polling.STOOD_STILL:
             self._on_standstill()
             found = int(self._state[polling.FOUND])
@@ -271,15 +280,18 @@ def new_event_loop(
     meters: Words,
     on_standstill: Callable[[], None],
     rehearsal: Rehearsal | None = None,
+    turn: polling.Turn | None = None,
 ) -> asyncio.AbstractEventLoop:
     """The engine thread's loop for an idle policy: spin, backoff or block.
 
     `meters`: the loop's block, int64, shape (LOOP_WORDS,). `on_standstill`: called after more than
     STANDSTILL_NS (net.sockets.polling), before anything that has come meanwhile is served; the loop
-    needs a timer that is faster. `rehearsal`: what a loop that always spins does meanwhile.
+    needs a timer that is faster. `rehearsal`: what a loop that always spins does meanwhile. `turn`:
+    what is done within a spin after frames that somebody waits for.
     """
     if idle == "block" or not hasattr(selectors, "EpollSelector"):
         return asyncio.SelectorEventLoop(BlockSelector(meters, on_standstill))
-    if idle == "spin":
-        return asyncio.SelectorEventLoop(SpinSelector(FOREVER_NS, meters, on_standstill, rehearsal))
-    return asyncio.SelectorEventLoop(SpinSelector(BACKOFF_SPIN_NS, meters, on_standstill))
+    is_spin = idle == "spin"
+    spin_ns = FOREVER_NS if is_spin else BACKOFF_SPIN_NS
+    selector = SpinSelector(spin_ns, meters, on_standstill, rehearsal if is_spin else None, turn)
+    return asyncio.SelectorEventLoop(selector)

@@ -25,7 +25,7 @@ from engine.compiling.clock import CLOCK_REALTIME, clock_ns
 from engine.compiling.jit import JIT_OFF, callback, inner, kernel
 from engine.layout import layout as L
 from engine.layout import status as S
-from net.sockets.websocket import FRAME_BYTES_MAX
+from net.sockets.websocket import FRAME_BYTES_MAX, SIZE_16
 
 (
     BUFFER,
@@ -70,7 +70,7 @@ TOLD: the texts before START were taken, and are on a tape or have touched a mar
 TEXT = 0x81
 """The first byte of a whole text: the last fragment, no reserved bits (RFC 6455, 5.2)."""
 _CONTROL = 0x8
-_SIZE_16, _SIZE_64 = 126, 127
+_SIZE_64 = 127
 _CONTROL_BYTES_MAX = 125
 _HEADER_BYTES = 2
 _HEADER_BYTES_16 = 4
@@ -104,13 +104,13 @@ def frame_total(buffer: Bytes, at: int, end: int) -> int:
         return MALFORMED
     if kind >= _CONTROL and (first < 0x80 or flag > _CONTROL_BYTES_MAX):
         return MALFORMED
-    if flag < _SIZE_16:
+    if flag < SIZE_16:
         return _HEADER_BYTES + flag
-    if flag == _SIZE_16:
+    if flag == SIZE_16:
         if end - at < _HEADER_BYTES_16:
             return 0
         size = _big_endian(buffer, at + 2, 2)
-        return _HEADER_BYTES_16 + size if size >= _SIZE_16 else MALFORMED
+        return _HEADER_BYTES_16 + size if size >= SIZE_16 else MALFORMED
     if end - at < _HEADER_BYTES_64:
         return 0
     size = _big_endian(buffer, at + 2, 8)
@@ -120,9 +120,9 @@ def frame_total(buffer: Bytes, at: int, end: int) -> int:
 @inner
 def header_bytes(flag: int) -> int:
     """Of a frame from a server, by its second byte."""
-    if flag < _SIZE_16:
+    if flag < SIZE_16:
         return _HEADER_BYTES
-    return _HEADER_BYTES_16 if flag == _SIZE_16 else _HEADER_BYTES_64
+    return _HEADER_BYTES_16 if flag == SIZE_16 else _HEADER_BYTES_64
 
 
 @inner

@@ -12,11 +12,13 @@ Runs on: the engine thread.
 from __future__ import annotations
 
 from errno import EAGAIN, EINTR
+from typing import Protocol
 
 from engine.compiling.atomics import Words, int64, view_bytes, view_words
 from engine.compiling.c_calls import (
     EPOLL_EVENT_BYTES,
     MSG_DONTWAIT,
+    call_words,
     epoll_descriptor,
     epoll_mask,
     epoll_wait,
@@ -62,11 +64,15 @@ CIPHER_BYTES = 1 << 16
     REHEARSAL,
     TAKE_FUNCTION,
     LIMIT_NS,
+    TURN_FUNCTION,
+    TURN_ADDRESS,
     INTAKES_AT,
-) = range(12)
+) = range(14)
 READY_AT = INTAKES_AT + INTAKE_WORDS * INTAKES_MAX
 STATE_WORDS = READY_AT + 2 * EVENTS_MAX
-"""A selector's words: one address costs a call some 60 ns less than the arrays it stands for."""
+"""A selector's words: one address costs a call some 60 ns less than the arrays it stands for.
+TURN_FUNCTION: the kernel to call after frames that somebody waits for (`Turn`), 0 where nobody
+does, with TURN_ADDRESS."""
 NOBODY = -1
 NOTHING = 0
 STOOD_STILL = -1
@@ -79,6 +85,26 @@ ASKS = BYTES_MASK
 """In place of bytes or errno: a receiver has something for Python to do."""
 NO_ROOM = 105
 """ENOBUFS, from asm-generic/errno.h: a BIO that should have been empty was not."""
+
+
+class Turn(Protocol):
+    """What is done in a spin after frames that somebody waits for, before the spin ends; and
+    rehearsed while nothing comes, where frames are."""
+
+    @property
+    def function(self) -> int:
+        """The kernel, by address (engine.compiling.c_calls.call_words); 0: nothing is done. Called
+        as f(address, 1 for a rehearsal, its time by the steady clock, 0, 0, 0)."""
+
+    @property
+    def address(self) -> int:
+        """What it is given."""
+
+    def prepare(self) -> None:
+        """A spin begins."""
+
+    def settle(self) -> None:
+        """A spin has ended."""
 
 
 @inner
@@ -173,7 +199,19 @@ def _take(state: Words, meters: Words, receiver: int, found: int) -> int:
         return STOOD_STILL
     outcome = RF.take_by(state[TAKE_FUNCTION], receiver, 1)
     words[RF.OUTCOME] = outcome
+    if outcome == RF.TOLD and state[TURN_FUNCTION] != 0:
+        zero = int64(0)
+        call_words(state[TURN_FUNCTION], state[TURN_ADDRESS], zero, zero, zero, zero, zero)
     return NOTHING if outcome == RF.DONE else found
+
+
+@inner
+def _rehearse(state: Words, now_ns: int) -> None:
+    """Let a frame, and the turn after it, be taken that nobody sees, where it is time to."""
+    is_played = rehearse(view_words(state[REHEARSAL], REHEARSAL_WORDS), now_ns)
+    if is_played and state[TURN_FUNCTION] != 0:
+        one, zero = int64(1), int64(0)
+        call_words(state[TURN_FUNCTION], state[TURN_ADDRESS], one, now_ns, zero, zero, zero)
 
 
 @inner
@@ -211,7 +249,7 @@ def _poll(state: Words, intakes: Words, ready: Words, meters: Words, spin_ns: in
             if now_ns >= end_ns:
                 break
             if state[REHEARSAL] != 0:
-                rehearse(view_words(state[REHEARSAL], REHEARSAL_WORDS), now_ns)
+                _rehearse(state, now_ns)
     if _end_wait(state, meters):
         state[FOUND] = count
         return STOOD_STILL

@@ -21,6 +21,7 @@ from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport
 
 from net.log.note import Note
 from net.sockets.backoff import Backoff
+from net.sockets.outlet import Outlet
 from net.sockets.websocket import (
     CLOSE_LIMIT_S,
     CONNECT_ERRORS,
@@ -124,6 +125,8 @@ class Line:
         self._backoff = backoff
         self._owner: LineOwner | None = None
         self._transport: WSTransport | None = None
+        self.outlet = Outlet()
+        """Where compiled code writes, while there is a connection."""
         self._drop_reason: str | None = None
         self._wait_ns = 0
         self._stopping = asyncio.Event()
@@ -153,6 +156,7 @@ class Line:
             return
         self._note(LineNote.DROPPING, reason=reason)
         self.is_dropped, self._drop_reason = True, reason
+        self.outlet.close()
         self._transport.disconnect(False)
 
     async def run(self, owner: LineOwner) -> None:
@@ -164,6 +168,7 @@ class Line:
                 reason = await self._connect_and_stay(owner)
             finally:
                 transport, self._transport = self._transport, None
+                self.outlet.close()
                 if transport is not None:
                     transport.disconnect(False)
             if transport is not None:
@@ -199,6 +204,7 @@ class Line:
             transport.disconnect(False)
             return
         self._transport, self.is_dropped = transport, False
+        self.outlet.open(transport)
         self.connections += 1
         self._owner.on_open(steady_ns())
 

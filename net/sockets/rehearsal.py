@@ -71,18 +71,19 @@ def _play(words: Words) -> int:
 
 
 @inner
-def rehearse(words: Words, now_ns: int) -> None:
-    """Rehearse if it is time to, by steady time."""
+def rehearse(words: Words, now_ns: int) -> bool:
+    """Rehearse if it is time to, by steady time; whether it was."""
     if now_ns < words[DUE_NS]:
-        return
+        return False
     words[DUE_NS] = now_ns + EVERY_NS
     if words[SPARE] == 0:
-        return
+        return True
     _play(words)
     arena = view_arena(words[LIVE_ARENA])
     index = words[NEXT_FEED]
     words[NEXT_FEED] = index + 1 if index + 1 < arena[L.ENGINE_FEEDS] else 0
     prefetch_feed(arena, feed_at(arena, index))
+    return True
 
 
 @inner

@@ -1,11 +1,11 @@
-"""The OpenSSL objects of a TLS connection, for compiled code to decrypt with.
+"""The OpenSSL objects of a TLS connection, for compiled code to decrypt and encrypt with.
 
 aiofastnet makes a connection's SSL object over two memory BIOs and keeps it to itself, as Python's
 ssl module does. Where it lies in the transport's engine is read here, and not believed before it
 has been verified in every point: that both are of the layout that is known, that the object
 belongs to the context it was made with, and its BIOs to it. Where anything is otherwise (another
-version, a Python with OpenSSL built in, kernel TLS) the connection is not decrypted in compiled
-code, and all else is the same.
+version, a Python with OpenSSL built in, kernel TLS) the connection is not touched by compiled code,
+and all else is the same.
 Runs on: the thread of the loop.
 """
 
@@ -26,7 +26,8 @@ _BEHIND_CONTEXT = ("incoming_buf", "outgoing_buf", "incoming", "outgoing", "ssl"
 """The last fields of aiofastnet's SSLEngineDirect, behind its own SSL_CTX *: two bytearrays, then
 pointers to the objects of OpenSSL."""
 
-Addresses = tuple[int, int, int, int, int, int, int]
+SSL_WRITE_WORDS = 5
+"""How many `tls_write_words` gives."""
 
 
 class _Functions:
@@ -34,15 +35,11 @@ class _Functions:
 
     def __init__(self, libssl: str, libcrypto: str) -> None:
         ssl_library, crypto = ctypes.CDLL(libssl), ctypes.CDLL(libcrypto)
-        self.addresses = tuple(
-            ctypes.cast(each, ctypes.c_void_p).value or 0
-            for each in (
-                ssl_library.SSL_read,
-                ssl_library.SSL_get_error,
-                crypto.BIO_write,
-                crypto.BIO_ctrl_pending,
-            )
+        pending = crypto.BIO_ctrl_pending
+        self.to_read = self._addresses(
+            ssl_library.SSL_read, ssl_library.SSL_get_error, crypto.BIO_write, pending
         )
+        self.to_write = self._addresses(ssl_library.SSL_write, crypto.BIO_read, pending)
         self._of_ssl = [
             self._getter(each)
             for each in (
@@ -51,6 +48,10 @@ class _Functions:
                 ssl_library.SSL_get_wbio,
             )
         ]
+
+    @staticmethod
+    def _addresses(*functions: Any) -> tuple[int, ...]:
+        return tuple(ctypes.cast(each, ctypes.c_void_p).value or 0 for each in functions)
 
     @staticmethod
     def _getter(function: Any) -> Any:
@@ -83,11 +84,9 @@ def _is_bytearray(address: int) -> bool:
     return kind == id(bytearray)
 
 
-def tls_words(transport: Any) -> Addresses | None:
-    """SSL *, its incoming and its outgoing BIO *, SSL_read, SSL_get_error, BIO_write and
-    BIO_ctrl_pending of a transport that owns its socket; None where they are not to be had."""
-    functions = _functions()
-    if functions is None or not isinstance(transport, SSLTransport_Socket):
+def _objects(transport: Any, functions: _Functions) -> tuple[int, int, int] | None:
+    """SSL *, its incoming and its outgoing BIO * of a transport that owns its socket."""
+    if not isinstance(transport, SSLTransport_Socket):
         return None
     engine, context = transport.get_extra_info("ssl_object"), transport.get_extra_info("sslcontext")
     if type(engine).__name__ != "SSLEngineDirect" or not isinstance(context, ssl.SSLContext):
@@ -104,5 +103,23 @@ def tls_words(transport: Any) -> Addresses | None:
         return None
     if functions.parts(ssl_object) != (expected, incoming, outgoing):
         return None
-    read, error, write, pending = functions.addresses
-    return ssl_object, incoming, outgoing, read, error, write, pending
+    return ssl_object, incoming, outgoing
+
+
+def tls_words(transport: Any) -> tuple[int, ...] | None:
+    """What decrypts: SSL *, its incoming and its outgoing BIO *, SSL_read, SSL_get_error, BIO_write
+    and BIO_ctrl_pending of a transport that owns its socket; None where they are not to be had."""
+    functions = _functions()
+    objects = _objects(transport, functions) if functions is not None else None
+    return (*objects, *functions.to_read) if functions is not None and objects else None
+
+
+def tls_write_words(transport: Any) -> tuple[int, ...] | None:
+    """What encrypts: SSL *, its outgoing BIO *, SSL_write, BIO_read and BIO_ctrl_pending of such a
+    transport; None where they are not to be had."""
+    functions = _functions()
+    objects = _objects(transport, functions) if functions is not None else None
+    if functions is None or objects is None:
+        return None
+    ssl_object, _, outgoing = objects
+    return ssl_object, outgoing, *functions.to_write

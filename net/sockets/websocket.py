@@ -29,6 +29,8 @@ from tuning.clock import wall_ns
 
 FRAME_BYTES_MAX = 16 << 20
 """A frame or message longer than this ends the connection; whole books travel over REST."""
+SIZE_16 = 126
+"""In a frame's second byte: two bytes of size follow (RFC 6455, 5.2)."""
 MESSAGE_PARTS_MAX = 1024
 """Of a fragmented message. Empty parts have no bytes that would count."""
 CONNECT_LIMIT_S = 10.0

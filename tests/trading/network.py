@@ -16,8 +16,10 @@ import orjson
 
 from net.orders.http_connection import REQUEST_LIMIT_S
 from net.orders.http_requests import HttpAnswer, HttpOwner, HttpRequest
+from net.sockets import outlet as OW
 from net.sockets.backoff import Backoff
 from net.sockets.private_connection import IDLE_PING_S, LineOwner
+from tests.net.sockets.outlet_rig import PairOutlet
 from tests.trading.faults import ON_CONNECT, ON_EVENT, ON_MESSAGE, ON_POST, ON_POST_ANSWER
 
 if TYPE_CHECKING:
@@ -139,6 +141,26 @@ class Socket:
         return self._rng.randrange(*STALL_MS) * MS if kind == "stall" else 0
 
 
+class LinkOutlet(PairOutlet):
+    """What compiled code sends over a link: on its way when Python hears of it."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__()
+        self.carrier = link
+
+    @property
+    def is_clear(self) -> bool:
+        if not self.words[OW.MASKS_LEFT]:
+            self.set_masks(bytes(OW.MASKS_MAX * OW.MASK_BYTES))
+        return self.carrier.socket is not None and not self.carrier.socket.is_closing
+
+    @property
+    def failure(self) -> str:
+        for text in self.texts():
+            self.carrier.send(text)
+        return ""
+
+
 class Link:
     """A `net.orders.interface.Wire`: one venue's connection, kept up as
     net.sockets.private_connection does."""
@@ -152,6 +174,7 @@ class Link:
         """Whether the process that it belonged to is gone."""
         self._backoff = Backoff(rng)
         self._wait_ns = 0
+        self.outlet = LinkOutlet(self)
 
     def connect(self) -> None:
         """Open, now or at the next attempt."""

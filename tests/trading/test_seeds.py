@@ -21,6 +21,7 @@ from net.venues.binance.orders.requests import BinanceRequests, PlaceTemplate
 from tests.trading.__main__ import main
 from tests.trading.faults import FAULTS
 from tests.trading.life import Life, Report, SeedFailedError
+from tests.trading.network import LinkOutlet
 from tests.trading.world import World
 
 pytestmark = pytest.mark.usefixtures("compiled_kernels")
@@ -55,6 +56,24 @@ def test_every_fault_was_inflicted_and_every_defence_was_used() -> None:
 
 
 @pytest.mark.skipif(JIT_OFF, reason="too slow")
+def test_orders_of_a_session_that_is_logged_on_are_sent_by_compiled_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the seeds hold holds for them: half of the runs have such a key."""
+    sent = {False: 0, True: 0}
+    texts = LinkOutlet.texts
+
+    def counted(outlet: LinkOutlet) -> list[bytes]:
+        found = texts(outlet)
+        sent[outlet.carrier.world.uses_ed25519] += len(found)
+        return found
+
+    monkeypatch.setattr(LinkOutlet, "texts", counted)
+    for seed in range(6):
+        World(seed).run()
+    assert sent[True] > 50 and sent[False] == 0
+
+
 def test_a_seed_gives_the_same_run_again() -> None:
     assert World(1).run() == World(1).run()
 

@@ -271,6 +271,7 @@ def live(config: Config) -> tuple[Maker, Host]:
     """A market maker with an order entry that is not connected."""
     maker, host = build(config, DigestJournal())
     entry = SimpleNamespace(
+        compiled=None,
         state=EntryState.DISCONNECTED,
         can_replace=True,
         audit_every_ns=0,

@@ -282,7 +282,9 @@ def _refused_mixed() -> str:
 
 def test_audits_at_one_account_take_turns_and_know_what_they_share() -> None:
     asked: list[int] = []
-    entry = SimpleNamespace(audit_every_ns=10, state=None, audit=asked.append, can_replace=True)
+    entry = SimpleNamespace(
+        compiled=None, audit_every_ns=10, state=None, audit=asked.append, can_replace=True
+    )
     desk = Desk("live")
     entry.state = EntryState.READY
     audit = desk.both[0].audit

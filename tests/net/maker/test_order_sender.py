@@ -35,6 +35,7 @@ class Entry:
     """A venue's order entry that writes down what it is asked; `error`: why it cannot write."""
 
     can_replace, settle_ns = True, 0
+    compiled = None
 
     def __init__(self) -> None:
         self.state = EntryState.READY
@@ -70,6 +71,9 @@ class Entry:
     def read_transfers(self, asset: str, since_ns: int, now_ns: int) -> None: ...
 
     def audit(self, now_ns: int) -> None: ...
+
+    def note_sent(self, *_: object) -> None:
+        raise AssertionError("nothing is sent by compiled code")
 
     def reread(self, now_ns: int) -> None: ...
 

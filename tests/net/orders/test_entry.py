@@ -96,6 +96,8 @@ class Bench:
         self.told.clear()
         return self.entry
 
+    outlet = None
+
     def send(self, message: bytes | bytearray) -> None: ...
 
     def renew(self, reason: str) -> None:

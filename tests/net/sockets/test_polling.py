@@ -15,12 +15,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import trustme
 from aiofastnet.openssl_compat import OPENSSL_DYN_LIBS
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
 
-from engine.compiling.jit import JIT_OFF
+from engine.compiling.atomics import Words, int64, view_words
+from engine.compiling.jit import JIT_OFF, kernel, kernel_address
+from engine.layout import layout as L
 from net.feed.connection import _Listener
 from net.sockets import frames as RF
 from net.sockets import polling, tls_objects
@@ -134,13 +137,14 @@ def spinning(
     body: Callable[[], Awaitable[None]],
     on_standstill: Callable[[], None] = lambda: None,
     idle: str = "spin",
+    turn: polling.Turn | None = None,
 ) -> None:
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
         await body()
 
     words = loop_words(loop_meters())
-    loop = partial(new_event_loop, idle, words, on_standstill)
+    loop = partial(new_event_loop, idle, words, on_standstill, turn=turn)
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(main())
 
@@ -315,6 +319,64 @@ def test_what_has_waited_through_a_standstill_is_told_of_first() -> None:
             assert told == [before]
 
     spinning(body, lambda: told.append(worlds[0].desk.engine.last_frame_id(0)))
+
+
+@kernel("int64(int64, int64, int64, int64, int64, int64)")
+def count_turn(address: int, _1: int, _2: int, _3: int, _4: int, _5: int) -> int:
+    """One more."""
+    words = view_words(address, 1)
+    words[0] += 1
+    return int64(words[0])
+
+
+class CountedTurn:
+    """A market maker's bit of the desk's instrument, and what the spin did about it."""
+
+    def __init__(self) -> None:
+        self.done = np.zeros(1, np.int64)
+        self.address = int(self.done.ctypes.data)
+        self.function = kernel_address(count_turn)
+        self.arena: Words | None = None
+        self.prepared = 0
+        self.settled: list[int] = []
+
+    def prepare(self) -> None:
+        assert not self.done[0], "it was settled before the next spin"
+        self.prepared += 1
+
+    def settle(self) -> None:
+        if self.done[0]:
+            assert self.arena is not None and self.arena[L.ENGINE_MAKERS_DUE] == 1
+            self.settled.append(int(self.done[0]))
+            self.done[0] = self.arena[L.ENGINE_MAKERS_DUE] = 0
+
+
+@pytest.mark.skipif(JIT_OFF, reason="without the JIT no kernel has an address")
+@pytest.mark.parametrize("idle", ["spin", "backoff"])
+@both
+def test_the_turn_is_done_in_the_spin_and_settled_before_anything_else(
+    scheme: str, idle: str
+) -> None:
+    turn = CountedTurn()
+
+    async def body() -> None:
+        async with connected(scheme) as world:
+            world.venue.say(3)
+            await until(world.is_at)
+            engine = world.desk.engine
+            assert not turn.settled, "nobody waits for these"
+            turn.arena = engine.arena
+            engine.arena[engine.instrument_at(0) + L.INSTRUMENT_MAKER_BIT] = 1
+            for _ in range(20):
+                world.venue.say(1)
+                await until(world.is_at)
+                await asyncio.sleep(0.002)
+            engine.arena[engine.instrument_at(0) + L.INSTRUMENT_MAKER_BIT] = 0
+
+    spinning(body, idle=idle, turn=turn)
+    assert 15 <= len(turn.settled) <= 20, "one that a sleeping loop has found is Python's"
+    assert set(turn.settled) == {1}, "once for what a spin has taken"
+    assert turn.prepared > len(turn.settled)
 
 
 @pytest.mark.skipif(JIT_OFF, reason="only compiled code runs without the interpreter's lock")

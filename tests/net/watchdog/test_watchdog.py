@@ -58,6 +58,7 @@ class Entry:
     """A venue that is asked, and says nothing by itself."""
 
     can_replace, settle_ns = False, S
+    compiled = None
 
     def __init__(self) -> None:
         self.state = EntryState.READY
@@ -83,6 +84,9 @@ class Entry:
 
     def audit(self, now_ns: int) -> None:
         raise AssertionError("a watchdog audits nothing")
+
+    def note_sent(self, *_: object) -> None:
+        raise AssertionError("nothing is sent by compiled code")
 
     def reread(self, now_ns: int) -> None:
         assert self.state is EntryState.READY

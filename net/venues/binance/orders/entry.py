@@ -16,7 +16,15 @@ from functools import partial
 
 from engine.layout.units import NS_PER_MS, NS_PER_S
 from engine.maker.client_ids import format_client_id
-from engine.maker.order_layout import BUY, SELL
+from engine.maker.order_layout import (
+    ACTION_CANCEL,
+    ACTION_REPLACE,
+    ACTION_SUBMIT,
+    ACTION_TAKE,
+    BUY,
+    SELL,
+)
+from net.orders.compiled_requests import CompiledRequests
 from net.orders.entry import BARRED_NS, NOT_GIVEN, OrderEntry
 from net.orders.errors import ErrorClass, Refusal
 from net.orders.http_requests import HttpAnswer, HttpWire
@@ -93,8 +101,7 @@ class BinanceEntry(OrderEntry):
         """`http`: to the venue's REST side, where there is one. `self_trade_mode`: "" for the
         market's default."""
         super().__init__(venue, market, host, wire, BinanceReader([market]), OrderNames())
-        self.clock_offset_ns = 0
-        """The venue's clock less our steady one, as last read: nobody sets either while we run."""
+        self._clock_offset_ns = 0
         requests = BinanceRequests(
             keys, is_logged_on=keys.signer.can_log_on, recv_window_ms=RECV_WINDOW_MS
         )
@@ -106,12 +113,37 @@ class BinanceEntry(OrderEntry):
         }
         self._replace = {s: ReplaceTemplate(requests, market, s, style, mode) for s in (BUY, SELL)}
         self._cancel = CancelTemplate(requests, market)
+        self.compiled = self._compile(wire) if requests.is_logged_on else None
         self._opening = BinanceOpening(requests, self._reader, market)
         self._audit: BinanceAudit | None = None
         self._keys, self._http = keys, http
         self._has_reread_clock = False
         self._skew_wait_ns = SKEW_FIRST_NS
         self._clock_due_ns = 0
+
+    def _compile(self, wire: Wire) -> CompiledRequests | None:
+        """The requests of a session that is logged on, which needs no signatures."""
+        if wire.outlet is None:
+            return None
+        kinds = (
+            (ACTION_SUBMIT, self._place),
+            (ACTION_TAKE, self._take),
+            (ACTION_REPLACE, self._replace),
+            (ACTION_CANCEL, dict.fromkeys((BUY, SELL), self._cancel)),
+        )
+        templates = {(kind, s): by_side[s].message for kind, by_side in kinds for s in by_side}
+        return CompiledRequests(wire.outlet, self._pending.last_number, templates)
+
+    @property
+    def clock_offset_ns(self) -> int:
+        """The venue's clock less our steady one, as last read: nobody sets either while we run."""
+        return self._clock_offset_ns
+
+    @clock_offset_ns.setter
+    def clock_offset_ns(self, offset_ns: int) -> None:
+        self._clock_offset_ns = offset_ns
+        if self.compiled is not None:
+            self.compiled.set_clock(offset_ns)
 
     # --- what the market maker asks for ----------------------------------------------------------
 
@@ -264,8 +296,22 @@ class BinanceEntry(OrderEntry):
         state: tuple[OrderEvent, ...] = (),
     ) -> None:
         self._line.send(message)  # at once: no answer can come before this returns
-        about, due_ns = OrderRequest(kind, order_id, replaced_id), now_ns + ANSWER_LIMIT_NS
-        self._pending.put(number, Pending(kind.value, now_ns, due_ns, about, state=state))
+        self._await(number, now_ns, OrderRequest(kind, order_id, replaced_id), state)
+
+    def note_sent(
+        self, number: int, kind: Request, order_id: int, replaced_id: int, now_ns: int
+    ) -> None:
+        """Compiled code has sent this request; where the connection has failed with it, it ends."""
+        self._await(number, now_ns, OrderRequest(kind, order_id, replaced_id))
+        assert self.compiled is not None
+        if failure := self.compiled.failure:
+            self._give_up(failure, now_ns)
+
+    def _await(
+        self, number: int, now_ns: int, about: OrderRequest, state: tuple[OrderEvent, ...] = ()
+    ) -> None:
+        due_ns = now_ns + ANSWER_LIMIT_NS
+        self._pending.put(number, Pending(about.kind.value, now_ns, due_ns, about, state=state))
 
     # --- opening ---------------------------------------------------------------------------------
 

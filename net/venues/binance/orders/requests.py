@@ -188,16 +188,17 @@ class _Template:
                 signed_texts.append(b"")
         self._signer = None if requests.is_logged_on else requests.keys.signer
         texts[-1] += b"}}" if self._signer is None else b',"signature":"'
-        self._message = Template(texts, [NUMBER, *fields.values()])
+        self.message = Template(texts, [NUMBER, *fields.values()])
+        """All of it, but for the signature where there is one."""
         self._payload = Template(signed_texts, list(fields.values()))
         self.write: Callable[..., bytes] = self._write_signed
         """f(request_id, *values) -> the request's bytes; EntryError for what does not fit."""
         if self._signer is None:
-            self.write = self._message.write
+            self.write = self.message.write
 
     def _write_signed(self, request_id: int, *values: int) -> bytes:
         assert self._signer is not None
-        message = self._message.write(request_id, *values)
+        message = self.message.write(request_id, *values)
         return b'%b%b"}}' % (message, self._signer.sign(self._payload.write(*values)))
 
 

@@ -16,6 +16,7 @@ from net.orders.errors import Refusal
 from net.orders.interface import EntryHost, EntryState, Opening, VenueEntry
 from net.orders.messages import OrderEvent, OrderRequest
 from net.orders.transfers import Transfer
+from net.sockets.outlet import Outlet
 from net.venues.binance.orders.credentials import BinanceKeys
 from net.venues.binance.orders.entry import BinanceEntry
 from tests.net.orders import rig
@@ -55,6 +56,8 @@ class Bench:
         self.entry_host: EntryHost = self
 
     # the wire
+
+    outlet: Outlet | None = None
 
     def send(self, message: bytes | bytearray) -> None:
         self.requests.append(orjson.loads(bytes(message)))

@@ -109,7 +109,7 @@ class Venue:
         self.wall_step_ns = 0
         self.host.wall_ns = lambda: self.now_ns + self.wall_step_ns
         self.events = 0
-        self.entry = BitstampEntry(
+        self.entry: BitstampEntry = BitstampEntry(
             3,
             BTCUSD,
             BITSTAMP,
@@ -126,6 +126,8 @@ class Venue:
         return self.entry.state
 
     # --- the wires ---
+
+    outlet = None
 
     def send(self, message: bytes | bytearray) -> None:
         self.sent.append(orjson.loads(message))
