@@ -12,12 +12,12 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
+from engine.layout.units import NS_PER_S
 from engine.sharing.trades_layout import BUY, ID_BYTES_MAX, SELL
 
-DECIMALS_MAX = 18
+FRACTION_DIGITS_MAX = 18
 """Of a price or an amount: what an int64 can hold behind its dot."""
 UNITS_MAX = 2**63 - 1
-NS_PER_US, NS_PER_MS, NS_PER_S = 1_000, 1_000_000, 1_000_000_000
 US_SINCE_1970_MIN = 10**14
 """A time above it is in microseconds, as in the venue's books: in ms it would be the year 5138."""
 
@@ -50,7 +50,10 @@ def exact(value: Any) -> tuple[int, int]:
     _, digits, exponent = number.as_tuple()
     if not number.is_finite() or number <= 0 or not isinstance(exponent, int):
         raise ValueError("not a positive number")
-    if not -DECIMALS_MAX <= exponent <= DECIMALS_MAX or len(digits) > DECIMALS_MAX + 1:
+    if (
+        not -FRACTION_DIGITS_MAX <= exponent <= FRACTION_DIGITS_MAX
+        or len(digits) > FRACTION_DIGITS_MAX + 1
+    ):
         raise ValueError("a number that does not fit")
     units = int("".join(map(str, digits))) * 10 ** max(exponent, 0)
     if units > UNITS_MAX:
@@ -63,7 +66,7 @@ def times(amount: tuple[int, int], factor: tuple[int, int]) -> tuple[int, int]:
     units, decimals = amount[0] * factor[0], amount[1] + factor[1]
     while decimals and units % 10 == 0:
         units, decimals = units // 10, decimals - 1
-    if units > UNITS_MAX or decimals > DECIMALS_MAX:
+    if units > UNITS_MAX or decimals > FRACTION_DIGITS_MAX:
         raise ValueError("a number that does not fit")
     return units, decimals
 

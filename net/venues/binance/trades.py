@@ -13,10 +13,9 @@ from urllib.parse import quote
 
 import orjson
 
+from engine.layout.units import NS_PER_MS, NS_PER_US
 from net.venues.binance.channels import MESSAGE_SYMBOLS_MAX
 from net.venues.trades import (
-    NS_PER_MS,
-    NS_PER_US,
     US_SINCE_1970_MIN,
     VenueTrade,
     exact,

@@ -12,7 +12,8 @@ from typing import Any
 
 import orjson
 
-from net.venues.trades import NS_PER_US, VenueTrade, exact, id_text, side_of, time_ns
+from engine.layout.units import NS_PER_US
+from net.venues.trades import VenueTrade, exact, id_text, side_of, time_ns
 
 TRADES_CHANNEL = "live_trades_"
 

@@ -1,8 +1,8 @@
-"""Coinbase's trades: the channel `market_trades`, on the connection of the books, whose numbers go
-on through it.
+"""Coinbase's trades: the channel `market_trades`, on the connection of the books.
 
-Source: the exchange's page "Market trades": collected over 250 ms, single. `side` is the maker's,
-so the aggressor's is the other one. The first event has past trades, which are passed over.
+The connection's numbers go on through it. Source: the exchange's page "Market trades": collected
+over 250 ms, single. `side` is the maker's, so the aggressor's is the other one. The first event has
+past trades, which are passed over.
 Runs on: any thread (facts only).
 """
 

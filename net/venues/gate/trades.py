@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
+from engine.layout.units import NS_PER_MS
 from net.venues.trades import (
-    NS_PER_MS,
     VenueTrade,
     exact,
     id_text,

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.sharing import trades_layout as T
+from engine.sharing import trades_layout as TL
 from engine.sharing.directory import HandoffError
 from engine.sharing.trades_ring import Trade, TradesCursor, TradesReader, TradesWriter, ring_at
 
 TRADE = Trade(
     venue=1,
-    side=T.SELL,
+    side=TL.SELL,
     price=(6_400_012_345, 5),
     amount=(12, 8),
     venue_ns=1_790_000_000_000_000_001,
@@ -55,17 +55,17 @@ def test_a_cursor_begins_with_the_next_trade_or_with_some_past_ones() -> None:
         assert got == wanted and cursor.lost == 0
 
 
-@pytest.mark.parametrize("too_many", [0, 1, 2, 700, 3 * T.TRADES_MAX])
+@pytest.mark.parametrize("too_many", [0, 1, 2, 700, 3 * TL.TRADES_MAX])
 def test_a_reader_that_was_overrun_knows_how_many_it_lost(too_many: int) -> None:
     writer, reader = pair()
     cursor = TradesCursor(reader, 0)
-    count = T.TRADES_MAX + too_many
+    count = TL.TRADES_MAX + too_many
     for number in range(1, count + 1):
         writer.put(0, numbered(number))
     got = [trade.sequence for trade in iter(cursor.read, None)]
     assert got == list(range(count - len(got) + 1, count + 1)), "the newest, without a hole"
     assert cursor.lost + len(got) == count, "each was read or lost"
-    assert len(got) >= T.TRADES_MAX - 1
+    assert len(got) >= TL.TRADES_MAX - 1
 
 
 def test_a_place_that_is_just_being_written_counts_as_lost() -> None:
@@ -73,8 +73,8 @@ def test_a_place_that_is_just_being_written_counts_as_lost() -> None:
     cursor = TradesCursor(reader, 0)
     for number in (1, 2):
         writer.put(0, numbered(number))
-    place = ring_at(0) + T.RING_TRADES_AT + T.TRADE_WORDS
-    writer.words[place + T.TRADE_STAMP] = 2 * (1 + T.TRADES_MAX) - 1
+    place = ring_at(0) + TL.RING_TRADES_AT + TL.TRADE_WORDS
+    writer.words[place + TL.TRADE_STAMP] = 2 * (1 + TL.TRADES_MAX) - 1
     found = cursor.read()
     assert found is not None and found.sequence == 2 and cursor.lost == 1
 
