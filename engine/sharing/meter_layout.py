@@ -43,6 +43,10 @@ VENUE_OTHER_SYMBOLS = VENUE.counter(
 )
 VENUE_BINARY_FRAMES = VENUE.counter("binary_frames", "binary frames, which no venue should send")
 VENUE_NOT_UNDERSTOOD = VENUE.counter("not_understood", "text frames of a form nobody knows")
+VENUE_TRADES = VENUE.counter("trades", "trades taken")
+VENUE_TRADES_MALFORMED = VENUE.counter(
+    "trades_malformed", "messages of trades of which a part could not be read"
+)
 
 # --- an instrument -------------------------------------------------------------------------------
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import grpc
 
@@ -43,6 +44,8 @@ CHANNEL_OPTIONS = [
     ("grpc.keepalive_timeout_ms", 5_000),
 ]
 
+Metadata = tuple[tuple[str, str], ...]
+
 
 class WatchError(Exception):
     """It cannot be watched; one line says why. `is_request` when asking again is no use."""
@@ -64,7 +67,7 @@ class Subscription:
     tls_key: str = ""
     token_file: str = ""
 
-    def metadata(self) -> tuple[tuple[str, str], ...]:
+    def metadata(self) -> Metadata:
         """What shows the token; WatchError where it cannot be read."""
         if not self.token_file:
             return ()
@@ -91,28 +94,14 @@ def open_channel(subscription: Subscription) -> grpc.Channel:
     return grpc.secure_channel(target, credentials, options=options)
 
 
-def _books_of_one_connection(
-    subscription: Subscription, on_connected: Callable[[grpc.Channel], None]
-) -> Iterator[pb.Book]:
-    with open_channel(subscription) as channel:
-        on_connected(channel)
-        stub = MarketDataServiceStub(channel)
-        symbol = subscription.symbol
-        metadata = subscription.metadata()
-        known = stub.ListInstruments(
-            pb.ListInstrumentsRequest(), timeout=FIRST_ANSWER_TIMEOUT_S, metadata=metadata
-        )
-        symbols = [symbol] if symbol else [each.symbol for each in known.instruments[:1]]
-        request = pb.StreamBookRequest(
-            symbols=symbols, min_interval_ms=subscription.min_interval_ms
-        )
-        yield from stub.StreamBook(request, metadata=metadata)
+_Message = TypeVar("_Message", pb.Book, pb.Trade)
 
 
-class Feed:
-    """Iterates over the books of a subscription across connections, for ever or until it gives up.
+class _MessageFeed(Generic[_Message]):
+    """Iterates over the messages of a subscription across connections, for ever or until it gives
+    up.
 
-    `on_trouble(text)` is called before each new attempt. After `give_up_after_s` without a book,
+    `on_trouble(text)` is called before each new attempt. After `give_up_after_s` without a message,
     counted from the first failure in a row, it raises WatchError; None never gives up.
     """
 
@@ -135,17 +124,33 @@ class Feed:
         if self._channel is not None:
             self._channel.close()
 
-    def _keep_channel(self, channel: grpc.Channel) -> None:
-        self._channel = channel
+    def _messages(
+        self, stub: MarketDataServiceStub, symbols: list[str], metadata: Metadata
+    ) -> Iterable[_Message]:
+        """The stream that is followed."""
+        raise NotImplementedError
 
-    def __iter__(self) -> Iterator[pb.Book]:
+    def _of_one_connection(self) -> Iterator[_Message]:
+        subscription = self._subscription
+        with open_channel(subscription) as channel:
+            self._channel = channel
+            stub = MarketDataServiceStub(channel)
+            symbol = subscription.symbol
+            metadata = subscription.metadata()
+            known = stub.ListInstruments(
+                pb.ListInstrumentsRequest(), timeout=FIRST_ANSWER_TIMEOUT_S, metadata=metadata
+            )
+            symbols = [symbol] if symbol else [each.symbol for each in known.instruments[:1]]
+            yield from self._messages(stub, symbols, metadata)
+
+    def __iter__(self) -> Iterator[_Message]:
         failing_since_s: float | None = None
         backoff_s = BACKOFF_S_MIN
         while not self._closed.is_set():
             try:
-                for book in _books_of_one_connection(self._subscription, self._keep_channel):
+                for message in self._of_one_connection():
                     failing_since_s, backoff_s = None, BACKOFF_S_MIN
-                    yield book
+                    yield message
                 reason = "the stream ended"
             except grpc.RpcError as error:
                 reason = self._reason(error)
@@ -174,3 +179,23 @@ class Feed:
             last = details.rpartition(": ")[2]
             details = f"cannot connect: {last[:1].lower()}{last[1:]}"
         return f"{self._subscription.target}: {' '.join(details.split()) or code.name}"
+
+
+class Feed(_MessageFeed[pb.Book]):
+    """The books of a subscription."""
+
+    def _messages(
+        self, stub: MarketDataServiceStub, symbols: list[str], metadata: Metadata
+    ) -> Iterable[pb.Book]:
+        interval_ms = self._subscription.min_interval_ms
+        request = pb.StreamBookRequest(symbols=symbols, min_interval_ms=interval_ms)
+        return stub.StreamBook(request, metadata=metadata)
+
+
+class TradeFeed(_MessageFeed[pb.Trade]):
+    """The trades of a subscription, from each connection on."""
+
+    def _messages(
+        self, stub: MarketDataServiceStub, symbols: list[str], metadata: Metadata
+    ) -> Iterable[pb.Trade]:
+        return stub.StreamTrades(pb.StreamTradesRequest(symbols=symbols), metadata=metadata)

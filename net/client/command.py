@@ -19,8 +19,9 @@ from net.process.command import FILE, CommandError
 @click.command()
 @click.option("--target", default="127.0.0.1:5002", show_default=True, help="The gateway.")
 @click.option("--symbol", default="", help="The instrument; the default one if left out.")
-@click.option("--count", type=click.IntRange(min=1), help="Stop after so many books.")
+@click.option("--count", type=click.IntRange(min=1), help="Stop after so many lines.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--trades", is_flag=True, help="Its trades, a line each, instead of the book.")
 @click.option("--tls-ca", type=FILE, help="PEM authority of a gateway that serves TLS.")
 @click.option("--token-file", type=FILE, help="Holds the token, where the gateway asks for one.")
 def watch(
@@ -28,16 +29,17 @@ def watch(
     symbol: str,
     count: int | None,
     as_json: bool,
+    trades: bool,
     tls_ca: Path | None,
     token_file: Path | None,
 ) -> int:
-    """Subscribe and show the merged book."""
+    """Subscribe and show the merged book, or the venues' trades."""
     from net.client.run import WatchOptions, run_watch
     from net.process.signals import closing
 
     options = WatchOptions(
         target=target, symbol=symbol, count=count, json=as_json, tls_ca=str(tls_ca or ""),
-        token_file=str(token_file or ""),
+        token_file=str(token_file or ""), trades=trades,
     )  # fmt: skip
     with closing():
         return run_watch(options, sys.stdout)

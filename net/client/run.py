@@ -2,7 +2,7 @@
 
 In a terminal: the live ladder; one thread reads the newest book, the calling thread draws ten times
 a second. With --json, with --count, into a pipe or on a dumb terminal: one line per book, on
-the calling thread.
+the calling thread. With --trades one line per trade, always.
 Runs on: the main thread of a client process.
 """
 
@@ -20,10 +20,11 @@ from rich.console import Console
 from rich.live import Live
 
 from net.client.book_lines import json_line, plain_line
-from net.client.book_subscription import Feed, Subscription, WatchError
+from net.client.book_subscription import Feed, Subscription, TradeFeed, WatchError
 from net.client.ladder import Ladder, LadderStatus
 from net.client.maker_lines import plain_line as maker_line
 from net.client.maker_subscription import JOIN_TIMEOUT_S, MakerFeed
+from net.client.trade_lines import trade_json_line, trade_line
 from net.process.terminal import can_draw, discard_output
 from proto.pollux.v1 import market_data_pb2 as pb
 from tuning.clock import wall_ns
@@ -55,6 +56,7 @@ class WatchOptions:
     tls_cert: str = ""
     tls_key: str = ""
     token_file: str = ""
+    trades: bool = False
     give_up_after_s: float = GIVE_UP_AFTER_S
 
     def subscription(self, min_interval_ms: int = 0) -> Subscription:
@@ -67,7 +69,9 @@ class WatchOptions:
 def run_watch(options: WatchOptions, stdout: TextIO) -> int:
     """Watch until the count or Ctrl-C; the exit status: 0, 1 failed, 2 wrong request."""
     try:
-        if options.json or options.count is not None or not can_draw(stdout):
+        if options.trades:
+            _print_trades(options, stdout)
+        elif options.json or options.count is not None or not can_draw(stdout):
             _print_lines(options, stdout)
         else:
             _show_ladder(options, stdout)
@@ -98,6 +102,16 @@ def _print_lines(options: WatchOptions, stdout: TextIO) -> None:
             if maker is not None and maker is not said:
                 said = maker
                 stdout.write(f"  {maker_line(maker)}\n")
+            stdout.flush()
+            if number == options.count:
+                return
+
+
+def _print_trades(options: WatchOptions, stdout: TextIO) -> None:
+    feed = TradeFeed(options.subscription(), give_up_after_s=options.give_up_after_s)
+    with contextlib.closing(feed):
+        for number, trade in enumerate(feed, start=1):
+            stdout.write((trade_json_line if options.json else trade_line)(trade) + "\n")
             stdout.flush()
             if number == options.count:
                 return

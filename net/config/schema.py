@@ -132,6 +132,8 @@ class EngineSettings(Section):
     """No page is ever swapped out."""
     stay_awake: bool = False
     """Holds `/dev/cpu_dma_latency`: no CPU sleeps deeply."""
+    trades: bool = False
+    """Takes the venues' trades too, for `StreamTrades`; each costs 20 us or so of this thread."""
     shared_group: str = ""
     """Its members may read the shared memory (`pollux stat`); empty: nobody else may."""
     stale_after_ms: Annotated[int, Field(ge=100, le=3_600_000)] = 5000

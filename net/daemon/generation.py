@@ -16,9 +16,11 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from engine.compiling.jit import compile_kernels
 from engine.decoding.scale import ScaleError
 from engine.engine import Engine
 from engine.sharing.directory import HandoffError
+from engine.sharing.trades_ring import TradesWriter
 from net.config.schema import Config, ConfigError
 from net.daemon.errors import DaemonError
 from net.daemon.gateway_supervisor import READY_LIMIT_S, Gateway, GatewayProcess, GatewayThread
@@ -82,6 +84,17 @@ def make_engine(config: Config, ticks: Ticks) -> Engine:
         raise DaemonError(str(error)) from None
 
 
+def make_trades(config: Config) -> TradesWriter | None:
+    """Where the configuration's trades go, if it wants any; DaemonError."""
+    if not config.engine.trades:
+        return None
+    compile_kernels()
+    try:
+        return TradesWriter(config.engine.name, len(config.instrument))
+    except HandoffError as error:
+        raise DaemonError(str(error)) from None
+
+
 def gateway_options(config: Config) -> GatewayOptions:
     """What the gateway is told of a configuration."""
     given, (least_ms, most_ms) = config.gateway, HEARTBEAT_LIMIT_MS
@@ -111,6 +124,7 @@ class Generation:
     """The gateway's run, where it began before the engine was made."""
     engine: Engine = field(init=False)
     live: EngineThread = field(init=False)
+    trades: TradesWriter | None = field(init=False)
     engine_ended: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     is_ending: bool = field(init=False, default=False)
     _engine_error: BaseException | None = field(init=False, default=None)
@@ -138,6 +152,16 @@ class Generation:
     def __post_init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.log, self.note = self.around.log, self.around.note
+        # Before the engine: whoever finds its books finds these too.
+        self.trades = make_trades(self.config)
+        try:
+            self._make_engine()
+        except BaseException:
+            if self.trades is not None:
+                self.trades.close()
+            raise
+
+    def _make_engine(self) -> None:
         self.engine = make_engine(self.config, self.ticks)
         quoting, tape = self.around.quoting, self.around.tape
         makers = None
@@ -148,7 +172,9 @@ class Generation:
                 self.engine.close()
                 status = 2 if isinstance(error, ConfigError) else 1
                 raise DaemonError(str(error), status=status) from None
-        self.live = EngineThread(self.config, self.engine, self, tape, makers=makers)
+        self.live = EngineThread(
+            self.config, self.engine, self, tape, makers=makers, trades=self.trades
+        )
         around = self.around
         self._snapshots = Snapshots(self.config, around.clients, around.record, self.live)
 
@@ -185,6 +211,8 @@ class Generation:
         around, gateway, serving = self.around, self.gateway, self.serving
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self.engine.close)
+            if self.trades is not None:
+                stack.callback(self.trades.close)
             stack.callback(around.state.hide)
             if serving is not None:
                 stack.callback(serving.cancel)  # if it has not ended in order by then

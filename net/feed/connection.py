@@ -319,7 +319,15 @@ class FeedConnection:
         self._send_subscriptions(transport)
         if self._expected_acknowledgements == 0:
             self.venue.on_acknowledged(steady_ns())
-        return await self._await_answers(transport)
+        reason = await self._await_answers(transport)
+        if reason is None:
+            self._ask_for_trades(transport)
+        return reason
+
+    def _ask_for_trades(self, transport: WSTransport) -> None:
+        """Behind the books: what answers it is no book's confirmation."""
+        if not transport.is_disconnected:
+            self._send(transport, self.venue.trade_subscriptions())
 
     async def _await_answers(self, transport: WSTransport) -> str | None:
         """Until every subscription is answered; why the connection is of no use, or None."""
@@ -425,10 +433,13 @@ class FeedConnection:
         if can_overlap:
             # Both connections feed the book; ids make the overlap harmless and a hole visible.
             await asyncio.sleep(OVERLAP_S)
+            self._ask_for_trades(fresh)
         old.disconnect()
         if not can_overlap:
             self.venue.on_moved(steady_ns())
         self._drop_reason = await self._await_answers(fresh)
+        if not can_overlap and self._drop_reason is None:
+            self._ask_for_trades(fresh)
         return True
 
 

@@ -25,6 +25,7 @@ from engine.compiling.jit import JIT_OFF
 from engine.engine import Engine, Stage
 from engine.layout import layout as L
 from engine.layout.units import NS_PER_S
+from engine.sharing.trades_ring import TradesWriter
 from net.config.schema import Config, ConfigError
 from net.feed.book_sync import BookSync
 from net.feed.clock_check import HostCheck, feed_names
@@ -93,6 +94,8 @@ class EngineThread:
     tape: TapeWriter | None = None
     seed: int | None = None
     makers: Makers | None = None
+    trades: TradesWriter | None = None
+    """Where trades go; none are asked for without."""
     venues: list[VenueFeeds] = field(init=False, default_factory=list)
     streams: dict[str, FeedConnection] = field(init=False, default_factory=dict)
     measures: list[Measure] = field(init=False, default_factory=list)
@@ -117,6 +120,8 @@ class EngineThread:
                 for feed in feeds
             )
             self.venues.append(VenueFeeds(self.engine, connection, VENUES[name], syncs, self))
+            if self.trades is not None:
+                self.venues[-1].take_trades(self.trades)
         self.host_check = HostCheck(self.engine, self.host.log, int(TIMER_S * 1e9))
         self._names = feed_names(self.engine)
         self._syncs = {s.feed: s for venue in self.venues for s in venue.syncs}

@@ -18,10 +18,12 @@ from engine.layout import layout as L
 from engine.layout import status as S
 from engine.sharing import meter_layout as M
 from engine.sharing.meters import Count, Counted
+from engine.sharing.trades_ring import TradesWriter
 from net.feed.book_sync import BookSync
 from net.feed.events import FeedEvent
 from net.feed.frame_parts import parts_of
 from net.feed.sync_rules import WITHOUT_STREAM
+from net.feed.trades import TradeFeed
 from net.venues.interface import Control, VenueProtocol
 
 ONLY_ANEW = "only a new connection brings a whole book"
@@ -69,6 +71,8 @@ class VenueCounters(Counted):
     other_symbols = Count(M.VENUE_OTHER_SYMBOLS)
     binary_frames = Count(M.VENUE_BINARY_FRAMES)
     not_understood = Count(M.VENUE_NOT_UNDERSTOOD)
+    trades = Count(M.VENUE_TRADES)
+    trades_malformed = Count(M.VENUE_TRADES_MALFORMED)
 
 
 class VenueFeeds:
@@ -95,6 +99,8 @@ class VenueFeeds:
         self.arena_address = engine.address
         meters = engine.meters
         self.counters = VenueCounters(meters.words, meters.venue_at[connection])
+        self.trades: TradeFeed | None = None
+        """Who takes its trades, where they are wanted."""
         self._engine = engine
         self._host = host
         self._by_feed = {sync.feed: sync for sync in syncs}
@@ -305,7 +311,18 @@ class VenueFeeds:
         self._host.withdrawn(self, FeedEvent.UNITS_LEARNED.text)
         return True
 
+    def take_trades(self, writer: TradesWriter) -> None:
+        """From now on its trades go to a ring: before it is connected."""
+        where = (self._engine, self.connection, self.protocol, self.counters)
+        self.trades = TradeFeed(*where, writer)
+
+    def trade_subscriptions(self) -> list[bytes]:
+        """What to send for its trades; nothing where nobody wants them."""
+        return [] if self.trades is None else self.protocol.trade_subscriptions(self.symbols)
+
     def _on_control(self, frame: bytes, now_ns: int) -> None:
+        if self.trades is not None and self.trades.takes(frame, self._host.wall_ns()):
+            return
         try:
             kind, text = self.protocol.control(orjson.loads(frame))
         except orjson.JSONDecodeError:

@@ -42,6 +42,9 @@ BOOKS_CONFLATED = METERS.counter(
 BOOKS_UNCHANGED = METERS.counter(
     "gateway_unchanged", "books not sent: they said what was said before"
 )
+TRADES_LOST = METERS.counter(
+    "gateway_trades_lost", "trades that a subscriber was too slow for, all together"
+)
 PUBLISH_TO_GATEWAY = METERS.histogram(
     "publish_to_gateway", "from a book's publication to its reading", "ns"
 )
@@ -65,6 +68,7 @@ class GatewayCounters(Counted):
     sent = Count(MESSAGES_SENT)
     conflated = Count(BOOKS_CONFLATED)
     unchanged = Count(BOOKS_UNCHANGED)
+    trades_lost = Count(TRADES_LOST)
 
     def __init__(self, name: str = "", rows: int = ROWS_MAX, now_ns: int = 0) -> None:
         self.table = SubscriberTable(name, rows)

@@ -13,6 +13,7 @@ from net.gateway.data_path import layout as D
 from net.gateway.hub import Hub, Instrument
 from net.gateway.methods import Method, Methods, service_methods
 from net.gateway.status import RefusedError, Status
+from net.gateway.trades import TradeStreams
 from proto.pollux.v1 import market_data_pb2 as pb
 
 SERVICE = pb.DESCRIPTOR.services_by_name["MarketDataService"]
@@ -25,9 +26,9 @@ ECHO_CHARACTERS_MAX = 64
 """How much of a wrong symbol comes back in the text: a symbol has at most 64 bytes."""
 
 
-def market_data_methods(hub: Hub) -> Methods:
-    """The methods of the service over this hub."""
-    service = _MarketData(hub)
+def market_data_methods(hub: Hub, trades: TradeStreams) -> Methods:
+    """The methods of the service over this hub and its engine's trades."""
+    service = _MarketData(hub, trades)
     methods = {
         "StreamBook": Method(service.stream_book, pb.StreamBookRequest.FromString),
         "GetBook": Method(service.get_book, pb.GetBookRequest.FromString),
@@ -35,13 +36,15 @@ def market_data_methods(hub: Hub) -> Methods:
         "StreamVenueStatus": Method(
             service.stream_venue_status, pb.StreamVenueStatusRequest.FromString
         ),
+        "StreamTrades": Method(service.stream_trades, pb.StreamTradesRequest.FromString),
     }
     return service_methods(SERVICE, methods)
 
 
 class _MarketData:
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, trades: TradeStreams) -> None:
         self._hub = hub
+        self._trades = trades
 
     async def stream_book(self, request: pb.StreamBookRequest, call: Call) -> None:
         self._hub.require_engine()
@@ -64,6 +67,10 @@ class _MarketData:
         wanted = [(each, D.STATUS) for each in instruments]
         what = f"{_symbols_text(instruments)}, venue states"
         await self._hub.stream(call, wanted, what, unknown=unknown)
+
+    async def stream_trades(self, request: pb.StreamTradesRequest, call: Call) -> None:
+        self._hub.require_engine()
+        await self._trades.stream(self._instruments(request.symbols), request, call)
 
     async def get_book(self, request: pb.GetBookRequest, _call: Call) -> bytes:
         self._hub.require_engine()

@@ -34,6 +34,7 @@ from net.gateway.listener import Listener
 from net.gateway.options import POLL_US, GatewayError, GatewayOptions
 from net.gateway.reflection_service import reflection_methods
 from net.gateway.tls import load_context
+from net.gateway.trades import TradeStreams
 from tuning.clock import steady_ns
 from tuning.measures import timer_slack
 
@@ -167,12 +168,13 @@ class _Gateway:
         """Until `stop` is set."""
         options = self._options
         hub = Hub(self._reader, options, self._counters, self._path)
+        trades = TradeStreams(hub, options.handoff_name, self._reader.writer_pid)
         finder = StateBoardFinder(options.handoff_name, self._reader.writer_pid)
         health = HealthService(SERVICES)
         health.set(not hub.trouble)
         methods = {
             **orderbook_service.orderbook_methods(hub),
-            **market_data_service.market_data_methods(hub),
+            **market_data_service.market_data_methods(hub, trades),
             **maker_service.maker_methods(hub, finder, self._permission),
             **health.methods(),
             **reflection_methods((*SERVICES, HEALTH)),

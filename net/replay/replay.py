@@ -25,6 +25,7 @@ from engine.layout import layout as L
 from engine.layout import status as S
 from engine.layout.units import NEVER_NS, NS_PER_S
 from engine.sharing.handoff import HandoffReader
+from engine.sharing.trades_ring import TradesWriter
 from net.config.schema import Config, ConfigError
 from net.feed.book_sync import BookSync
 from net.feed.events import FeedEvent
@@ -82,6 +83,8 @@ class ReplaySummary:
     digest: str = ""
     quoting: dict[str, str] = field(default_factory=dict)
     """With a market maker: its records and their digest, fills, position and result."""
+    trades: dict[str, int] = field(default_factory=dict)
+    """Taken of each venue, where the configuration wants them."""
     end: str = ""
     """Where and why a damaged tape ends before its end."""
 
@@ -92,7 +95,7 @@ class ReplaySummary:
 
     def as_json(self) -> dict[str, object]:
         """What `pollux replay --json` ends with."""
-        parts = {"quoting": self.quoting, "end": self.end}
+        parts = {"quoting": self.quoting, "trades": self.trades, "end": self.end}
         more = {name: value for name, value in parts.items() if value}
         return {"digest": self.digest, "books": self.books, "frames": self.frames, **more}
 
@@ -109,6 +112,7 @@ class ReplaySummary:
             *(f"{venue:<9} {text}" for venue, text in states),
             *(f"          {count} x {what}" for what, count in sorted(self.notes.items())),
             f"digest    {self.digest}",
+            *(f"trades    {count} of {venue}" for venue, count in self.trades.items()),
             *(f"quoting   {what} {text}" for what, text in self.quoting.items()),
             *([f"the tape ends early: {self.end}"] if self.end else []),
         ]
@@ -197,10 +201,13 @@ class Replay:
         self._moment_ns = 0
         """What an observer is told: the timer's time while it runs, else the line's. It rises."""
         rng = random.Random(0)
+        self.trades = TradesWriter("", len(config.instrument)) if config.engine.trades else None
         self.venues: dict[str, VenueFeeds] = {}
         for connection, (name, feeds) in enumerate(feed_specs_by_venue(config).items()):
             syncs = tuple(self._sync(name, feed, rng) for feed in feeds)
             self.venues[name] = VenueFeeds(self.engine, connection, VENUES[name], syncs, self)
+            if self.trades is not None:
+                self.venues[name].take_trades(self.trades)
         self.maker = self._make_maker(ticks) if config.maker else None
 
     def _make_maker(self, ticks: dict[tuple[str, str], str]) -> Maker:
@@ -394,6 +401,8 @@ class Replay:
             facts = {"records": str(self.decisions.records), "digest": self.decisions.digest}
             self.summary.quoting = facts | result_texts(self.maker)
         for venue in self.venues.values():
+            if venue.trades is not None:
+                self.summary.trades[venue.name] = venue.counters.trades
             for sync in venue.syncs:
                 states = self.summary.states.setdefault(venue.name, {})
                 states[sync.spec.symbol] = L.STATE_NAMES[sync.state]

@@ -8,13 +8,20 @@ Runs on: the simulator's event loop; no I/O, no clock.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 from net.simulator.clock import NS_PER_MS, NS_PER_US
 from net.simulator.flow import Step
+from net.simulator.market import Trade
 from net.simulator.options import InstrumentText
 from net.simulator.plain_book import Levels, PlainBook
 from net.simulator.publisher import Pending, Publisher
 from net.simulator.source import Message
+
+
+def trades_channel(symbol: str) -> str:
+    """The channel of a market's trades, beside that of its diffs, which is its symbol."""
+    return f"trades of {symbol}"
 
 
 class DiffPublisher(Publisher):
@@ -32,6 +39,9 @@ class DiffPublisher(Publisher):
             version = self.book.version + 1
             self.book.set_level(version, side, price_ticks, qty_lots)
             self._pending[0].note(version, side, price_ticks, qty_lots)
+        channel = trades_channel(self._symbol)
+        if step.trades and channel in self._active:
+            out.append(Message(channel, self.trades(step.trades)))
 
     def _broadcast(self, index: int, time_ns: int, out: list[Message]) -> None:
         pending = self._pending[0]
@@ -46,6 +56,10 @@ class DiffPublisher(Publisher):
     def sent_book(self) -> PlainBook:
         """The book as the last diff left it."""
         return self.book.as_of(self.sent_version)
+
+    def trades(self, trades: Sequence[Trade]) -> str:
+        """A message of trades that happened at one moment."""
+        raise AssertionError("no trades are simulated here")
 
     @abstractmethod
     def diff(self, pending: Pending, time_ns: int) -> str:

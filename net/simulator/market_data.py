@@ -16,7 +16,7 @@ import orjson
 from aiohttp import web
 
 from net.simulator.connection import SUBSCRIBE, Connection
-from net.simulator.diffs import DiffPublisher
+from net.simulator.diffs import DiffPublisher, trades_channel
 from net.simulator.options import VenueInstrument
 from net.simulator.plain_book import PlainBook
 from net.simulator.server import VenueServer, json_response
@@ -86,6 +86,15 @@ class MarketDataServer(VenueServer):
             self.tell(connection, done)
         if whole and fault != "late-ack":
             connection.send(self.frame_text(connection, Message(symbol, whole)))
+
+    def begin_trades(
+        self, connection: Connection, symbol: str, done: object, refused: object
+    ) -> None:
+        """Confirm a subscription of trades, or refuse it."""
+        is_known = symbol in self.feed.instruments
+        if is_known:
+            self.subscribe(connection, trades_channel(symbol))
+        self.tell(connection, done if is_known else refused)
 
     async def beat(self, connection: Connection, text: str) -> None:
         """Send a message again and again, until the client is gone."""

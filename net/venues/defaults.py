@@ -15,6 +15,7 @@ from net.venues.interface import Listing, MetadataError, OwnSettings, VenueProto
 
 if TYPE_CHECKING:
     from net.orders.interface import VenueOrders
+    from net.venues.trades import VenueTrade
 
 DAY_S = 24 * 3600
 
@@ -47,6 +48,12 @@ class MarketDataVenue(VenueProtocol):
 
     def resubscriptions(self, symbol: str) -> list[bytes]:
         return []
+
+    def trade_subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+        return []
+
+    def trades(self, message: Any) -> list[VenueTrade] | None:
+        return None
 
     def heartbeat(self) -> bytes | None:
         return None

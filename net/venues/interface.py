@@ -16,6 +16,7 @@ from engine.book.rules import BookRules
 
 if TYPE_CHECKING:
     from net.orders.interface import VenueOrders
+    from net.venues.trades import VenueTrade
 
 
 class Control(Enum):
@@ -131,6 +132,17 @@ class VenueProtocol(Protocol):
     def resubscriptions(self, symbol: str) -> list[bytes]:
         """What makes the venue send this symbol's whole book in the stream again; nothing where
         books come by REST, or where only a new connection brings one."""
+
+    def trade_subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+        """What to send on the books' connection, once those are there, for these symbols' trades:
+        single ones where the venue has them; nothing where they are not read yet. What answers it
+        is IGNORED by `control`: it confirms no book."""
+
+    def trades(self, message: Any) -> list[VenueTrade] | None:
+        """The trades that a message of the stream tells, the oldest first; None: it is another one.
+
+        `message`: as `net.venues.trades.decode` has it. KeyError, TypeError, ValueError: it is one
+        of trades, and malformed."""
 
     def heartbeat(self) -> bytes | None:
         """What to send on an idle connection beside protocol pings."""

@@ -28,6 +28,7 @@ from net.gateway.methods import Methods
 from net.gateway.options import GatewayOptions
 from net.gateway.orderbook_service import orderbook_methods
 from net.gateway.reflection_service import reflection_methods
+from net.gateway.trades import TradeStreams
 from tests.net.gateway.data_path.rig import Client, Rig
 from tests.net.gateway.rig import ladder
 from tests.net.gateway.wire_client import WireClient, fields
@@ -35,6 +36,7 @@ from tests.net.gateway.wire_client import WireClient, fields
 PATHS = (
     "/orderbook.OrderbookAggregator/BookSummary", "/pollux.v1.MarketDataService/StreamBook",
     "/pollux.v1.MarketDataService/GetBook", "/pollux.v1.MarketDataService/StreamVenueStatus",
+    "/pollux.v1.MarketDataService/StreamTrades",
     "/grpc.health.v1.Health/Watch", "/grpc.health.v1.Health/Check", "/no/method",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 )  # fmt: skip
@@ -205,7 +207,8 @@ async def fuzz(frames: int, seed: int) -> Counter[str]:
         options = GatewayOptions(rig.engine.name, subscribers_max=16, streams_per_client_max=40)
         clients = Clients(options, Permission(options), rig.counters)
         hub = Hub(rig.reader, options, rig.counters, rig.path)
-        methods = {**orderbook_methods(hub), **market_data_methods(hub),
+        trades = TradeStreams(hub, rig.engine.name, rig.reader.writer_pid)
+        methods = {**orderbook_methods(hub), **market_data_methods(hub, trades),
                    **HealthService(("x",)).methods(), **reflection_methods(("x",))}  # fmt: skip
         host = FuzzHost(rig, methods, clients)
         books = 0

@@ -141,6 +141,33 @@ def test_version_1_keeps_its_numbers() -> None:
             "pollux.v1.VenueStatusUpdate",
             True,
         ),
+        f"{service}/StreamTrades": ("pollux.v1.StreamTradesRequest", "pollux.v1.Trade", True),
+    }
+
+
+def test_a_trade_keeps_its_numbers() -> None:
+    fields = _fields(pb.DESCRIPTOR)
+    assert fields["StreamTradesRequest"] == {
+        "symbols": (1, STRING),
+        "venues": (2, STRING),
+        "last": (3, INT32),
+    }
+    assert fields["Trade"] == {
+        "symbol": (1, STRING),
+        "venue": (2, STRING),
+        "aggressor_side": (3, ENUM),
+        "price": (4, DOUBLE),
+        "amount": (5, DOUBLE),
+        "price_units": (6, INT64),
+        "price_decimals": (7, INT32),
+        "amount_units": (8, INT64),
+        "amount_decimals": (9, INT32),
+        "venue_time_ns": (10, INT64),
+        "receive_time_ns": (11, INT64),
+        "venue_trade_id": (12, STRING),
+        "book_sequence": (13, INT64),
+        "sequence": (14, INT64),
+        "lost": (15, INT64),
     }
 
 

@@ -14,6 +14,7 @@ from net.simulator.connection import Connection
 from net.simulator.market_data import MarketDataServer, listed, step
 
 TOPIC = f"orderbook.{DEPTH}."
+TRADES_TOPIC = "publicTrade."
 
 
 class BybitServer(MarketDataServer):
@@ -37,7 +38,11 @@ class BybitServer(MarketDataServer):
             elif op == "subscribe":
                 text = f"error:handler not found,topic:{topic}"
                 refused = {"success": False, "ret_msg": text, **head, "op": op}
-                self.begin(connection, symbol, done, refused)
+                if symbol.startswith(TRADES_TOPIC):
+                    market = symbol.removeprefix(TRADES_TOPIC)
+                    self.begin_trades(connection, market, done, refused)
+                else:
+                    self.begin(connection, symbol, done, refused)
 
     async def _instruments(self, request: web.Request) -> web.Response:
         each = self.instrument(request.query.get("symbol", ""))

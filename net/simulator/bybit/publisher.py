@@ -5,8 +5,11 @@ Runs on: the simulator's event loop; no I/O, no clock.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from net.simulator.clock import NS_PER_MS
 from net.simulator.diffs import DiffPublisher, rows
+from net.simulator.market import BID, Trade
 from net.simulator.plain_book import Levels, PlainBook
 from net.simulator.publisher import Pending
 
@@ -36,6 +39,18 @@ class BybitPublisher(DiffPublisher):
             self._view = self._top_of(self.sent_book())
         levels = [list(side.items()) for side in self._view]
         return self._message("snapshot", levels, self.sent_ns)
+
+    def trades(self, trades: Sequence[Trade]) -> str:
+        told = ",".join(
+            f'{{"T":{each.time_ns // NS_PER_MS},"s":"{self._symbol}",'
+            f'"S":"{"Sell" if each.maker_side == BID else "Buy"}",'
+            f'"v":"{self._text.qty(each.qty_lots)}","p":"{self._text.price(each.price_ticks)}",'
+            f'"L":"ZeroTick","i":"{each.trade_id}","BT":false}}'
+            for each in trades
+        )
+        time_ms = trades[-1].time_ns // NS_PER_MS
+        topic = f"publicTrade.{self._symbol}"
+        return f'{{"topic":"{topic}","type":"snapshot","ts":{time_ms},"data":[{told}]}}'
 
     def _top_of(self, book: PlainBook) -> tuple[dict[int, int], dict[int, int]]:
         return dict(book.sorted_bids(DEPTH)), dict(book.sorted_asks(DEPTH))

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import orjson
 from aiohttp import web
 
 from net.simulator.coinbase.publisher import NUMBER, stamp
 from net.simulator.connection import SUBSCRIBE, Connection
+from net.simulator.diffs import trades_channel
 from net.simulator.market_data import HEARTBEAT_S, MarketDataServer, listed, step
 from net.simulator.source import Message
 
@@ -70,16 +72,32 @@ class CoinbaseServer(MarketDataServer):
             return
         if channel == "heartbeats":
             self.subscribe(connection, "heartbeats")
+        if channel == "market_trades":
+            self._begin_trades(connection, products)
+            products = []
         for product in products:
             self.subscribe(connection, product)
             whole = Message(product, self.market(product).whole())
             connection.send(self.frame_text(connection, whole))
-        books = [each for each in connection.channels if each != "heartbeats"]
-        names = ",".join(f'"{each}"' for each in books)
-        more = ',"heartbeats":["heartbeats"]' if "heartbeats" in connection.channels else ""
-        self._send(
-            connection, "subscriptions", f'[{{"subscriptions":{{"level2":[{names}]{more}}}}}]'
-        )
+        self._tell_subscriptions(connection)
+
+    def _begin_trades(self, connection: Connection, products: list[str]) -> None:
+        """The first event of each has past trades: here none."""
+        for product in products:
+            self.subscribe(connection, trades_channel(product))
+            self._send(connection, "market_trades", '[{"type":"snapshot","trades":[]}]')
+
+    def _tell_subscriptions(self, connection: Connection) -> None:
+        known = self.feed.instruments
+        trades = [each for each in known if trades_channel(each) in connection.channels]
+        listed_ = {
+            "level2": [each for each in connection.channels if each in known],
+            "market_trades": trades,
+            "heartbeats": [each for each in connection.channels if each == "heartbeats"],
+        }
+        named = {name: each for name, each in listed_.items() if each or name == "level2"}
+        text = orjson.dumps([{"subscriptions": named}]).decode()
+        self._send(connection, "subscriptions", text)
 
     async def _product(self, request: web.Request) -> web.Response:
         each = self.instrument(request.match_info["product"])

@@ -5,10 +5,12 @@ Runs on: the simulator's event loop; no I/O, no clock.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from net.simulator.clock import NS_PER_MS, NS_PER_US
 from net.simulator.diffs import DiffPublisher, sides_of
+from net.simulator.market import BID, Trade
 from net.simulator.plain_book import Levels
 from net.simulator.publisher import Pending
 
@@ -23,7 +25,7 @@ def stamp(time_ns: int) -> str:
 
 
 class CoinbasePublisher(DiffPublisher):
-    """`level2`."""
+    """`level2`, and `market_trades`."""
 
     intervals_ns = (50 * NS_PER_MS,)
 
@@ -33,6 +35,21 @@ class CoinbasePublisher(DiffPublisher):
     def whole(self) -> str:
         book = self.sent_book()
         return self._message("snapshot", book.sorted_bids(), book.sorted_asks(), self.sent_ns)
+
+    def trades(self, trades: Sequence[Trade]) -> str:
+        # The side is the maker's, and the newest comes first.
+        told = ",".join(
+            f'{{"trade_id":"{each.trade_id}","product_id":"{self._symbol}",'
+            f'"price":"{_short(self._text.price(each.price_ticks))}",'
+            f'"size":"{_short(self._text.qty(each.qty_lots))}",'
+            f'"side":"{"BUY" if each.maker_side == BID else "SELL"}",'
+            f'"time":"{stamp(each.time_ns)}"}}'
+            for each in reversed(trades)
+        )
+        return (
+            f'{{"channel":"market_trades","timestamp":"{stamp(trades[-1].time_ns)}",'
+            f'"sequence_num":{NUMBER},"events":[{{"type":"update","trades":[{told}]}}]}}'
+        )
 
     def _message(self, kind: str, bids: Levels, asks: Levels, time_ns: int) -> str:
         time = stamp(time_ns)

@@ -58,6 +58,11 @@ class KrakenServer(MarketDataServer):
                 done = {"method": method, "result": result, "success": True}
                 error = f"Currency pair not supported {symbol}"
                 refused = {"error": error, "method": method, "success": False, "symbol": symbol}
+                if params.get("channel") == "trade":
+                    result = {"channel": "trade", "snapshot": False, "symbol": symbol}
+                    done = {"method": method, "result": result, "success": True}
+                    self.begin_trades(connection, symbol, done, refused)
+                    continue
                 self.begin(connection, symbol, done, refused)
 
     async def _pairs(self, request: web.Request) -> web.Response:

@@ -8,10 +8,12 @@ Runs on: the simulator's event loop; no I/O, no clock.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from net.simulator.clock import NS_PER_US
 from net.simulator.diffs import DiffPublisher
+from net.simulator.market import BID, Trade
 from net.simulator.plain_book import Levels, PlainBook
 from net.simulator.publisher import Pending
 
@@ -25,7 +27,7 @@ def stamp(time_ns: int) -> str:
 
 
 class KrakenPublisher(DiffPublisher):
-    """`book` at depth 10."""
+    """`book` at depth 10, and `trade`."""
 
     _view: tuple[dict[int, int], dict[int, int]] = ({}, {})
 
@@ -46,6 +48,16 @@ class KrakenPublisher(DiffPublisher):
             self._view = self._top_of(self.sent_book())
         levels = [list(side.items()) for side in self._view]
         return self._message("snapshot", levels, self.sent_ns)
+
+    def trades(self, trades: Sequence[Trade]) -> str:
+        told = ",".join(
+            f'{{"symbol":"{self._symbol}","side":"{"sell" if each.maker_side == BID else "buy"}",'
+            f'"price":{self._text.price(each.price_ticks)},'
+            f'"qty":{self._text.qty(each.qty_lots)},"ord_type":"limit",'
+            f'"trade_id":{each.trade_id},"timestamp":"{stamp(each.time_ns)}"}}'
+            for each in trades
+        )
+        return f'{{"channel":"trade","type":"update","data":[{told}]}}'
 
     def _top_of(self, book: PlainBook) -> tuple[dict[int, int], dict[int, int]]:
         return dict(book.sorted_bids(DEPTH)), dict(book.sorted_asks(DEPTH))

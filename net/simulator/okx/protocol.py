@@ -43,7 +43,10 @@ class OkxServer(MarketDataServer):
             elif op == "subscribe":
                 text = f"Wrong URL or channel:books,instId:{symbol} doesn't exist."
                 refused = {"event": "error", "code": "60018", "msg": text}
-                self.begin(connection, symbol, done, refused)
+                if argument.get("channel") == "trades":
+                    self.begin_trades(connection, symbol, done, refused)
+                else:
+                    self.begin(connection, symbol, done, refused)
 
     async def _book(self, request: web.Request) -> web.Response:
         return await self.rest_book(request, request.query.get("instId", ""))

@@ -16,6 +16,7 @@ from pydantic import Field
 from net.log.one_line import one_line
 from net.venues.binance.channels import channel, stream_address, stream_requests
 from net.venues.binance.schema import RULES
+from net.venues.binance.trades import FIRST_REQUEST, read_trades, trade_requests
 from net.venues.interface import (
     Control,
     Listing,
@@ -28,6 +29,7 @@ from net.venues.interface import (
 
 if TYPE_CHECKING:
     from net.orders.interface import VenueOrders
+    from net.venues.trades import VenueTrade
 
 WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))
 """Snapshot depth up to, and its request weight."""
@@ -104,6 +106,12 @@ class Binance:
     def resubscriptions(self, symbol: str) -> list[bytes]:
         return []
 
+    def trade_subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+        return trade_requests(symbols)
+
+    def trades(self, message: Any) -> list[VenueTrade] | None:
+        return read_trades(message)
+
     def heartbeat(self) -> bytes | None:
         return None
 
@@ -171,6 +179,9 @@ class Binance:
         if not isinstance(message, dict):
             return Control.UNKNOWN, "not an object"
         if "result" in message:
+            number = message.get("id")
+            if isinstance(number, int) and number >= FIRST_REQUEST:
+                return Control.IGNORED, ""
             return Control.SUBSCRIBED, ""
         if "code" in message or "error" in message:
             return Control.ERROR, one_line(message.get("msg", message))

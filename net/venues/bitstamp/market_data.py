@@ -14,6 +14,7 @@ import orjson
 
 from net.log.one_line import one_line
 from net.venues.bitstamp.schema import CHANNEL, RULES
+from net.venues.bitstamp.trades import TRADES_CHANNEL, read_trades, trade_requests
 from net.venues.interface import (
     Control,
     Listing,
@@ -26,6 +27,7 @@ from net.venues.interface import (
 
 if TYPE_CHECKING:
     from net.orders.interface import VenueOrders
+    from net.venues.trades import VenueTrade
 
 BOOK_PATH = "/api/v2/order_book/"
 MARKETS_PATH = "/api/v2/markets/"
@@ -69,6 +71,12 @@ class Bitstamp:
 
     def resubscriptions(self, symbol: str) -> list[bytes]:
         return []
+
+    def trade_subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+        return trade_requests(symbols)
+
+    def trades(self, message: Any) -> list[VenueTrade] | None:
+        return read_trades(message)
 
     def heartbeat(self) -> bytes | None:
         return b'{"event":"bts:heartbeat"}'
@@ -134,6 +142,8 @@ class Bitstamp:
         event = message.get("event") if isinstance(message, dict) else None
         if event == "bts:subscription_succeeded":
             channel = message.get("channel")
+            if isinstance(channel, str) and channel.startswith(TRADES_CHANNEL):
+                return Control.IGNORED, ""
             return Control.SUBSCRIBED, one_line(channel).removeprefix(CHANNEL) if channel else ""
         if event == "bts:request_reconnect":
             return Control.RECONNECT, "bts:request_reconnect"

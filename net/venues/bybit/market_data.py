@@ -15,8 +15,10 @@ import orjson
 
 from net.log.one_line import one_line
 from net.venues.bybit.schema import RULES, TOPIC
+from net.venues.bybit.trades import is_answer, read_trades, trade_requests
 from net.venues.defaults import MarketDataVenue
 from net.venues.interface import Control, Listing, MarketStatus, OwnSettings, RestLimit, tick_text
+from net.venues.trades import VenueTrade
 
 DEPTH = 50
 """Levels a side: every 20 ms; 200 come every 100 ms."""
@@ -60,6 +62,12 @@ class Bybit(MarketDataVenue):
     def heartbeat(self) -> bytes | None:
         return b'{"req_id":"heartbeat","op":"ping"}'
 
+    def trade_subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+        return trade_requests(symbols)
+
+    def trades(self, message: Any) -> list[VenueTrade] | None:
+        return read_trades(message)
+
     def metadata_path(self, symbol: str) -> str:
         return f"{self.metadata_route}?category={self.category}&symbol={quote(symbol)}"
 
@@ -87,6 +95,8 @@ class Bybit(MarketDataVenue):
         if not isinstance(message, dict):
             return Control.UNKNOWN, "not an object"
         op = message.get("op")
+        if op == "subscribe" and message.get("success") is True and is_answer(message):
+            return Control.IGNORED, ""
         if op == "subscribe" and message.get("success") is True:
             return Control.SUBSCRIBED, one_line(message.get("req_id", ""))
         if op == "subscribe":

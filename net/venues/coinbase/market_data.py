@@ -14,8 +14,10 @@ import orjson
 
 from net.log.one_line import one_line
 from net.venues.coinbase.schema import CHANNEL, DATA_CHANNEL, RULES
+from net.venues.coinbase.trades import read_trades, trade_requests
 from net.venues.defaults import MarketDataVenue
 from net.venues.interface import Control, Listing, MarketStatus, OwnSettings, RestLimit, tick_text
+from net.venues.trades import VenueTrade
 
 HEARTBEATS = b'{"type":"subscribe","channel":"heartbeats"}'
 """Without this channel quiet subscriptions are closed after a minute or so."""
@@ -39,6 +41,12 @@ class Coinbase(MarketDataVenue):
 
     # resubscriptions: none. After a gap nothing of the connection is certain, and only a new one
     # counts from zero again.
+
+    def trade_subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+        return trade_requests(symbols)
+
+    def trades(self, message: Any) -> list[VenueTrade] | None:
+        return read_trades(message)
 
     def metadata_path(self, symbol: str) -> str:
         return f"{self.metadata_route}{quote(symbol)}"

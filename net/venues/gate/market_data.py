@@ -15,6 +15,7 @@ import orjson
 from net.log.one_line import one_line
 from net.venues.defaults import MarketDataVenue
 from net.venues.gate.schema import CHANNEL, RULES
+from net.venues.gate.trades import read_trades, trade_requests
 from net.venues.interface import (
     Control,
     Listing,
@@ -22,6 +23,7 @@ from net.venues.interface import (
     OwnSettings,
     RestLimit,
 )
+from net.venues.trades import VenueTrade
 
 BOOK_ROUTE = "/api/v4/spot/order_book"
 SNAPSHOT_LEVELS = 100
@@ -70,6 +72,12 @@ class Gate(MarketDataVenue):
             return None
         limit = query.get("limit", [""])[0]
         return query["currency_pair"][0], int(limit) if limit.isdecimal() else DEFAULT_DEPTH
+
+    def trade_subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+        return trade_requests(symbols)
+
+    def trades(self, message: Any) -> list[VenueTrade] | None:
+        return read_trades(message)
 
     def metadata_path(self, symbol: str) -> str:
         return f"{self.metadata_route}{quote(symbol)}"

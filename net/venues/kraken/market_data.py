@@ -16,6 +16,8 @@ from net.log.one_line import one_line
 from net.venues.defaults import MarketDataVenue
 from net.venues.interface import Control, Listing, MarketStatus, OwnSettings, RestLimit, tick_text
 from net.venues.kraken.schema import CHANNEL, DEPTH, RULES
+from net.venues.kraken.trades import TRADES_CHANNEL, read_trades, trade_requests
+from net.venues.trades import VenueTrade
 
 REST_NAMES = {"BTC": "XBT", "DOGE": "XDG"}
 """Assets that REST calls otherwise than WebSocket v2 does."""
@@ -65,6 +67,12 @@ class Kraken(MarketDataVenue):
     def heartbeat(self) -> bytes | None:
         return b'{"method":"ping"}'  # an idle connection is cut after about a minute
 
+    def trade_subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+        return trade_requests(symbols)
+
+    def trades(self, message: Any) -> list[VenueTrade] | None:
+        return read_trades(message)
+
     def metadata_path(self, symbol: str) -> str:
         return f"{self.metadata_route}?pair={quote(rest_name(symbol).replace('/', ''))}"
 
@@ -93,6 +101,8 @@ class Kraken(MarketDataVenue):
         if method == "subscribe" and message.get("success") is True:
             result = message.get("result")
             symbol = result.get("symbol") if isinstance(result, dict) else None
+            if isinstance(result, dict) and result.get("channel") == TRADES_CHANNEL:
+                return Control.IGNORED, ""
             return Control.SUBSCRIBED, one_line(symbol) if symbol else ""
         if method == "subscribe" or "Error" in message:
             return Control.ERROR, one_line(message.get("error", message.get("Error", message)))

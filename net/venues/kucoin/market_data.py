@@ -25,6 +25,8 @@ from net.venues.interface import (
     tick_text,
 )
 from net.venues.kucoin.schema import RULES, TOPIC
+from net.venues.kucoin.trades import is_answer, read_trades, trade_requests
+from net.venues.trades import VenueTrade
 
 BOOK_ROUTES = {
     "/api/v1/market/orderbook/level2_100": 100,
@@ -88,6 +90,12 @@ class Kucoin(MarketDataVenue):
             return None
         return query["symbol"][0], BOOK_ROUTES[parts.path]
 
+    def trade_subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+        return trade_requests(symbols)
+
+    def trades(self, message: Any) -> list[VenueTrade] | None:
+        return read_trades(message)
+
     def metadata_path(self, symbol: str) -> str:
         return f"{self.metadata_route}{quote(symbol)}"
 
@@ -114,6 +122,8 @@ class Kucoin(MarketDataVenue):
         if not isinstance(message, dict):
             return Control.UNKNOWN, "not an object"
         kind, topic = message.get("type"), message.get("topic")
+        if kind == "ack" and is_answer(message):
+            return Control.IGNORED, ""
         if kind == "ack":
             return Control.SUBSCRIBED, one_line(message.get("id", ""))
         if kind == "error":

@@ -25,6 +25,8 @@ from net.venues.interface import (
     tick_text,
 )
 from net.venues.okx.schema import CHANNEL, DEPTH, RULES
+from net.venues.okx.trades import read_trades, trade_requests
+from net.venues.trades import VenueTrade
 
 BOOK_ROUTE = "/api/v5/market/books"
 NO_INSTRUMENT = "51001"
@@ -86,6 +88,12 @@ class Okx(MarketDataVenue):
             return None
         depth = query.get("sz", ["1"])[0]
         return query["instId"][0], int(depth) if depth.isdecimal() else 1
+
+    def trade_subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+        return trade_requests(symbols)
+
+    def trades(self, message: Any) -> list[VenueTrade] | None:
+        return read_trades(message)
 
     def metadata_path(self, symbol: str) -> str:
         return f"{self.metadata_route}?instType={self.kind}&instId={quote(symbol)}"

@@ -72,6 +72,24 @@ VENUE_STATE_STALE: VenueState.ValueType  # 6
 """No data for too long."""
 Global___VenueState: _TypeAlias = VenueState  # noqa: Y015
 
+class _AggressorSide:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AggressorSideEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AggressorSide.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    AGGRESSOR_SIDE_UNSPECIFIED: _AggressorSide.ValueType  # 0
+    AGGRESSOR_SIDE_BUY: _AggressorSide.ValueType  # 1
+    AGGRESSOR_SIDE_SELL: _AggressorSide.ValueType  # 2
+
+class AggressorSide(_AggressorSide, metaclass=_AggressorSideEnumTypeWrapper):
+    """What the one did whose order took from the book."""
+
+AGGRESSOR_SIDE_UNSPECIFIED: AggressorSide.ValueType  # 0
+AGGRESSOR_SIDE_BUY: AggressorSide.ValueType  # 1
+AGGRESSOR_SIDE_SELL: AggressorSide.ValueType  # 2
+Global___AggressorSide: _TypeAlias = AggressorSide  # noqa: Y015
+
 @_typing.final
 class StreamBookRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -423,3 +441,111 @@ class VenueStatusUpdate(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VenueStatusUpdate: _TypeAlias = VenueStatusUpdate  # noqa: Y015
+
+@_typing.final
+class StreamTradesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOLS_FIELD_NUMBER: _builtins.int
+    VENUES_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    last: _builtins.int
+    """So many of an instrument's past trades come first, as far as they are kept; at most 1,000.
+    Trades of venues that are not wanted count too.
+    """
+    @_builtins.property
+    def symbols(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The instruments wanted; empty means all. A repeated symbol counts once."""
+
+    @_builtins.property
+    def venues(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The venues wanted, of each of these instruments that has them; empty means all."""
+
+    def __init__(
+        self,
+        *,
+        symbols: _abc.Iterable[_builtins.str] | None = ...,
+        venues: _abc.Iterable[_builtins.str] | None = ...,
+        last: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last", b"last", "symbols", b"symbols", "venues", b"venues"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamTradesRequest: _TypeAlias = StreamTradesRequest  # noqa: Y015
+
+@_typing.final
+class Trade(_message.Message):
+    """One trade at one venue. Its numbers have their own scales, not a book's:
+        price = price_units / 10^price_decimals, amount = amount_units / 10^amount_decimals
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    VENUE_FIELD_NUMBER: _builtins.int
+    AGGRESSOR_SIDE_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    PRICE_UNITS_FIELD_NUMBER: _builtins.int
+    PRICE_DECIMALS_FIELD_NUMBER: _builtins.int
+    AMOUNT_UNITS_FIELD_NUMBER: _builtins.int
+    AMOUNT_DECIMALS_FIELD_NUMBER: _builtins.int
+    VENUE_TIME_NS_FIELD_NUMBER: _builtins.int
+    RECEIVE_TIME_NS_FIELD_NUMBER: _builtins.int
+    VENUE_TRADE_ID_FIELD_NUMBER: _builtins.int
+    BOOK_SEQUENCE_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    venue: _builtins.str
+    aggressor_side: Global___AggressorSide.ValueType
+    price: _builtins.float
+    """The doubles nearest to the exact numbers; the amount in the base currency."""
+    amount: _builtins.float
+    price_units: _builtins.int
+    price_decimals: _builtins.int
+    amount_units: _builtins.int
+    amount_decimals: _builtins.int
+    venue_time_ns: _builtins.int
+    """When it happened, as the venue says."""
+    receive_time_ns: _builtins.int
+    """When it was received."""
+    venue_trade_id: _builtins.str
+    """The venue's own name for it."""
+    book_sequence: _builtins.int
+    """The instrument's latest book when the trade was received; 0 when none was published yet."""
+    sequence: _builtins.int
+    """Counts the instrument's trades of all venues, by one, from 1. It starts anew with the daemon."""
+    lost: _builtins.int
+    """So many of the instrument's trades, of all venues, were lost to this subscriber right before
+    this one, because it read too slowly.
+    """
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        venue: _builtins.str = ...,
+        aggressor_side: Global___AggressorSide.ValueType = ...,
+        price: _builtins.float = ...,
+        amount: _builtins.float = ...,
+        price_units: _builtins.int = ...,
+        price_decimals: _builtins.int = ...,
+        amount_units: _builtins.int = ...,
+        amount_decimals: _builtins.int = ...,
+        venue_time_ns: _builtins.int = ...,
+        receive_time_ns: _builtins.int = ...,
+        venue_trade_id: _builtins.str = ...,
+        book_sequence: _builtins.int = ...,
+        sequence: _builtins.int = ...,
+        lost: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aggressor_side", b"aggressor_side", "amount", b"amount", "amount_decimals", b"amount_decimals", "amount_units", b"amount_units", "book_sequence", b"book_sequence", "lost", b"lost", "price", b"price", "price_decimals", b"price_decimals", "price_units", b"price_units", "receive_time_ns", b"receive_time_ns", "sequence", b"sequence", "symbol", b"symbol", "venue", b"venue", "venue_time_ns", b"venue_time_ns", "venue_trade_id", b"venue_trade_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Trade: _TypeAlias = Trade  # noqa: Y015

@@ -54,6 +54,11 @@ class MarketDataServiceStub:
                 request_serializer=proto_dot_pollux_dot_v1_dot_market__data__pb2.StreamVenueStatusRequest.SerializeToString,
                 response_deserializer=proto_dot_pollux_dot_v1_dot_market__data__pb2.VenueStatusUpdate.FromString,
                 _registered_method=True)
+        self.StreamTrades = channel.unary_stream(
+                '/pollux.v1.MarketDataService/StreamTrades',
+                request_serializer=proto_dot_pollux_dot_v1_dot_market__data__pb2.StreamTradesRequest.SerializeToString,
+                response_deserializer=proto_dot_pollux_dot_v1_dot_market__data__pb2.Trade.FromString,
+                _registered_method=True)
 
 
 class MarketDataServiceServicer:
@@ -94,6 +99,17 @@ class MarketDataServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamTrades(self, request, context):
+        """Streams the trades that the venues tell, of one, several or all instruments, each once, in the
+        order of their arrival within an instrument; single trades where a venue tells single ones.
+
+        A subscriber that reads slowly delays nobody: it loses the oldest, and the next message says
+        how many. UNIMPLEMENTED when the daemon takes no trades.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MarketDataServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -116,6 +132,11 @@ def add_MarketDataServiceServicer_to_server(servicer, server):
                     servicer.StreamVenueStatus,
                     request_deserializer=proto_dot_pollux_dot_v1_dot_market__data__pb2.StreamVenueStatusRequest.FromString,
                     response_serializer=proto_dot_pollux_dot_v1_dot_market__data__pb2.VenueStatusUpdate.SerializeToString,
+            ),
+            'StreamTrades': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamTrades,
+                    request_deserializer=proto_dot_pollux_dot_v1_dot_market__data__pb2.StreamTradesRequest.FromString,
+                    response_serializer=proto_dot_pollux_dot_v1_dot_market__data__pb2.Trade.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -226,6 +247,33 @@ class MarketDataService:
             '/pollux.v1.MarketDataService/StreamVenueStatus',
             proto_dot_pollux_dot_v1_dot_market__data__pb2.StreamVenueStatusRequest.SerializeToString,
             proto_dot_pollux_dot_v1_dot_market__data__pb2.VenueStatusUpdate.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamTrades(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pollux.v1.MarketDataService/StreamTrades',
+            proto_dot_pollux_dot_v1_dot_market__data__pb2.StreamTradesRequest.SerializeToString,
+            proto_dot_pollux_dot_v1_dot_market__data__pb2.Trade.FromString,
             options,
             channel_credentials,
             insecure,

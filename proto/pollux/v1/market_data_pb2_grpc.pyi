@@ -62,6 +62,13 @@ class MarketDataServiceStub:
     """Streams the state of each venue, instrument by instrument: the current states at once, then
     each change of a state or of the `incomplete` flag.
     """
+    StreamTrades: _grpc.UnaryStreamMultiCallable[_market_data_pb2.StreamTradesRequest, _market_data_pb2.Trade]
+    """Streams the trades that the venues tell, of one, several or all instruments, each once, in the
+    order of their arrival within an instrument; single trades where a venue tells single ones.
+
+    A subscriber that reads slowly delays nobody: it loses the oldest, and the next message says
+    how many. UNIMPLEMENTED when the daemon takes no trades.
+    """
 
 @_typing.type_check_only
 class MarketDataServiceAsyncStub(MarketDataServiceStub):
@@ -83,6 +90,13 @@ class MarketDataServiceAsyncStub(MarketDataServiceStub):
     StreamVenueStatus: _aio.UnaryStreamMultiCallable[_market_data_pb2.StreamVenueStatusRequest, _market_data_pb2.VenueStatusUpdate]  # type: ignore[assignment]
     """Streams the state of each venue, instrument by instrument: the current states at once, then
     each change of a state or of the `incomplete` flag.
+    """
+    StreamTrades: _aio.UnaryStreamMultiCallable[_market_data_pb2.StreamTradesRequest, _market_data_pb2.Trade]  # type: ignore[assignment]
+    """Streams the trades that the venues tell, of one, several or all instruments, each once, in the
+    order of their arrival within an instrument; single trades where a venue tells single ones.
+
+    A subscriber that reads slowly delays nobody: it loses the oldest, and the next message says
+    how many. UNIMPLEMENTED when the daemon takes no trades.
     """
 
 class MarketDataServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -126,6 +140,19 @@ class MarketDataServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_market_data_pb2.VenueStatusUpdate], _abc.AsyncIterator[_market_data_pb2.VenueStatusUpdate]]:
         """Streams the state of each venue, instrument by instrument: the current states at once, then
         each change of a state or of the `incomplete` flag.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamTrades(
+        self,
+        request: _market_data_pb2.StreamTradesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_market_data_pb2.Trade], _abc.AsyncIterator[_market_data_pb2.Trade]]:
+        """Streams the trades that the venues tell, of one, several or all instruments, each once, in the
+        order of their arrival within an instrument; single trades where a venue tells single ones.
+
+        A subscriber that reads slowly delays nobody: it loses the oldest, and the next message says
+        how many. UNIMPLEMENTED when the daemon takes no trades.
         """
 
 def add_MarketDataServiceServicer_to_server(servicer: MarketDataServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -83,6 +83,12 @@ class Toy:
     def resubscriptions(self, symbol: str) -> list[bytes]:
         return [subscription(symbol, "again")]
 
+    def trade_subscriptions(self, symbols: Sequence[str]) -> list[bytes]:
+        return []
+
+    def trades(self, message: Any) -> None:
+        return None
+
     def heartbeat(self) -> bytes | None:
         return None
 

@@ -1,0 +1,133 @@
+"""Streams of trades: from the ring in shared memory to each subscriber, which counts along.
+
+Trades are few beside books, so they are looked for some hundred times a second and written in
+Python. A subscriber waits for its client's window before it takes the next one: what the ring
+overwrites meanwhile is lost to it, counted, and told. Nothing is queued.
+Runs on: the gateway's event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from engine.sharing.directory import HandoffError
+from engine.sharing.trades_ring import Trade, TradesCursor, TradesReader
+from net.gateway.call import Call
+from net.gateway.hub import Hub, Instrument
+from net.gateway.status import RefusedError, Status
+from proto.pollux.v1 import market_data_pb2 as pb
+
+TRADES_LOOK_S = 0.005
+"""Between two looks at the ring: nobody is woken for a trade. 200 a second cost 1 % of a CPU."""
+LAST_MAX = 1000
+"""Past trades that a subscriber may ask for: fewer than the ring keeps."""
+
+
+def trade_message(info_symbol: str, venue: str, trade: Trade, lost: int) -> bytes:
+    """A trade as pollux.v1.Trade."""
+    (price, price_decimals), (amount, amount_decimals) = trade.price, trade.amount
+    return pb.Trade(
+        symbol=info_symbol,
+        venue=venue,
+        aggressor_side=trade.side,  # type: ignore[arg-type]  # BUY and SELL are the enum's
+        # Both are integers: Python rounds their quotient once.
+        price=price / 10**price_decimals,
+        amount=amount / 10**amount_decimals,
+        price_units=price,
+        price_decimals=price_decimals,
+        amount_units=amount,
+        amount_decimals=amount_decimals,
+        venue_time_ns=trade.venue_ns,
+        receive_time_ns=trade.receive_ns,
+        venue_trade_id=trade.venue_id,
+        book_sequence=trade.book_sequence,
+        sequence=trade.sequence,
+        lost=lost,
+    ).SerializeToString()
+
+
+class _Followed:
+    """One instrument's trades, as a subscriber wants them."""
+
+    def __init__(
+        self, reader: TradesReader, instrument: Instrument, venues: Sequence[str], last: int
+    ) -> None:
+        self._symbol, self._names = instrument.info.symbol, instrument.info.venues
+        self._wanted = frozenset(venues or self._names)
+        self._cursor = TradesCursor(reader, instrument.index, last)
+        self._told = 0
+        """Lost trades that the subscriber knows of."""
+
+    def next(self) -> tuple[bytes, int] | None:
+        """The next message, and how many it says are lost; None where there is none yet."""
+        while (trade := self._cursor.read()) is not None:
+            venue = self._names[trade.venue]
+            if venue in self._wanted:
+                lost, self._told = self._cursor.lost - self._told, self._cursor.lost
+                return trade_message(self._symbol, venue, trade, lost), lost
+        return None
+
+
+class TradeStreams:
+    """The trades of the engine that a gateway serves."""
+
+    def __init__(self, hub: Hub, name: str, writer_pid: int) -> None:
+        self._hub, self._name, self._writer_pid = hub, name, writer_pid
+        self._reader: TradesReader | None = None
+
+    async def stream(
+        self, instruments: Sequence[Instrument], request: pb.StreamTradesRequest, call: Call
+    ) -> None:
+        """Until the client leaves. RefusedError: no engine, no trades, a wrong request."""
+        if not 0 <= request.last <= LAST_MAX:
+            text = f"last {request.last}: must be 0 to {LAST_MAX}"
+            raise RefusedError(Status.INVALID_ARGUMENT, text)
+        wanted = _wanted_of(instruments, list(request.venues))
+        hub, reader = self._hub, self._attached()
+        what = " ".join((*(each.info.symbol for each in wanted), *request.venues)) + ", trades"
+        with hub.subscribed(call, what) as row_at:
+            followed = [
+                _Followed(reader, each, venues, request.last) for each, venues in wanted.items()
+            ]
+            call.open_stream()
+            seen = -1
+            while True:
+                hub.require_engine()
+                if (written := reader.written) != seen:
+                    seen = written
+                    for each in followed:
+                        while (found := each.next()) is not None:
+                            message, lost = found
+                            hub.counters.trades_lost += lost
+                            hub.counters.sends(row_at)
+                            await call.write(message)
+                await asyncio.sleep(TRADES_LOOK_S)
+
+    def _attached(self) -> TradesReader:
+        if self._reader is None:
+            try:
+                reader = TradesReader.attach(self._name)
+            except HandoffError:
+                reader = None
+            if reader is None or reader.writer_pid != self._writer_pid:
+                text = "this daemon takes no trades ([engine] trades = true makes it)"
+                raise RefusedError(Status.UNIMPLEMENTED, text)
+            self._reader = reader
+        return self._reader
+
+
+def _wanted_of(
+    instruments: Sequence[Instrument], venues: list[str]
+) -> Mapping[Instrument, Sequence[str]]:
+    """The instruments that have any of these venues, and which; RefusedError: one has none."""
+    known = {name for each in instruments for name in each.info.venues}
+    for name in venues:
+        if name not in known:
+            text = f"no venue {name[:64]!r} here; known: {', '.join(sorted(known))}"
+            raise RefusedError(Status.NOT_FOUND, text)
+    return {
+        each: [name for name in venues if name in each.info.venues]
+        for each in instruments
+        if not venues or set(venues) & set(each.info.venues)
+    }
