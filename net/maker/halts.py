@@ -90,8 +90,9 @@ class Halts:
         return asked
 
     def look(self, now_ns: int) -> None:
-        """Tell what the gate has decided by itself."""
+        """Tell what the gate has decided by itself; end a halt for an account that is explained."""
         self._report.look(now_ns)
+        self._resume_explained()
 
     def kill(self, reason: int, now_ns: int) -> None:
         """Halt, cancel everything, stay so until `release`. `reason`: of the journal's."""
@@ -170,13 +171,16 @@ class Halts:
             self._accounts.open(venue, start, self._host.wall_ns())
             self._board.set_venue(venue, B.VENUE_DIFFERENCE_LOTS, 0)
             tell_accepted(self._host, self._board.info.venues[venue], start)
-        is_for_account = self._accounts.halt == J.REASON_ACCOUNT and not self.is_stopping
-        if is_for_account and self.obstacle == R.UNOBSTRUCTED:
-            self._resume()
+        self._resume_explained()
 
-    def _resume(self) -> None:
-        """The halt was for an account that is explained now: nothing else is reset, and the day's
+    def _resume_explained(self) -> None:
+        """Where the halt was for an account and none is disputed any longer (what was missing was
+        told, or accepted, or what was left behind is cleaned): nothing else is reset, and the day's
         result goes on."""
+        if self._accounts.halt != J.REASON_ACCOUNT or self.is_stopping:
+            return
+        if self.obstacle != R.UNOBSTRUCTED:
+            return
         self._risk[O.RISK_STATE], self._risk[O.RISK_HALT_REASON] = O.NORMAL, R.PASSED
         self._accounts.halt = J.REASON_NONE
         self._journal.write(Record(J.EVENT_RELEASE, reason=J.REASON_ACCOUNT))
