@@ -215,15 +215,24 @@ def test_a_kill_outlives_the_process_until_its_release() -> None:
     assert not build(config_of(), DigestJournal(), ledger=ledger)[0].halts.is_halted
 
 
-def test_an_account_that_is_explained_ends_its_halt_and_no_day() -> None:
+@pytest.mark.parametrize("is_told", [True, False], ids=["accepted", "told later"])
+def test_an_account_that_is_explained_ends_its_halt_and_no_day(
+    is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Seen: a deposit between two runs, found in the venue's history, forgot the day's loss."""
     ledger = Ledger()
     maker, host = build(config_of(), DigestJournal(), ledger=ledger)
     maker.on_timer(NOW_NS)
     maker.risk[O.RISK_DAY], maker.risk[O.RISK_DAY_START_VALUE] = 20_000, 777
+    monkeypatch.setattr(type(maker.recovery), "disputed", [0])
     maker.halts.dispute(NOW_NS)
+    maker.on_timer(NOW_NS)
     assert maker.halts.is_halted and maker.accounts.halt == J.REASON_ACCOUNT
-    maker.halts.settle([])
+    monkeypatch.setattr(type(maker.recovery), "disputed", [])
+    if is_told:
+        maker.halts.settle([])
+    else:
+        maker.on_timer(NOW_NS)
     assert not maker.halts.is_halted and maker.accounts.halt == J.REASON_NONE
     assert (maker.risk[O.RISK_DAY], maker.risk[O.RISK_DAY_START_VALUE]) == (20_000, 777)
     assert ("warning", "quoting goes on: the account is explained") in host.notes
