@@ -177,10 +177,16 @@ def test_without_fees_nothing_is_left(how: Callable[[World], Callable[[Life], No
 
 
 @pytest.mark.parametrize("reason", [J.REASON_OTHER_MAKER, J.REASON_ACCOUNT, J.REASON_WATCHDOG])
-def test_a_halt_in_doubt_ends_no_position(reason: int) -> None:
+def test_a_halt_in_doubt_ends_no_position(reason: int, monkeypatch: pytest.MonkeyPatch) -> None:
     world = Free(1, ("none",))
+
+    def halt(life: Life) -> None:
+        if reason == J.REASON_ACCOUNT:
+            monkeypatch.setattr(type(life.maker.recovery), "disputed", [0])
+        life.maker.halts.kill(reason, world.steady_ns)
+
     with pytest.raises(AssertionError, match="not ended"):
-        end_position(world, lambda life: life.maker.halts.kill(reason, world.steady_ns))
+        end_position(world, halt)
     assert not world.judge.takes
 
 
