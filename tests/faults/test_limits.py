@@ -49,6 +49,9 @@ class _Transport:
 
     close_handshake = None
     is_disconnected = False
+    underlying_transport = SimpleNamespace(
+        get_extra_info={"socket": SimpleNamespace(fileno=lambda: -1)}.get
+    )
 
     def __init__(self, life_s: float) -> None:
         self._over = asyncio.get_running_loop().create_future()
@@ -85,6 +88,9 @@ class _Mad:
             backoff=Backoff(random.Random(7)),
         )
         self.stream._open = self._open  # type: ignore[method-assign]
+
+    def trade_subscriptions(self) -> list[bytes]:
+        return []
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_, **__: None

@@ -148,13 +148,13 @@ def test_a_name_that_cannot_be_written_stops_no_gateway(
 def test_every_meter_has_an_attribute_or_a_histogram() -> None:
     counters = GatewayCounters()
     names = ("subscribers", "subscribers_total", "refused", "books", "encoded", "sent")
-    for number, name in enumerate((*names, "conflated", "unchanged"), start=1):
+    for number, name in enumerate((*names, "conflated", "unchanged", "trades_lost"), start=1):
         setattr(counters, name, number)
     observe_value(counters.words, counters.at + PUBLISH_TO_GATEWAY, 1000)
     observe_value(counters.words, counters.at + GATEWAY_TO_WRITTEN, 2000)
     reader = counters.reader()
     values = [reader.value(s) for s in reader.series if s.kind is not Kind.HISTOGRAM]
-    assert values == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert values == [1, 2, 3, 4, 5, 6, 7, 8, 9]
     seen = {s.name: reader.histogram(s).sum for s in reader.series if s.kind is Kind.HISTOGRAM}
     assert seen == {"publish_to_gateway": 1000, "gateway_to_written": 2000}
     assert len(reader.series) == len(METERS.meters)
