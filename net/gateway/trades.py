@@ -1,8 +1,10 @@
 """Streams of trades: from the ring in shared memory to each subscriber, which counts along.
 
 Trades are few beside books, so they are looked for some hundred times a second and written in
-Python. A subscriber waits for its client's window before it takes the next one: what the ring
-overwrites meanwhile is lost to it, counted, and told. Nothing is queued.
+Python. One look serves all subscribers: while nothing is traded, a thousand cost no more than one,
+and the books' turn, which is on the same event loop, waits for none of them. A subscriber waits for
+its client's window before it takes the next one: what the ring overwrites meanwhile is lost to it,
+counted, and told. Nothing is queued.
 Runs on: the gateway's event loop.
 """
 
@@ -19,7 +21,7 @@ from net.gateway.status import RefusedError, Status
 from proto.pollux.v1 import market_data_pb2 as pb
 
 TRADES_LOOK_S = 0.005
-"""Between two looks at the ring: nobody is woken for a trade. 200 a second cost 1 % of a CPU."""
+"""Between two looks at the ring, while there are subscribers. 200 a second cost 1 % of a CPU."""
 LAST_MAX = 1000
 """Past trades that a subscriber may ask for: fewer than the ring keeps."""
 
@@ -69,12 +71,55 @@ class _Followed:
         return None
 
 
+class _Look:
+    """The one look at an engine's trades, for all subscribers that wait for more."""
+
+    def __init__(self, hub: Hub, reader: TradesReader) -> None:
+        self.reader = reader
+        self._hub = hub
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._looking: asyncio.Task[None] | None = None
+
+    async def more_than(self, seen: int) -> int:
+        """Trades written so far, once there are more than `seen`. RefusedError: no engine."""
+        while True:
+            self._hub.require_engine()
+            if (written := self.reader.written) != seen:
+                return written
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.create_task(self._look(seen))
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.add(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiting.discard(waiter)
+
+    async def _look(self, seen: int) -> None:
+        """Until nobody waits: wake those who do when trades have come, or the engine has gone."""
+        try:
+            await asyncio.sleep(TRADES_LOOK_S)
+            while self._waiting:
+                self._hub.check_engine()
+                if self.reader.written != seen or self._hub.trouble is not None:
+                    seen = self.reader.written
+                    self._wake()
+                await asyncio.sleep(TRADES_LOOK_S)
+        finally:
+            self._wake()  # whoever comes to wait in between looks for itself
+
+    def _wake(self) -> None:
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
 class TradeStreams:
     """The trades of the engine that a gateway serves."""
 
     def __init__(self, hub: Hub, name: str, writer_pid: int) -> None:
         self._hub, self._name, self._writer_pid = hub, name, writer_pid
-        self._reader: TradesReader | None = None
+        self._look: _Look | None = None
 
     async def stream(
         self, instruments: Sequence[Instrument], request: pb.StreamTradesRequest, call: Call
@@ -84,28 +129,26 @@ class TradeStreams:
             text = f"last {request.last}: must be 0 to {LAST_MAX}"
             raise RefusedError(Status.INVALID_ARGUMENT, text)
         wanted = _wanted_of(instruments, list(request.venues))
-        hub, reader = self._hub, self._attached()
+        hub, look = self._hub, self._attached()
         what = " ".join((*(each.info.symbol for each in wanted), *request.venues)) + ", trades"
         with hub.subscribed(call, what) as row_at:
             followed = [
-                _Followed(reader, each, venues, request.last) for each, venues in wanted.items()
+                _Followed(look.reader, each, venues, request.last)
+                for each, venues in wanted.items()
             ]
             call.open_stream()
             seen = -1
             while True:
-                hub.require_engine()
-                if (written := reader.written) != seen:
-                    seen = written
-                    for each in followed:
-                        while (found := each.next()) is not None:
-                            message, lost = found
-                            hub.counters.trades_lost += lost
-                            hub.counters.sends(row_at)
-                            await call.write(message)
-                await asyncio.sleep(TRADES_LOOK_S)
+                seen = await look.more_than(seen)
+                for each in followed:
+                    while (found := each.next()) is not None:
+                        message, lost = found
+                        hub.counters.trades_lost += lost
+                        hub.counters.sends(row_at)
+                        await call.write(message)
 
-    def _attached(self) -> TradesReader:
-        if self._reader is None:
+    def _attached(self) -> _Look:
+        if self._look is None:
             try:
                 reader = TradesReader.attach(self._name)
             except HandoffError:
@@ -113,8 +156,8 @@ class TradeStreams:
             if reader is None or reader.writer_pid != self._writer_pid:
                 text = "this daemon takes no trades ([engine] trades = true makes it)"
                 raise RefusedError(Status.UNIMPLEMENTED, text)
-            self._reader = reader
-        return self._reader
+            self._look = _Look(self._hub, reader)
+        return self._look
 
 
 def _wanted_of(
