@@ -14,7 +14,7 @@ import grpc
 import pytest
 
 from engine.layout import layout as L
-from engine.sharing import trades_layout as T
+from engine.sharing import trades_layout as TL
 from engine.sharing.segment import read_word
 from engine.sharing.trades_ring import Trade, TradesReader, TradesWriter
 from net.gateway.trades import TRADES_LOOK_S
@@ -23,7 +23,7 @@ from proto.pollux.v1.market_data_pb2_grpc import MarketDataServiceStub
 from tests.net.gateway.rig import PATIENCE_S, Beating, gateway_thread, status_of, take
 
 TRADE = Trade(
-    venue=0, side=T.BUY, price=(105, 2), amount=(1, 8), venue_ns=17, receive_ns=19,
+    venue=0, side=TL.BUY, price=(105, 2), amount=(1, 8), venue_ns=17, receive_ns=19,
     book_sequence=7, venue_id="t",
 )  # fmt: skip
 SUBSCRIBERS = 15
@@ -52,7 +52,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     def written(reader: TradesReader) -> int:
         times.append(time.monotonic())
-        return read_word(reader.words, T.WRITTEN)
+        return read_word(reader.words, TL.WRITTEN)
 
     monkeypatch.setattr(TradesReader, "written", property(written))
     return times
