@@ -25,11 +25,10 @@ from engine.compiling.atomics import (
     load_u64,
     store_u64,
     view_bytes,
-    view_words,
 )
 from engine.compiling.c_calls import MSG_DONTWAIT, MSG_NOSIGNAL, call_int, error_number, send
 from engine.compiling.clock import CLOCK_BOOTTIME, clock_ns
-from engine.compiling.jit import inner, kernel
+from engine.compiling.jit import inner
 from net.sockets.tls_objects import SSL_WRITE_WORDS, tls_write_words
 from net.sockets.websocket import SIZE_16
 
@@ -134,13 +133,6 @@ def send_text(words: Words, text: Bytes, size: int) -> bool:
     if sent != count:
         words[ERROR] = error_number() if sent < 0 else int64(EAGAIN)
     return True
-
-
-@kernel("int64(int64, int64, int64)")
-def send_text_at(outlet: int, text: int, size: int) -> int:
-    """Send `size` bytes at an address by the outlet at an address; 1 as `send_text`'s True."""
-    sent = send_text(view_words(outlet, OUTLET_WORDS), view_bytes(text, size), size)
-    return int64(1) if sent else int64(0)
 
 
 class Outlet:

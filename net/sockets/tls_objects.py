@@ -84,9 +84,11 @@ def _is_bytearray(address: int) -> bool:
     return kind == id(bytearray)
 
 
-def _objects(transport: Any, functions: _Functions) -> tuple[int, int, int] | None:
-    """SSL *, its incoming and its outgoing BIO * of a transport that owns its socket."""
-    if not isinstance(transport, SSLTransport_Socket):
+def _objects(transport: Any) -> tuple[_Functions, int, int, int] | None:
+    """OpenSSL's functions, and the SSL *, its incoming and its outgoing BIO * of a transport that
+    owns its socket."""
+    functions = _functions()
+    if functions is None or not isinstance(transport, SSLTransport_Socket):
         return None
     engine, context = transport.get_extra_info("ssl_object"), transport.get_extra_info("sslcontext")
     if type(engine).__name__ != "SSLEngineDirect" or not isinstance(context, ssl.SSLContext):
@@ -103,23 +105,24 @@ def _objects(transport: Any, functions: _Functions) -> tuple[int, int, int] | No
         return None
     if functions.parts(ssl_object) != (expected, incoming, outgoing):
         return None
-    return ssl_object, incoming, outgoing
+    return functions, ssl_object, incoming, outgoing
 
 
 def tls_words(transport: Any) -> tuple[int, ...] | None:
     """What decrypts: SSL *, its incoming and its outgoing BIO *, SSL_read, SSL_get_error, BIO_write
     and BIO_ctrl_pending of a transport that owns its socket; None where they are not to be had."""
-    functions = _functions()
-    objects = _objects(transport, functions) if functions is not None else None
-    return (*objects, *functions.to_read) if functions is not None and objects else None
+    found = _objects(transport)
+    if found is None:
+        return None
+    functions, *objects = found
+    return *objects, *functions.to_read
 
 
 def tls_write_words(transport: Any) -> tuple[int, ...] | None:
     """What encrypts: SSL *, its outgoing BIO *, SSL_write, BIO_read and BIO_ctrl_pending of such a
     transport; None where they are not to be had."""
-    functions = _functions()
-    objects = _objects(transport, functions) if functions is not None else None
-    if functions is None or objects is None:
+    found = _objects(transport)
+    if found is None:
         return None
-    ssl_object, _, outgoing = objects
+    functions, ssl_object, _, outgoing = found
     return ssl_object, outgoing, *functions.to_write

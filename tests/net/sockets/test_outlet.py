@@ -16,15 +16,24 @@ import numpy as np
 import pytest
 import trustme
 
+from engine.compiling.atomics import int64, view_bytes, view_words
+from engine.compiling.jit import kernel
 from net.sockets import outlet as OW
 from net.sockets import tls_objects
-from net.sockets.outlet import Outlet, send_text_at
+from net.sockets.outlet import Outlet, send_text
 from tests.net.sockets.outlet_rig import PairOutlet
 from tests.net.sockets.test_private_connection import connected
 
 pytestmark = [pytest.mark.timeout(60, func_only=True), pytest.mark.kernel]
 
 Contexts = tuple[ssl.SSLContext | None, ssl.SSLContext | None]
+
+
+@kernel("int64(int64, int64, int64)")
+def send_text_at(outlet: int, text: int, size: int) -> int:
+    """Send `size` bytes at an address by the outlet at an address; 1 as `send_text`'s True."""
+    sent = send_text(view_words(outlet, OW.OUTLET_WORDS), view_bytes(text, size), size)
+    return int64(1) if sent else int64(0)
 
 
 @pytest.fixture(params=["ws", "wss", "wss, TLS 1.2"])
