@@ -13,7 +13,7 @@ Runs on: the engine thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -83,6 +83,13 @@ def take_turn(address: int, rehearses: int, now_ns: int, _1: int, _2: int, _3: i
     return _rehearse_next(turn, now_ns) if rehearses != 0 else _step_due(turn)
 
 
+def members_of(bits: int) -> Iterator[int]:
+    """The numbers of the bits that are set, the lowest first."""
+    while bits:
+        yield (bits & -bits).bit_length() - 1
+        bits &= bits - 1
+
+
 class CompiledTurn:
     """What the spin calls for market makers. `arena`: the engine's address; it must outlive this
     object."""
@@ -92,6 +99,7 @@ class CompiledTurn:
         self.address = int(self._words.ctypes.data)
         self._words[TURN_ARENA] = arena
         self._rehearsals: dict[int, TurnRehearsal] = {}
+        self._armed: dict[int, int] = {}
         self._stepped = self._words[TURN_STEPPED : TURN_STEPPED + 1].data
 
     @property
@@ -103,6 +111,9 @@ class CompiledTurn:
 
     def arm(self, maker: int, step: int, sender: int) -> None:
         """Step this market maker in the spin, from now on; `step` 0: in Python."""
+        if self._armed.get(maker, 0) == step:
+            return  # as it is before most spins, and for one on paper always
+        self._armed[maker] = step
         at = TURN_MAKERS_AT + maker * ARMED_WORDS
         self._words[at + ARMED_STEP], self._words[at + ARMED_SENDER] = step, sender
 
@@ -124,10 +135,7 @@ class CompiledTurn:
     def take(self, settle: Callable[[int, int, int], None]) -> int:
         """Call `settle(maker, count, now_ns)` for each that was stepped, once; a bit for each."""
         stepped, self._stepped[0] = int(self._stepped[0]), 0
-        left = stepped
-        while left:
-            maker = (left & -left).bit_length() - 1
+        for maker in members_of(stepped):
             at = TURN_MAKERS_AT + maker * ARMED_WORDS
             settle(maker, int(self._words[at + ARMED_COUNT]), int(self._words[at + ARMED_NOW_NS]))
-            left &= left - 1
         return stepped

@@ -19,7 +19,7 @@ from engine.engine import Engine
 from engine.layout import layout as L
 from engine.maker import journal_codes as J
 from engine.maker.shared_limits import SharedLimits
-from net.maker.compiled_turn import CompiledTurn
+from net.maker.compiled_turn import CompiledTurn, members_of
 from net.maker.maker import Maker
 from net.orders.interface import EntryHost, VenueEntry
 from tuning.clock import steady_ns
@@ -94,9 +94,8 @@ class Makers:
     def on_frame(self, now_ns: int) -> None:
         """A frame has been handled: step those whose instrument it has touched."""
         due, self.due[0] = self.due[0], 0
-        while due:
-            self.all[(due & -due).bit_length() - 1].on_book(now_ns)
-            due &= due - 1
+        for maker in members_of(due):
+            self.all[maker].on_book(now_ns)
 
     async def run(self, period_s: float) -> None:
         """Until cancelled: each one's timer in its turn, so that a frame waits for one of them."""

@@ -19,7 +19,7 @@ from engine.maker.state_board_writer import StateBoardWriter
 from engine.maker.step import Action, MakerStep
 from net.maker.event_journal import EventJournal
 from net.maker.own_orders import OwnOrders, Sent, order_record, side_of
-from net.orders.compiled_requests import ActionSender, CompiledRequests
+from net.orders.compiled_requests import ActionSender
 from net.orders.interface import EntryState, VenueEntry
 from net.orders.messages import EntryError, Request
 
@@ -51,29 +51,25 @@ class OrderSender:
         self._wall_ns = wall_ns
         self.compiled = ActionSender(step.actions)
         """Sends the actions that compiled code can send."""
-        self._prepared: dict[int, tuple[VenueEntry, CompiledRequests]] = {}
 
     def attach(self, venue: int, entry: VenueEntry) -> None:
         """A venue has this entry from now on."""
-        requests = entry.compiled
-        self.compiled.attach(venue, requests, self._tick_units[venue])
-        self._prepared.pop(venue, None)
-        if requests is not None:
-            self._prepared[venue] = entry, requests
+        self.compiled.attach(venue, entry.compiled, self._tick_units[venue])
 
     @property
     def is_compiled(self) -> bool:
         """Whether compiled code sends to any of the venues."""
-        return bool(self._prepared)
+        return bool(self.compiled.venues)
 
     def prepare(self) -> None:
         """Say what compiled code may send to: valid until anything else is sent."""
-        for entry, requests in self._prepared.values():
-            requests.prepare(entry.state is EntryState.READY)
+        for venue, requests in self.compiled.venues.items():
+            entry = self._entries[venue]
+            requests.prepare(entry is not None and entry.state is EntryState.READY)
 
     def send(self, count: int, now_ns: int) -> list[tuple[Action, str]]:
         """Send the step's first `count` actions; new orders that could not be written, and why."""
-        if self._prepared:
+        if self.is_compiled:
             self.prepare()
             self.compiled.send(count, now_ns)
         return self.finish(count, now_ns)
@@ -84,7 +80,7 @@ class OrderSender:
         All go out before any is written down: an order whose record a death cuts off is found by
         its name.
         """
-        numbers = self.compiled.numbers(count) if self._prepared else [0] * count
+        numbers = self.compiled.numbers(count) if self.is_compiled else [0] * count
         actions = self._step.decided(count)
         failures: list[str | None] = []
         for action, number in zip(actions, numbers, strict=True):

@@ -109,7 +109,7 @@ class TurnRehearsal:
         self._kept.append(numbers)
         self._patch(copied + 8 * CR.SENDER_ACTIONS, actions)
         self._patch(copied + 8 * CR.SENDER_NUMBERS, numbers.ctypes.data)
-        for venue, requests in sender.venues().items():
+        for venue, requests in sender.venues.items():
             outlet = self._copy(requests.outlet_address, OW.OUTLET_WORDS)
             self._patch(outlet + 8 * OW.DESCRIPTOR, REFUSED_SOCKET)
             self._patch(outlet + 8 * OW.SSL, 0)

@@ -29,6 +29,7 @@ from engine.compiling.jit import inner, kernel
 from engine.layout.layout import VENUES_MAX
 from engine.layout.units import NS_PER_MS
 from engine.maker import order_layout as O
+from engine.maker.orders import side_of
 from net.orders.request_template import (
     FIELDS_MAX,
     TEMPLATE_NUMBERS_AT,
@@ -82,8 +83,7 @@ def _fill(action: Words, at: int, ticks: int, time_ms: int, numbers: Words) -> N
 def _send_action(requests: Words, actions: Words, at: int, now_ns: int) -> int:
     """Send one action; its request's number, 0 where it was not sent."""
     kind, slot = actions[at + O.ACTION_KIND], actions[at + O.ACTION_SLOT]
-    side = slot // O.SLOT_LEVELS & 1
-    template = requests[REQUESTS_TEMPLATES_AT + kind * O.SIDES + side]
+    template = requests[REQUESTS_TEMPLATES_AT + kind * O.SIDES + side_of(slot)]
     units = requests[REQUESTS_TICK_UNITS]
     price = actions[at + O.ACTION_PRICE]
     if template == 0 or price % units != 0:
@@ -189,7 +189,8 @@ class ActionSender:
         """What `send_actions` takes."""
         self._words[SENDER_ACTIONS] = actions.ctypes.data
         self._words[SENDER_NUMBERS] = self._numbers.ctypes.data
-        self._kept: dict[int, CompiledRequests] = {}
+        self.venues: dict[int, CompiledRequests] = {}
+        """What is sent to, by venue; `attach` changes it."""
 
     @property
     def first_stamps_ns(self) -> tuple[int, int]:
@@ -197,16 +198,12 @@ class ActionSender:
         handed to the socket, by the steady clock; zeros before there was one."""
         return int(self._words[SENDER_WRITTEN_NS]), int(self._words[SENDER_SENT_NS])
 
-    def venues(self) -> dict[int, CompiledRequests]:
-        """What is sent to by compiled code, by venue."""
-        return dict(self._kept)
-
     def attach(self, venue: int, requests: CompiledRequests | None, tick_units: int) -> None:
         """Send a venue's actions by these from now on; None: they are Python's to send."""
-        self._kept.pop(venue, None)
+        self.venues.pop(venue, None)
         if requests is not None:
             requests.set_tick_units(tick_units)
-            self._kept[venue] = requests
+            self.venues[venue] = requests
         self._words[SENDER_VENUES_AT + venue] = requests.address if requests is not None else 0
 
     def send(self, count: int, now_ns: int) -> None:
