@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from engine.decoding.scale import decimal_unit
 from engine.engine import Engine
 from engine.layout import layout as L
 from engine.sharing.directory import HandoffError
-from engine.sharing.handoff import HandoffWriter
-from engine.sharing.segment import read_word
 from engine.sharing.trades_ring import Trade, TradesWriter
 from net.venues.interface import VenueProtocol
-from net.venues.trades import VenueTrade, decode, exact, times
+from net.venues.trades import VenueTrade, decode, times
 
 
 class TradeCounters(Protocol):
@@ -44,13 +43,12 @@ class TradeFeed:
         counters: TradeCounters,
         writer: TradesWriter,
     ) -> None:
-        self._handoff = engine.handoff.words.view()
-        self._handoff.flags.writeable = False
+        self._engine = engine
         self._protocol = protocol
         self._counters = counters
         self._writer = writer
         self._markets = {
-            feed.symbol: _Market(number, venue, exact(feed.contract_value))
+            feed.symbol: _Market(number, venue, decimal_unit(feed.contract_value))
             for number, instrument in enumerate(engine.instruments)
             for venue, feed in enumerate(instrument.feeds)
             if feed.connection == connection
@@ -91,4 +89,5 @@ class TradeFeed:
         self._counters.trades += 1
 
     def _book_sequence(self, instrument: int) -> int:
-        return read_word(self._handoff, HandoffWriter.ring_at(instrument) + L.RING_SEQUENCE)
+        at = self._engine.instrument_at(instrument) + L.INSTRUMENT_SEQUENCE
+        return int(self._engine.arena[at])
