@@ -23,6 +23,14 @@ US_PER_S = 1_000_000
 NS_PER_MS = 1_000_000
 
 
+def _as_read(found: oracle.Diff | None) -> Read | None:
+    """What an oracle of one venue has read."""
+    if found is None:
+        return None
+    ids = (found.first_id, found.last_id)
+    return Read(found.symbol, ids, found.time_ns, found.bids, found.asks)
+
+
 class Binance(Dialect):
     """Ranges of ids, snapshots by REST."""
 
@@ -49,11 +57,7 @@ class Binance(Dialect):
         )
 
     def read(self, raw: bytes) -> Read | None:
-        found = oracle.read_binance_diff(raw)
-        if found is None:
-            return None
-        ids = (found.first_id, found.last_id)
-        return Read(found.symbol, ids, found.time_ns, found.bids, found.asks)
+        return _as_read(oracle.read_binance_diff(raw))
 
     def read_snapshot(self, raw: bytes) -> object:
         return oracle.read_binance_snapshot(raw)
@@ -126,11 +130,7 @@ class Bitstamp(Dialect):
         )
 
     def read(self, raw: bytes) -> Read | None:
-        found = oracle.read_bitstamp_diff(raw)
-        if found is None:
-            return None
-        ids = (found.first_id, found.last_id)
-        return Read(found.symbol, ids, found.time_ns, found.bids, found.asks)
+        return _as_read(oracle.read_bitstamp_diff(raw))
 
     def read_snapshot(self, raw: bytes) -> object:
         return oracle.read_bitstamp_snapshot(raw)
